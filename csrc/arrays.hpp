@@ -1,0 +1,65 @@
+// The only place that looks inside a NumPy array: every check of one, every message about one.
+// Trees of arrays go in, a flat list of tensors comes out, or an exception names what is wrong.
+#pragma once
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "isa/isa.hpp"
+#include "layout.hpp"
+#include "overlap.hpp"
+#include "tree.hpp"
+
+namespace fastopt {
+
+// An argument of a step that holds arrays.
+struct ArrayArgument {
+  NamedTree tree;
+  int stream;    // where its arrays go in Streams
+  bool written;  // an output; otherwise it is only read
+};
+
+// One array of the parameters with the arrays that belong to it.
+struct Tensor {
+  Streams streams;
+  std::int64_t size;    // elements
+  std::int64_t offset;  // where it begins in the index space that the whole list shares
+  Dtype dtype;
+  int layout;  // index into TensorList::layouts, or -1 where all streams are contiguous
+};
+
+// All tensors of a call. It keeps the arrays alive, because kernels run without the GIL. Reuse it:
+// a step on small arrays should not allocate.
+class TensorList {
+ public:
+  std::vector<Tensor> tensors;
+  std::vector<Layout> layouts;
+  std::int64_t elements = 0;  // the sum of the sizes
+  std::int64_t extent = 0;    // the end of the index space
+
+  // Checks all arguments against each other and fills the list. arguments[0] is params; the others
+  // must have its structure. Throws with nothing changed. Needs the GIL.
+  void collect(const char* function, const ArrayArgument* arguments, int count);
+
+  void clear();
+
+  ~TensorList() { clear(); }
+  TensorList() = default;
+  TensorList(const TensorList&) = delete;
+  TensorList& operator=(const TensorList&) = delete;
+
+ private:
+  class Collector;
+  std::vector<PyObject*> kept_;
+  std::vector<Span> spans_;
+  std::vector<std::uintptr_t> scratch_;
+};
+
+const ItemSizes& item_sizes(Dtype dtype);
+
+// Makes NumPy's C API available. Returns false with a Python error set.
+bool import_numpy();
+
+}  // namespace fastopt

@@ -1,0 +1,75 @@
+// What every step does around its rule: to the gradient before the rule sees it (scale, mask, L2,
+// L1) and to the parameter (decoupled weight decay, proximal L1). The coefficients are the same for
+// all elements; one that is zero leaves its term out, because 0 * inf would make NaN.
+#pragma once
+#include <cmath>
+
+#include "platform.hpp"
+#include "rule_options.hpp"
+
+namespace fastopt {
+
+struct TermOptions {
+  double l1, l2, weight_decay;
+  bool decay_after;
+  double l1_prox, grad_scale;
+  bool maximize;
+  double keep_prob;
+  bool zero_grads;
+
+  template <class Reader>
+  explicit TermOptions(Reader& read)
+      : l1(read.number("l1", Range::non_negative)),
+        l2(read.number("l2", Range::non_negative)),
+        weight_decay(read.number("weight_decay", Range::non_negative)),
+        decay_after(read.flag("decay_after")),
+        l1_prox(read.number("l1_prox", Range::non_negative)),
+        grad_scale(read.number("grad_scale", Range::finite)),
+        maximize(read.flag("maximize")),
+        keep_prob(read.number("keep_prob", Range::above_0_to_1)),
+        zero_grads(read.flag("zero_grads")) {}
+
+  // True where a step consists of nothing but its rule. (A gradient is zeroed by the loop.)
+  bool absent() const {
+    return l1 == 0 && l2 == 0 && weight_decay == 0 && l1_prox == 0 && grad_scale == 1 && !maximize;
+  }
+};
+
+// sign(0) = 0 and sign(NaN) = NaN, as np.sign has it.
+template <class T>
+FASTOPT_INLINE T sign(T x) {
+  return x > 0 ? T(1) : x < 0 ? T(-1) : x == 0 ? T(0) : x;
+}
+
+template <class T>
+struct GradTerms {
+  T scale, keep_scale, l2, l1, decay_before, decay_after, prox_threshold;
+
+  GradTerms(const TermOptions& given, double lr)
+      : scale(T(given.maximize ? -given.grad_scale : given.grad_scale)),
+        keep_scale(T(1 / given.keep_prob)),
+        l2(T(given.l2)),
+        l1(T(given.l1)),
+        decay_before(T(given.decay_after ? 0 : lr * given.weight_decay)),
+        decay_after(T(given.decay_after ? lr * given.weight_decay : 0)),
+        prox_threshold(T(lr * given.l1_prox)) {}
+
+  FASTOPT_INLINE T masked(T g, bool keep) const { return keep ? g * keep_scale : T(0); }
+
+  FASTOPT_INLINE T scaled(T g) const { return g * scale; }
+
+  FASTOPT_INLINE T regularized(T g, T p) const {
+    g = l2 != 0 ? g + l2 * p : g;
+    return l1 != 0 ? g + l1 * sign(p) : g;
+  }
+
+  FASTOPT_INLINE void before_rule(T& p) const { p = decay_before != 0 ? p - decay_before * p : p; }
+
+  FASTOPT_INLINE void after_rule(T& p) const {
+    p = decay_after != 0 ? p - decay_after * p : p;
+    const T shrunk = std::fabs(p) - prox_threshold;
+    p = prox_threshold != 0 ? sign(p) * (shrunk < 0 ? T(0) : shrunk) : p;
+  }
+};
+
+}  // namespace fastopt

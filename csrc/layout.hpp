@@ -1,0 +1,38 @@
+// Arrays that are not contiguous. They pass through small contiguous buffers, a tile at a time, so
+// that the one loop serves them too. Nothing here knows NumPy.
+#pragma once
+#include <cstdint>
+
+#include "isa/isa.hpp"
+
+namespace fastopt {
+
+// The size in bytes of an element of each stream.
+using ItemSizes = int[Streams::count];
+
+// How the arrays of one tensor lie in memory: one shape, a row of strides (in bytes) for each
+// array.
+struct Layout {
+  static constexpr int max_axes = 64;  // NumPy's own limit
+  int axes;
+  std::int64_t shape[max_axes];
+  std::int64_t strides[Streams::count][max_axes];
+
+  // Reorders, flips and merges axes such that the parameter is walked in the order of memory. The
+  // elements and their pairing stay; the streams may start elsewhere. Returns true if all streams
+  // are contiguous now, with elements of `item_sizes` bytes.
+  bool simplify(Streams& streams, const ItemSizes& item_sizes);
+};
+
+// True if two indices of an array may denote the same place, as in broadcast views. (Sliding
+// windows whose elements happen to miss each other are taken for overlapping.)
+bool may_overlap_itself(int axes, const std::int64_t* shape, const std::int64_t* strides,
+                        std::int64_t item_size);
+
+// Runs the kernel on the elements [begin, end) of a tensor that is not contiguous. `written` has a
+// bit for each stream whose elements go back to memory.
+void update_strided(Kernel kernel, const void* scalars, const Streams& streams,
+                    const Layout& layout, const ItemSizes& item_sizes, unsigned written,
+                    std::int64_t begin, std::int64_t end);
+
+}  // namespace fastopt

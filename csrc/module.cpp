@@ -1,0 +1,86 @@
+// The bindings: what fastopt/_core.pyi declares, and nothing else.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdlib>
+
+#include "arrays.hpp"
+#include "isa/isa.hpp"
+#include "parallel.hpp"
+#include "step.hpp"
+
+namespace py = pybind11;
+
+namespace fastopt {
+namespace {
+
+// Steps bypass pybind11's dispatch, which would take longer than a small step.
+template <class Family>
+PyObject* fast_step(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t count) {
+  try {
+    step(Family{}, arguments, count);
+    Py_RETURN_NONE;
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  return nullptr;
+}
+
+template <class... Family>
+void add_steps(py::module_& module, FamilyList<Family...>) {
+  static PyMethodDef methods[] = {
+      {Family::Options::function,
+       reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(fast_step<Family>)), METH_FASTCALL,
+       nullptr}...,
+      {nullptr, nullptr, 0, nullptr}};
+  if (PyModule_AddFunctions(module.ptr(), methods) < 0) throw py::error_already_set();
+}
+
+void check_params(const char* function, py::object params) {
+  const ArrayArgument argument{{"params", "", params.ptr()}, Streams::param, true};
+  TensorList().collect(function, &argument, 1);
+}
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const KernelTable* table : available_tables()) names.push_back(table->name);
+  return names;
+}
+
+std::string compiler() {
+#if defined(__clang__)
+  return "clang " __clang_version__;
+#elif defined(__GNUC__)
+  return "gcc " __VERSION__;
+#elif defined(_MSC_VER)
+  return "msvc " + std::to_string(_MSC_VER);
+#else
+  return "unknown";
+#endif
+}
+
+}  // namespace
+}  // namespace fastopt
+
+PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+  using namespace fastopt;
+  if (!import_numpy()) throw py::error_already_set();
+  const char* forced = std::getenv("FASTOPT_ISA");
+  select_table(forced && *forced ? forced : available_tables().front()->name);
+
+  add_steps(module, Families{});
+  module.def("check_params", check_params, py::arg("function"), py::arg("params"));
+  module.def("isa", [] { return std::string(current_table().name); });
+  module.def("available_isas", available_isas);
+  module.def("select_isa", select_table, py::arg("name"));
+  module.def("get_num_threads", get_num_threads);
+  module.def(
+      "set_num_threads",
+      [](py::object n) { set_num_threads(thread_count("set_num_threads", n.ptr())); },
+      py::arg("n"));
+  module.def("compiler", compiler);
+}

@@ -1,0 +1,20 @@
+// What differs between compilers, and nothing else.
+#pragma once
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define FASTOPT_INLINE __forceinline
+#define FASTOPT_NOINLINE __declspec(noinline)
+#define FASTOPT_RESTRICT __restrict
+#else
+// always_inline is no hint here: code that is inlined everywhere leaves no symbol behind that the
+// linker could merge between a file built for AVX-512 and one that must run on any machine.
+#define FASTOPT_INLINE inline __attribute__((always_inline))
+#define FASTOPT_NOINLINE __attribute__((noinline))
+#define FASTOPT_RESTRICT __restrict__
+#endif
+
+#if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
+#define FASTOPT_X86 1
+#else
+#define FASTOPT_X86 0
+#endif

@@ -1,0 +1,54 @@
+// Adam (Kingma & Ba 2015, algorithm 1). The bias corrections are the same for every element of a
+// step, so they arrive folded into two scalars.
+#pragma once
+#include <cmath>
+
+#include "../platform.hpp"
+#include "../rule_options.hpp"
+
+namespace fastopt {
+
+struct AdamOptions {
+  static constexpr const char* function = "adam_step";
+  static constexpr StateArrays<2, 0> arrays{{"m", "v"}};
+
+  double lr, beta1, beta2, eps;
+  bool epsilon_hat;
+
+  template <class Reader>
+  explicit AdamOptions(Reader& read)
+      : lr(read.number("lr", Range::non_negative)),
+        beta1(read.number("beta1", Range::zero_to_below_1)),
+        beta2(read.number("beta2", Range::zero_to_below_1)),
+        eps(read.number("eps", Range::non_negative)),
+        epsilon_hat(read.flag("epsilon_hat")) {}
+};
+
+template <class T>
+struct Adam {
+  static constexpr int states = 2;
+  T beta1, one_minus_beta1, beta2, one_minus_beta2, step_size, inv_sqrt_correction2, eps;
+
+  Adam(const AdamOptions& given, double t)
+      : beta1(T(given.beta1)),
+        one_minus_beta1(T(1 - given.beta1)),
+        beta2(T(given.beta2)),
+        one_minus_beta2(T(1 - given.beta2)),
+        eps(T(given.eps)) {
+    const double correction1 = 1 - std::pow(given.beta1, t);
+    const double sqrt_correction2 = std::sqrt(1 - std::pow(given.beta2, t));
+    // The paper corrects v before eps is added; "epsilon hat" (the remark at the end of its section
+    // 2, and what Keras does) moves the correction of v into the step size.
+    step_size =
+        T(given.epsilon_hat ? given.lr * sqrt_correction2 / correction1 : given.lr / correction1);
+    inv_sqrt_correction2 = T(given.epsilon_hat ? 1 : 1 / sqrt_correction2);
+  }
+
+  FASTOPT_INLINE void operator()(T& p, T g, T& m, T& v) const {
+    m = beta1 * m + one_minus_beta1 * g;
+    v = beta2 * v + one_minus_beta2 * (g * g);
+    p -= step_size * (m / (std::sqrt(v) * inv_sqrt_correction2 + eps));
+  }
+};
+
+}  // namespace fastopt

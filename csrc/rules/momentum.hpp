@@ -1,0 +1,44 @@
+// Momentum (Polyak 1964) and Nesterov's form of it as in Sutskever et al. 2013, with the learning
+// rate outside of the buffer: p -= lr * buf, torch's convention.
+#pragma once
+#include "../platform.hpp"
+#include "../rule_options.hpp"
+
+namespace fastopt {
+
+struct MomentumOptions {
+  static constexpr const char* function = "momentum_step";
+  static constexpr StateArrays<1, 0> arrays{{"buf"}};
+
+  double lr, momentum, dampening;
+  bool nesterov;
+
+  template <class Reader>
+  explicit MomentumOptions(Reader& read)
+      : lr(read.number("lr", Range::non_negative)),
+        momentum(read.number("momentum", Range::zero_to_one)),
+        dampening(read.number("dampening", Range::zero_to_one)),
+        nesterov(read.flag("nesterov")) {}
+};
+
+template <class T>
+struct Momentum {
+  static constexpr int states = 1;
+  T lr, mu, one_minus_dampening;
+  bool nesterov, first;
+
+  Momentum(const MomentumOptions& given, double t)
+      : lr(T(given.lr)),
+        mu(T(given.momentum)),
+        one_minus_dampening(T(1 - given.dampening)),
+        nesterov(given.nesterov),
+        first(t == 1) {}
+
+  FASTOPT_INLINE void operator()(T& p, T g, T& buf) const {
+    // The first gradient enters undamped, or an average would start near zero.
+    buf = first ? g : mu * buf + one_minus_dampening * g;
+    p -= lr * (nesterov ? g + mu * buf : buf);
+  }
+};
+
+}  // namespace fastopt

@@ -1,0 +1,105 @@
+// RMSprop (Tieleman & Hinton 2012, lecture 6.5), centered as in Graves 2013, eq. 38-45. Which of
+// `avg` and `buf` exist decides the streams through memory, hence they are template parameters.
+#pragma once
+#include <cmath>
+
+#include "../platform.hpp"
+#include "../rule_options.hpp"
+
+namespace fastopt {
+
+struct RmspropOptions {
+  static constexpr const char* function = "rmsprop_step";
+  static constexpr StateArrays<1, 2> arrays{{"v", "avg", "buf"}};
+
+  double lr, rho, eps;
+  bool eps_inside_sqrt;
+  double momentum;
+
+  template <class Reader>
+  explicit RmspropOptions(Reader& read)
+      : lr(read.number("lr", Range::non_negative)),
+        rho(read.number("rho", Range::zero_to_below_1)),
+        eps(read.number("eps", Range::non_negative)),
+        eps_inside_sqrt(read.flag("eps_inside_sqrt")),
+        momentum(read.number("momentum", Range::zero_to_one, /*unless 0, needs*/ "buf")) {}
+};
+
+template <class T>
+struct RmspropBase {
+  T lr, rho, one_minus_rho, mu, eps_inside, eps_outside;
+
+  RmspropBase(const RmspropOptions& given, double /*t*/)
+      : lr(T(given.lr)),
+        rho(T(given.rho)),
+        one_minus_rho(T(1 - given.rho)),
+        mu(T(given.momentum)),
+        eps_inside(T(given.eps_inside_sqrt ? given.eps : 0)),
+        eps_outside(T(given.eps_inside_sqrt ? 0 : given.eps)) {}
+
+  FASTOPT_INLINE void average_square(T g, T& v) const { v = rho * v + one_minus_rho * (g * g); }
+
+  FASTOPT_INLINE T root(T mean_square) const {
+    return std::sqrt(mean_square + eps_inside) + eps_outside;
+  }
+
+  // Rounding can push v - avg^2 below zero; NaN must stay NaN.
+  FASTOPT_INLINE T centered_root(T g, T v, T& avg) const {
+    avg = rho * avg + one_minus_rho * g;
+    const T variance = v - avg * avg;
+    return root(variance < 0 ? T(0) : variance);
+  }
+
+  FASTOPT_INLINE void move(T& p, T direction) const { p -= lr * direction; }
+
+  FASTOPT_INLINE void move(T& p, T direction, T& buf) const {
+    buf = mu * buf + direction;
+    p -= lr * buf;
+  }
+};
+
+template <class T>
+struct Rmsprop : RmspropBase<T> {
+  static constexpr int states = 1;
+  using RmspropBase<T>::RmspropBase;
+
+  FASTOPT_INLINE void operator()(T& p, T g, T& v) const {
+    this->average_square(g, v);
+    this->move(p, g / this->root(v));
+  }
+};
+
+template <class T>
+struct RmspropMomentum : RmspropBase<T> {
+  static constexpr int states = 2;
+  using RmspropBase<T>::RmspropBase;
+
+  FASTOPT_INLINE void operator()(T& p, T g, T& v, T& buf) const {
+    this->average_square(g, v);
+    this->move(p, g / this->root(v), buf);
+  }
+};
+
+template <class T>
+struct RmspropCentered : RmspropBase<T> {
+  static constexpr int states = 2;
+  using RmspropBase<T>::RmspropBase;
+
+  FASTOPT_INLINE void operator()(T& p, T g, T& v, T& avg) const {
+    this->average_square(g, v);
+    this->move(p, g / this->centered_root(g, v, avg));
+  }
+};
+
+template <class T>
+struct RmspropCenteredMomentum : RmspropBase<T> {
+  static constexpr int states = 3;
+  using RmspropBase<T>::RmspropBase;
+
+  FASTOPT_INLINE void operator()(T& p, T g, T& v, T& avg, T& buf) const {
+    this->average_square(g, v);
+    this->move(p, g / this->centered_root(g, v, avg), buf);
+  }
+};
+
+}  // namespace fastopt

@@ -1,0 +1,56 @@
+// The one list of rules. A new rule adds its header and its line to `Families`; kernels, dispatch,
+// checks and the entry point for Python are made from it.
+#pragma once
+#include <type_traits>
+
+#include "adam.hpp"
+#include "momentum.hpp"
+#include "rmsprop.hpp"
+#include "sgd.hpp"
+
+namespace fastopt {
+
+template <template <class> class... Rule>
+struct RuleList {
+  static constexpr int size = sizeof...(Rule);
+};
+
+// A public step function: its options, and its rule for every combination of the optional arrays
+// that a state may hold, counted in binary (the first optional array is the highest digit).
+template <class Options_, template <class> class... Variant>
+struct Family {
+  using Options = Options_;
+  using Variants = RuleList<Variant...>;
+};
+
+template <class... Family>
+struct FamilyList {};
+
+using Families = FamilyList<
+    Family<SgdOptions, Sgd>,            //
+    Family<MomentumOptions, Momentum>,  //
+    Family<AdamOptions, Adam>,          //
+    Family<RmspropOptions, Rmsprop, RmspropMomentum, RmspropCentered, RmspropCenteredMomentum>>;
+
+template <template <class> class... A, template <class> class... B>
+RuleList<A..., B...> operator+(RuleList<A...>, RuleList<B...>);
+
+template <class... Family>
+auto all_rules(FamilyList<Family...>) -> decltype((typename Family::Variants{} + ...));
+
+using Rules = decltype(all_rules(Families{}));
+
+template <template <class> class Wanted, template <class> class First,
+          template <class> class... Rest>
+constexpr int position(RuleList<First, Rest...>) {
+  if constexpr (std::is_same_v<Wanted<float>, First<float>>)
+    return 0;
+  else
+    return 1 + position<Wanted>(RuleList<Rest...>{});
+}
+
+// Where a rule stands in the list, and so in every kernel table.
+template <template <class> class Rule>
+constexpr int rule_id = position<Rule>(Rules{});
+
+}  // namespace fastopt

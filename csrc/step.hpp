@@ -1,0 +1,91 @@
+// A public step function, made from a family of rules: reads and checks everything, then launches.
+#pragma once
+#include <array>
+
+#include "arrays.hpp"
+#include "errors.hpp"
+#include "grad_terms.hpp"
+#include "hyper_reader.hpp"
+#include "launch.hpp"
+
+namespace fastopt {
+
+// The part of a step that depends on no rule. Python passes positional arguments alone: the class
+// of the state (None where the rule has no state), params, grads, state, the options of the rule,
+// the options of all steps, mask, threads.
+class StepCall {
+ public:
+  StepCall(const char* function, PyObject* const* arguments, Py_ssize_t count);
+  ~StepCall();
+  StepCall(const StepCall&) = delete;
+  StepCall& operator=(const StepCall&) = delete;
+
+  HyperReader read;
+
+  // Reads what comes after the options: mask and threads.
+  void read_rest(const TermOptions& terms);
+
+  // Takes the arrays that the state has under this name. Returns false if it has None, which is an
+  // error unless they are `optional`.
+  bool take_state(const char* name, PyObject* interned_name, bool optional);
+
+  // Checks all arrays, then counts the step. Nothing fails after this.
+  void commit();
+
+  template <template <class> class Rule, class Options>
+  void run(const Options& options, const TermOptions& terms) {
+    const double t = static_cast<double>(step_);
+    const StepScalars<Rule, float> float32{{options, t}, {terms, options.lr}, terms.zero_grads};
+    const StepScalars<Rule, double> float64{{options, t}, {terms, options.lr}, terms.zero_grads};
+    const Terms kind = masked_ ? Terms::masked : terms.absent() ? Terms::none : Terms::unmasked;
+    launch(*list_, Launch{rule_id<Rule>, kind, {&float32, &float64}, written_}, threads_);
+  }
+
+ private:
+  void take(NamedTree tree, int stream, bool written);
+
+  PyObject* state_;  // null where the rule has none
+  long long step_ = 0;
+  PyObject* grads_;
+  ArrayArgument arguments_[Streams::count];
+  pybind11::object held_[Streams::count];
+  int count_ = 0;
+  int state_arrays_ = 0;
+  unsigned written_ = 0;
+  bool masked_ = false;
+  int threads_ = 1;
+  TensorList* list_;
+};
+
+template <int Required, int Optional>
+std::array<PyObject*, Required + Optional + 1> intern(
+    const StateArrays<Required, Optional>& arrays) {
+  std::array<PyObject*, Required + Optional + 1> names{};
+  for (int i = 0; i < arrays.count; ++i) names[i] = PyUnicode_InternFromString(arrays.names[i]);
+  return names;
+}
+
+template <class Options, template <class> class... Variant>
+void step(Family<Options, Variant...>, PyObject* const* arguments, Py_ssize_t count) {
+  constexpr auto& arrays = Options::arrays;
+  static_assert(sizeof...(Variant) == 1 << arrays.optional, "one rule for each combination");
+  static const auto interned = intern(arrays);
+
+  StepCall call(Options::function, arguments, count);
+  const Options options(call.read);
+  const TermOptions terms(call.read);
+  call.read_rest(terms);
+  int variant = 0;
+  for (int i = 0; i < arrays.count; ++i) {
+    const bool optional = i >= arrays.required;
+    const bool present = call.take_state(arrays.names[i], interned[i], optional);
+    if (optional) variant = 2 * variant + present;
+  }
+  call.commit();
+
+  using Run = void (StepCall::*)(const Options&, const TermOptions&);
+  constexpr Run run[] = {&StepCall::run<Variant, Options>...};
+  (call.*run[variant])(options, terms);
+}
+
+}  // namespace fastopt

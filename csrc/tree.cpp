@@ -1,0 +1,169 @@
+#include "tree.hpp"
+
+#include <pybind11/critical_section.h>
+
+#include "errors.hpp"
+
+namespace fastopt {
+namespace {
+
+// Deeper trees are taken for containers that contain themselves.
+constexpr int max_depth = 100;
+
+enum class Kind { leaf, dict, list, tuple };
+
+Kind kind_of(PyObject* node) {
+  return PyDict_Check(node)    ? Kind::dict
+         : PyList_Check(node)  ? Kind::list
+         : PyTuple_Check(node) ? Kind::tuple
+                               : Kind::leaf;
+}
+
+Py_ssize_t length_of(Kind kind, PyObject* node) {
+  return kind == Kind::dict   ? PyDict_Size(node)
+         : kind == Kind::list ? PyList_GET_SIZE(node)
+                              : PyTuple_GET_SIZE(node);
+}
+
+// New references, or null where there is no such item. Comparing keys may run code of the user's
+// that changes the containers, hence no borrowed ones.
+PyObject* item_at(Kind kind, PyObject* node, Py_ssize_t index) {
+  if (index >= length_of(kind, node)) return nullptr;
+#if PY_VERSION_HEX >= 0x030D0000
+  if (kind == Kind::list) return PyList_GetItemRef(node, index);
+#endif
+  return Py_NewRef(kind == Kind::list ? PyList_GET_ITEM(node, index)
+                                      : PyTuple_GET_ITEM(node, index));
+}
+
+PyObject* item_of(PyObject* dict, PyObject* key) {
+  PyObject* item = nullptr;
+#if PY_VERSION_HEX >= 0x030D0000
+  if (PyDict_GetItemRef(dict, key, &item) < 0) throw pybind11::error_already_set();
+#else
+  item = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+  if (!item && PyErr_Occurred()) throw pybind11::error_already_set();
+#endif
+  return item;
+}
+
+// The children of one place in all trees.
+struct Nodes {
+  PyObject* at[max_trees] = {};
+  ~Nodes() {
+    for (PyObject* node : at) Py_XDECREF(node);
+  }
+};
+
+class Walk {
+ public:
+  Walk(const char* function, const NamedTree* trees, int count, LeafVisitor& visitor)
+      : function_(function), trees_(trees), count_(count), visitor_(visitor) {}
+
+  void visit(PyObject* const* nodes, const Path& path, int depth) {
+    const Kind kind = kind_of(nodes[0]);
+    if (kind == Kind::leaf) return visitor_.leaf(nodes, path);
+    if (depth == max_depth)
+      raise_value_error(here() + trees_[0].name + " is nested more than " +
+                        std::to_string(max_depth) + " deep; does it contain itself?");
+    for (int tree = 1; tree < count_; ++tree) check_container(kind, nodes, tree, path);
+    if (kind == Kind::dict)
+      visit_dict(nodes, path, depth);
+    else
+      visit_sequence(kind, nodes, path, depth);
+  }
+
+ private:
+  void visit_dict(PyObject* const* nodes, const Path& path, int depth) {
+    pybind11::scoped_critical_section lock{pybind11::handle(nodes[0])};
+    Py_ssize_t position = 0;
+    PyObject *key, *value;
+    const Py_ssize_t length = PyDict_Size(nodes[0]);
+    while (PyDict_Next(nodes[0], &position, &key, &value)) {
+      const auto held_key = pybind11::reinterpret_borrow<pybind11::object>(key);
+      Nodes children;
+      children.at[0] = Py_NewRef(value);
+      for (int tree = 1; tree < count_; ++tree)
+        if (!(children.at[tree] = item_of(nodes[tree], key)))
+          raise_value_error(here() + name(tree, path) + " has no entry " + repr_of(key) +
+                            ", which " + name(0, path) + " has");
+      visit(children.at, Path{&path, key, 0}, depth + 1);
+      if (PyDict_Size(nodes[0]) != length)
+        raise_value_error(here() + name(0, path) + " changed while it was read");
+    }
+  }
+
+  void visit_sequence(Kind kind, PyObject* const* nodes, const Path& path, int depth) {
+    const Py_ssize_t length = length_of(kind, nodes[0]);
+    for (Py_ssize_t index = 0; index < length; ++index) {
+      Nodes children;
+      for (int tree = 0; tree < count_; ++tree)
+        if (!(children.at[tree] = item_at(kind, nodes[tree], index)))
+          raise_value_error(here() + name(tree, path) + " changed while it was read");
+      visit(children.at, Path{&path, nullptr, index}, depth + 1);
+    }
+  }
+
+  void check_container(Kind kind, PyObject* const* nodes, int tree, const Path& path) const {
+    if (kind_of(nodes[tree]) != kind)
+      raise_type_error(here() + name(tree, path) + " must be a " + word(kind) + " like " +
+                       name(0, path) + ", not " + type_of(nodes[tree]));
+    const Py_ssize_t length = length_of(kind, nodes[0]), other = length_of(kind, nodes[tree]);
+    if (length == other) return;
+    if (kind == Kind::dict && other > length) {  // fewer: the walk will name what is missing
+      PyObject *key, *value;
+      for (Py_ssize_t position = 0; PyDict_Next(nodes[tree], &position, &key, &value);) {
+        const auto held_key = pybind11::reinterpret_borrow<pybind11::object>(key);
+        PyObject* found = item_of(nodes[0], key);
+        Py_XDECREF(found);
+        if (!found)
+          raise_value_error(here() + name(tree, path) + " has an entry " + repr_of(key) +
+                            ", which " + name(0, path) + " has not");
+      }
+    }
+    if (kind != Kind::dict)
+      raise_value_error(here() + name(tree, path) + " has length " + std::to_string(other) + ", " +
+                        name(0, path) + " has length " + std::to_string(length));
+  }
+
+  static const char* word(Kind kind) {
+    return kind == Kind::dict ? "dict" : kind == Kind::list ? "list" : "tuple";
+  }
+
+  std::string here() const { return std::string(function_) + ": "; }
+
+  std::string name(int tree, const Path& path) const { return trees_[tree].name_of(path); }
+
+  const char* function_;
+  const NamedTree* trees_;
+  int count_;
+  LeafVisitor& visitor_;
+};
+
+}  // namespace
+
+std::string Path::text() const {
+  if (!parent) return "";
+  return parent->text() + "[" + (key ? repr_of(key) : std::to_string(index)) + "]";
+}
+
+void walk_trees(const char* function, const NamedTree* trees, int count, LeafVisitor& visitor) {
+  PyObject* roots[max_trees];
+  for (int tree = 0; tree < count; ++tree) roots[tree] = trees[tree].root;
+  Walk(function, trees, count, visitor).visit(roots, Path{nullptr, nullptr, 0}, 0);
+}
+
+std::string path_of_leaf(const NamedTree& tree, int entry) {
+  struct Find final : LeafVisitor {
+    int left;
+    std::string text;
+    void leaf(PyObject* const*, const Path& path) override {
+      if (left-- == 0) text = path.text();
+    }
+  } find;
+  find.left = entry;
+  walk_trees("", &tree, 1, find);
+  return find.text;
+}
+
+}  // namespace fastopt

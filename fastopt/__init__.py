@@ -1,0 +1,45 @@
+"""Optimizer updates on NumPy arrays: in place, in one pass over memory, bit for bit the formula.
+
+>>> import numpy as np, fastopt
+>>> params = {"w": np.ones((3, 2)), "b": np.zeros(2)}
+>>> grads = {"w": np.full((3, 2), 0.5), "b": np.ones(2)}
+>>> state = fastopt.adam_init(params)
+>>> fastopt.adam_step(params, grads, state, lr=1e-3, l2=1e-4)
+>>> state.step
+1
+"""
+
+from fastopt import _core, reference
+from fastopt._info import info
+from fastopt._version import __version__
+from fastopt.functional import adam_step, momentum_step, rmsprop_step, sgd_step
+from fastopt.state import (
+    AdamState,
+    MomentumState,
+    RMSpropState,
+    adam_init,
+    momentum_init,
+    rmsprop_init,
+)
+from fastopt.threads import default_num_threads, get_num_threads, set_num_threads
+
+_core.set_num_threads(default_num_threads())
+del default_num_threads
+
+__all__ = [
+    "AdamState",
+    "MomentumState",
+    "RMSpropState",
+    "__version__",
+    "adam_init",
+    "adam_step",
+    "get_num_threads",
+    "info",
+    "momentum_init",
+    "momentum_step",
+    "reference",
+    "rmsprop_init",
+    "rmsprop_step",
+    "set_num_threads",
+    "sgd_step",
+]

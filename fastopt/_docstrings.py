@@ -1,0 +1,66 @@
+"""The part of the docstrings that all steps share, written once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+ARRAYS = """\
+params : array, or nested lists, tuples and dicts of arrays
+    The parameters: float32 or float64, any shape, writeable. Changed in place.
+grads : like `params`
+    Their gradients: same structure, shapes and dtypes. Not changed, unless `zero_grads`.
+"""
+
+TERMS = """\
+l1 : float, default 0.0, >= 0
+    L1 penalty by subgradient: ``g += l1 * sign(p)``, of the penalty ``l1 * sum(abs(p))``.
+    Weights come close to zero but seldom stay there; `l1_prox` makes exact zeros.
+l2 : float, default 0.0, >= 0
+    L2 penalty: ``g += l2 * p``, of the penalty ``l2/2 * sum(p**2)``. A text that writes
+    ``lam * sum(p**2)`` has ``l2 = 2*lam``.
+weight_decay : float, default 0.0, >= 0
+    Decoupled weight decay (AdamW, Loshchilov & Hutter 2019): ``p -= lr * weight_decay * p``,
+    before the rule. It bypasses the rule, so in Adam it is not the same as `l2`.
+decay_after : bool, default False
+    Decay after the rule instead, as thinc and ONNX do.
+l1_prox : float, default 0.0, >= 0
+    Proximal L1 (soft thresholding) after the rule:
+    ``p = sign(p) * max(abs(p) - lr*l1_prox, 0)``. Makes exact zeros.
+grad_scale : float, default 1.0, finite
+    The gradient is multiplied by this first: 1/loss scale, 1/batch size, a clipping factor.
+maximize : bool, default False
+    Ascend: the gradient is negated first.
+mask : like `params`, of bool or uint8, or None
+    DropConnect (Wan et al. 2013): where the mask is zero the gradient becomes 0, elsewhere
+    it is multiplied by ``1/keep_prob``. Penalties, decay and the rule act on all elements.
+keep_prob : float, default 1.0, in (0, 1]
+    The share of elements that `mask` keeps.
+zero_grads : bool, default False
+    Leave the gradients at zero, in the same pass over memory.
+threads : int or None, default None
+    The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the
+    same bits for any number.
+"""
+
+RAISES = """\
+TypeError
+    If an argument is of the wrong kind: a list or None where an array belongs, another dtype
+    (also byte-swapped), a masked array, another structure, the state of another rule.
+ValueError
+    If a number is outside of its range, if shapes or keys differ, if an output is read-only
+    or if memory overlaps. The message names function, argument and entry. Nothing has been
+    changed then, not even the step count.
+"""
+
+
+def document_step(function: Function) -> Function:
+    """Put the shared parts where the docstring has ``{ARRAYS}``, ``{TERMS}`` and ``{RAISES}``."""
+    text = inspect.cleandoc(function.__doc__ or "")
+    for name, part in (("ARRAYS", ARRAYS), ("TERMS", TERMS), ("RAISES", RAISES)):
+        text = text.replace("{" + name + "}", part.rstrip())
+    function.__doc__ = text
+    return function

@@ -1,0 +1,37 @@
+"""What the library is made of and runs on, for bug reports and benchmarks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastopt import _core
+from fastopt._version import __version__
+
+
+def info() -> dict[str, Any]:
+    """Return what is needed to reproduce a result.
+
+    Returns
+    -------
+    dict
+        ``version`` of fastopt; ``isa``, the instruction set in use, and ``available_isas``, those
+        that this machine could use, best first (the environment variable ``FASTOPT_ISA`` forces
+        one); ``threads``, the number a step uses; ``compiler`` of the C++ core; ``numpy``, its
+        version.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> sorted(fastopt.info())
+    ['available_isas', 'compiler', 'isa', 'numpy', 'threads', 'version']
+    """
+    return {
+        "version": __version__,
+        "isa": _core.isa(),
+        "available_isas": _core.available_isas(),
+        "threads": _core.get_num_threads(),
+        "compiler": _core.compiler(),
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,256 @@
+"""The steps in plain NumPy: the specification, to be read as a textbook.
+
+Every function here has the name, the signature and the effect of the one in :mod:`fastopt`, whose
+kernels equal it bit for bit (NaNs compare equal). Nothing is checked here; the kernels' functions
+check their arguments. Three conventions hold throughout:
+
+- Arithmetic is done in the dtype of the parameter, operation by operation, in the order written.
+- Hyper-parameters and bias corrections are computed in double precision and rounded to that dtype
+  once, by ``T(...)`` below.
+- A term whose coefficient is zero is absent (0 * inf must not make NaN).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from fastopt.state import (
+    AdamState,
+    MomentumState,
+    RMSpropState,
+    adam_init,
+    momentum_init,
+    rmsprop_init,
+)
+from fastopt.tree import Tree, zip_trees
+
+__all__ = [
+    "adam_init",
+    "adam_step",
+    "momentum_init",
+    "momentum_step",
+    "rmsprop_init",
+    "rmsprop_step",
+    "sgd_step",
+]
+
+
+@dataclass
+class _Terms:
+    """What every step does to the gradient before its rule, and to the parameter around it."""
+
+    lr: float
+    l1: float
+    l2: float
+    weight_decay: float
+    decay_after: bool
+    l1_prox: float
+    grad_scale: float
+    maximize: bool
+    keep_prob: float
+    zero_grads: bool
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "l1", "l2", "weight_decay", "l1_prox", "grad_scale", "keep_prob"):
+            setattr(self, name, float(getattr(self, name)))
+
+    def before_rule(self, p: Any, g: Any, mask: Any) -> Any:
+        """Return the gradient that the rule sees; decay ``p`` if that comes first."""
+        T = p.dtype.type
+        scale = T(-self.grad_scale if self.maximize else self.grad_scale)
+        if scale != 1:
+            g = g * scale
+        if mask is not None:  # DropConnect, Wan et al. 2013
+            g = np.where(mask, g * T(1 / self.keep_prob), T(0))
+        if (l2 := T(self.l2)) != 0:  # the gradient of (l2/2) * sum(p**2)
+            g = g + l2 * p
+        if (l1 := T(self.l1)) != 0:  # a subgradient of l1 * sum(abs(p))
+            g = g + l1 * np.sign(p)
+        if not self.decay_after:
+            self._decay(p)
+        return g
+
+    def after_rule(self, p: Any, g: Any) -> None:
+        """Finish ``p``; ``g`` is the user's own gradient."""
+        T = p.dtype.type
+        if self.decay_after:
+            self._decay(p)
+        if (threshold := T(self.lr * self.l1_prox)) != 0:  # soft thresholding
+            p[...] = np.sign(p) * np.maximum(np.abs(p) - threshold, T(0))
+        if self.zero_grads:
+            g[...] = 0
+
+    def _decay(self, p: Any) -> None:
+        if (decay := p.dtype.type(self.lr * self.weight_decay)) != 0:
+            p -= decay * p
+
+
+def sgd_step(
+    params: Tree,
+    grads: Tree,
+    state: None = None,
+    *,
+    lr: float = 1e-2,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    weight_decay: float = 0.0,
+    decay_after: bool = False,
+    l1_prox: float = 0.0,
+    grad_scale: float = 1.0,
+    maximize: bool = False,
+    mask: Tree | None = None,
+    keep_prob: float = 1.0,
+    zero_grads: bool = False,
+    threads: int | None = None,
+) -> None:
+    """Stochastic gradient descent."""
+    terms = _Terms(
+        lr, l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads
+    )
+    lr = float(lr)
+    for p, grad, keep in zip_trees(params, grads, mask):
+        T = p.dtype.type
+        g = terms.before_rule(p, grad, keep)
+        p -= T(lr) * g
+        terms.after_rule(p, grad)
+
+
+def momentum_step(
+    params: Tree,
+    grads: Tree,
+    state: MomentumState,
+    *,
+    lr: float = 1e-2,
+    momentum: float = 0.9,
+    dampening: float = 0.0,
+    nesterov: bool = False,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    weight_decay: float = 0.0,
+    decay_after: bool = False,
+    l1_prox: float = 0.0,
+    grad_scale: float = 1.0,
+    maximize: bool = False,
+    mask: Tree | None = None,
+    keep_prob: float = 1.0,
+    zero_grads: bool = False,
+    threads: int | None = None,
+) -> None:
+    """Momentum, and Nesterov's form of it."""
+    terms = _Terms(
+        lr, l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads
+    )
+    lr, momentum, dampening = float(lr), float(momentum), float(dampening)
+    state.step += 1
+    for p, grad, buf, keep in zip_trees(params, grads, state.buf, mask):
+        T = p.dtype.type
+        g = terms.before_rule(p, grad, keep)
+        if state.step == 1:
+            buf[...] = g
+        else:
+            buf *= T(momentum)
+            buf += T(1 - dampening) * g
+        p -= T(lr) * (g + T(momentum) * buf if nesterov else buf)
+        terms.after_rule(p, grad)
+
+
+def adam_step(
+    params: Tree,
+    grads: Tree,
+    state: AdamState,
+    *,
+    lr: float = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    epsilon_hat: bool = False,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    weight_decay: float = 0.0,
+    decay_after: bool = False,
+    l1_prox: float = 0.0,
+    grad_scale: float = 1.0,
+    maximize: bool = False,
+    mask: Tree | None = None,
+    keep_prob: float = 1.0,
+    zero_grads: bool = False,
+    threads: int | None = None,
+) -> None:
+    """Adam (Kingma & Ba 2015, algorithm 1)."""
+    terms = _Terms(
+        lr, l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads
+    )
+    lr, beta1, beta2, eps = float(lr), float(beta1), float(beta2), float(eps)
+    state.step += 1
+    correction1 = 1 - beta1**state.step
+    sqrt_correction2 = sqrt(1 - beta2**state.step)
+    if epsilon_hat:  # the remark at the end of the paper's section 2
+        step_size, inv_sqrt_correction2 = lr * sqrt_correction2 / correction1, 1.0
+    else:
+        step_size, inv_sqrt_correction2 = lr / correction1, 1 / sqrt_correction2
+    for p, grad, m, v, keep in zip_trees(params, grads, state.m, state.v, mask):
+        T = p.dtype.type
+        g = terms.before_rule(p, grad, keep)
+        m *= T(beta1)
+        m += T(1 - beta1) * g
+        v *= T(beta2)
+        v += T(1 - beta2) * (g * g)
+        p -= T(step_size) * (m / (np.sqrt(v) * T(inv_sqrt_correction2) + T(eps)))
+        terms.after_rule(p, grad)
+
+
+def rmsprop_step(
+    params: Tree,
+    grads: Tree,
+    state: RMSpropState,
+    *,
+    lr: float = 1e-2,
+    rho: float = 0.99,
+    eps: float = 1e-8,
+    eps_inside_sqrt: bool = False,
+    momentum: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    weight_decay: float = 0.0,
+    decay_after: bool = False,
+    l1_prox: float = 0.0,
+    grad_scale: float = 1.0,
+    maximize: bool = False,
+    mask: Tree | None = None,
+    keep_prob: float = 1.0,
+    zero_grads: bool = False,
+    threads: int | None = None,
+) -> None:
+    """RMSprop (Tieleman & Hinton 2012); centered (Graves 2013) where the state has ``avg``."""
+    terms = _Terms(
+        lr, l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads
+    )
+    lr, rho, eps, momentum = float(lr), float(rho), float(eps), float(momentum)
+    state.step += 1
+    for p, grad, v, avg, buf, keep in zip_trees(
+        params, grads, state.v, state.avg, state.buf, mask
+    ):
+        T = p.dtype.type
+        g = terms.before_rule(p, grad, keep)
+        v *= T(rho)
+        v += T(1 - rho) * (g * g)
+        mean_square = v
+        if avg is not None:
+            avg *= T(rho)
+            avg += T(1 - rho) * g
+            mean_square = np.maximum(v - avg * avg, T(0))  # rounding can push it below zero
+        if eps_inside_sqrt:
+            d = np.sqrt(mean_square + T(eps))
+        else:
+            d = np.sqrt(mean_square) + T(eps)
+        if buf is None:
+            p -= T(lr) * (g / d)
+        else:
+            buf *= T(momentum)
+            buf += g / d
+            p -= T(lr) * buf
+        terms.after_rule(p, grad)

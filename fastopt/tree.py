@@ -1,0 +1,38 @@
+"""Nested lists, tuples and dicts of arrays, walked together in Python.
+
+The kernels walk them in C++ (``csrc/arrays.cpp``), where the checks stand too; this module serves
+what is not hot: making a state, and the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Tree = Any
+"""One array, or lists, tuples and dicts of trees."""
+
+
+def map_tree(function: Callable[[Any], Any], tree: Tree) -> Tree:
+    """Return a tree of the same structure with ``function`` applied to every array."""
+    if isinstance(tree, dict):
+        return {key: map_tree(function, child) for key, child in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # a named tuple takes its fields apart
+        return type(tree)(*(map_tree(function, child) for child in tree))
+    if isinstance(tree, (list, tuple)):
+        children = [map_tree(function, child) for child in tree]
+        return children if isinstance(tree, list) else tuple(children)
+    return function(tree)
+
+
+def zip_trees(tree: Tree, *others: Tree | None) -> Iterator[tuple[Any, ...]]:
+    """Yield, entry by entry, the arrays of ``tree`` and of trees like it; ``None`` yields None."""
+    if isinstance(tree, dict):
+        keys: Any = tree.keys()
+    elif isinstance(tree, (list, tuple)):
+        keys = range(len(tree))
+    else:
+        yield (tree, *others)
+        return
+    for key in keys:
+        yield from zip_trees(tree[key], *(other if other is None else other[key] for other in others))
