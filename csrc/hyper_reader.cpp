@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include "errors.hpp"
@@ -56,24 +57,26 @@ bool is_complex(PyObject* object) {
 
 double HyperReader::number(const char* name, Range range, const char* needs) {
   PyObject* given = object();
-  double value;
-  if (PyFloat_CheckExact(given)) {
-    value = PyFloat_AS_DOUBLE(given);
-  } else {
-    const bool numeric =
-        PyNumber_Check(given) && !PySequence_Check(given) && !is_bool(given) && !is_complex(given);
-    value = numeric ? PyFloat_AsDouble(given) : -1;
-    if (!numeric || (value == -1 && PyErr_Occurred())) {
-      PyErr_Clear();
-      raise_type_error(std::string(function_) + ": " + name + " must be a number, not " +
-                       type_of(given));
-    }
-  }
+  const double value = PyFloat_CheckExact(given) ? PyFloat_AS_DOUBLE(given) : convert(name, given);
   if (!contains(range, value))
     raise_value_error(std::string(function_) + ": " + condition(range, name) + ", it is " +
                       repr_of(given));
   if (needs && value != 0) need_ = {needs, name, value};
   return value;
+}
+
+double HyperReader::convert(const char* name, PyObject* given) const {
+  const bool numeric = PyNumber_Check(given) && !PySequence_Check(given) && !is_bool(given) &&
+                       !is_complex(given);
+  if (numeric) {
+    const double value = PyFloat_AsDouble(given);
+    if (value != -1 || !PyErr_Occurred()) return value;
+    const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError);
+    PyErr_Clear();
+    if (too_large) return std::numeric_limits<double>::infinity();
+  }
+  raise_type_error(std::string(function_) + ": " + name + " must be a number, not " +
+                   type_of(given));
 }
 
 bool HyperReader::flag(const char* name) {

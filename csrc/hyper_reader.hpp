@@ -31,6 +31,8 @@ class HyperReader {
   void check_not_needed(const char* name) const;
 
  private:
+  double convert(const char* name, PyObject* given) const;
+
   const char* function_;
   PyObject* const* arguments_;
   Py_ssize_t count_, next_ = 0;

@@ -1,4 +1,4 @@
-"""The C++ core as Python sees it. Steps take positional arguments alone; functional.py passes them."""
+"""The C++ core as Python sees it. Steps take positional arguments; functional.py passes them."""
 
 from typing import Any
 

@@ -231,9 +231,7 @@ def rmsprop_step(
     )
     lr, rho, eps, momentum = float(lr), float(rho), float(eps), float(momentum)
     state.step += 1
-    for p, grad, v, avg, buf, keep in zip_trees(
-        params, grads, state.v, state.avg, state.buf, mask
-    ):
+    for p, grad, v, avg, buf, keep in zip_trees(params, grads, state.v, state.avg, state.buf, mask):
         T = p.dtype.type
         g = terms.before_rule(p, grad, keep)
         v *= T(rho)

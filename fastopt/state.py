@@ -133,8 +133,12 @@ def rmsprop_init(params: Tree, *, centered: bool = False, momentum: bool = False
     >>> fastopt.rmsprop_init(np.ones(2), centered=True)
     RMSpropState(step=0, v=array([0., 0.]), avg=array([0., 0.]), buf=None)
     """
-    zeros = lambda wanted: _zeros_like("rmsprop_init", params) if wanted else None  # noqa: E731
-    return RMSpropState(0, zeros(True), zeros(centered), zeros(momentum))
+    return RMSpropState(
+        0,
+        _zeros_like("rmsprop_init", params),
+        _zeros_like("rmsprop_init", params) if centered else None,
+        _zeros_like("rmsprop_init", params) if momentum else None,
+    )
 
 
 def _zeros_like(function: str, params: Tree) -> Tree:

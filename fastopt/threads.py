@@ -69,9 +69,9 @@ def usable_cpus() -> int:
     return max(1, cpus if quota is None else min(cpus, int(quota + 0.5)))
 
 
-def _cgroup_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> (
-    float | None
-):
+def _cgroup_quota(
+    proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> float | None:
     """Return the processor time that Linux control groups grant, in processors, or None."""
     try:
         lines = proc.read_text().splitlines()

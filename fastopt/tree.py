@@ -35,4 +35,6 @@ def zip_trees(tree: Tree, *others: Tree | None) -> Iterator[tuple[Any, ...]]:
         yield (tree, *others)
         return
     for key in keys:
-        yield from zip_trees(tree[key], *(other if other is None else other[key] for other in others))
+        yield from zip_trees(
+            tree[key], *(other if other is None else other[key] for other in others)
+        )

@@ -1,0 +1,180 @@
+"""The tables that the tests are made of: rules, options, terms, sizes. A new rule adds its rows."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+import fastopt
+from fastopt import reference
+from fastopt.tree import map_tree, zip_trees
+
+DTYPES = [np.float32, np.float64]
+ISAS = fastopt.info()["available_isas"]
+
+# Around the width of every vector: 4, 8 and 16 elements, unrolled and not, and a few thousand.
+SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 1023, 1025, 4099]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One rule with one choice of options."""
+
+    rule: str
+    options: dict[str, Any] = field(default_factory=dict)
+    init: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        words = [self.rule, *(f"{k}={v}" for k, v in {**self.init, **self.options}.items())]
+        return "-".join(words)
+
+    def new_state(self, params: Any) -> Any:
+        if self.rule == "sgd":
+            return None
+        return getattr(fastopt, f"{self.rule}_init")(params, **self.init)
+
+    def step(self, params: Any, grads: Any, state: Any, **more: Any) -> None:
+        getattr(fastopt, f"{self.rule}_step")(params, grads, state, **self.options, **more)
+
+    def reference_step(self, params: Any, grads: Any, state: Any, **more: Any) -> None:
+        getattr(reference, f"{self.rule}_step")(params, grads, state, **self.options, **more)
+
+
+CASES = [
+    Case("sgd"),
+    Case("momentum"),
+    Case("momentum", {"momentum": 0.5, "dampening": 0.5}),
+    Case("momentum", {"nesterov": True}),
+    Case("momentum", {"nesterov": True, "dampening": 0.9, "lr": 0.3}),
+    Case("adam"),
+    Case("adam", {"epsilon_hat": True, "eps": 1e-3}),
+    Case("adam", {"beta1": 0.0, "beta2": 0.0}),
+    Case("adam", {"lr": 0.1, "beta1": 0.5, "beta2": 0.99}),
+    *(
+        Case(
+            "rmsprop",
+            {"eps_inside_sqrt": inside, "rho": 0.9} | ({"momentum": 0.8} if momentum else {}),
+            {"centered": centered, "momentum": momentum},
+        )
+        for centered, momentum, inside in product([False, True], repeat=3)
+    ),
+]
+
+PLAIN_CASES = [Case("sgd"), Case("momentum"), Case("adam"), Case("rmsprop")]
+
+# What can be done around a rule. "mask" stands for a mask like the parameters.
+TERMS: list[dict[str, Any]] = [
+    {},
+    {"grad_scale": 0.125},
+    {"maximize": True},
+    {"l2": 0.01},
+    {"l1": 0.01},
+    {"weight_decay": 0.1},
+    {"weight_decay": 0.1, "decay_after": True},
+    {"l1_prox": 0.3},
+    {"zero_grads": True},
+    {"mask": True},
+    {"mask": True, "keep_prob": 0.7},
+    {"mask": True, "keep_prob": 0.7, "zero_grads": True, "l1": 0.01},
+    {
+        "grad_scale": 3.0,
+        "maximize": True,
+        "mask": True,
+        "keep_prob": 0.3,
+        "l2": 0.02,
+        "l1": 0.03,
+        "weight_decay": 0.2,
+        "decay_after": True,
+        "l1_prox": 0.2,
+        "zero_grads": True,
+    },
+]
+
+
+def name_of_terms(terms: dict[str, Any]) -> str:
+    return ",".join(terms) or "plain"
+
+
+def random_like(tree: Any, rng: np.random.Generator) -> Any:
+    """Return normal random numbers with some zeros, large and tiny values among them."""
+
+    def fill(array: Any) -> Any:
+        values = rng.standard_normal(array.shape)
+        values *= rng.choice([0.0, 1.0, 1.0, 1.0, 1e3, 1e-6], array.shape)
+        return np.asarray(values, array.dtype)
+
+    return map_tree(fill, tree)
+
+
+def random_mask(tree: Any, rng: np.random.Generator) -> Any:
+    return map_tree(lambda array: np.asarray(rng.random(array.shape) < 0.6), tree)
+
+
+def state_arrays(state: Any) -> list[Any]:
+    """Return every array tree of a state."""
+    if state is None:
+        return []
+    names = [name for name in type(state).__slots__ if name != "step"]
+    return [getattr(state, name) for name in names if getattr(state, name) is not None]
+
+
+def randomize_state(state: Any, rng: np.random.Generator) -> None:
+    """Fill a new state with what a state in use may hold: second moments are not negative."""
+    for tree in state_arrays(state):
+        for (array,) in zip_trees(tree):
+            array[...] = rng.random(array.shape) + 0.01
+
+
+def arrays_of(*trees: Any) -> list[Any]:
+    return [array for tree in trees if tree is not None for (array,) in zip_trees(tree)]
+
+
+def assert_same_bits(actual: Any, expected: Any) -> None:
+    """Compare arrays or trees of them exactly: zeros by their sign too, NaN with NaN."""
+    for got, want in zip(arrays_of(actual), arrays_of(expected), strict=True):
+        assert got.dtype == want.dtype
+        assert got.shape == want.shape
+        same = (got == want) & (np.signbit(got) == np.signbit(want)) | np.isnan(got) & np.isnan(want)
+        if not np.all(same):
+            at = tuple(int(i) for i in np.argwhere(~same)[0])
+            wrong = np.count_nonzero(~same)
+            raise AssertionError(
+                f"{wrong} of {got.size} elements differ, first at {at}: {got[at]!r}, not {want[at]!r}"
+            )
+
+
+def check_against_reference(
+    case: Case,
+    params: Any,
+    rng: np.random.Generator,
+    terms: dict[str, Any] | None = None,
+    steps: int = 3,
+    clone: Any = copy.deepcopy,
+    threads: int | None = None,
+) -> None:
+    """Run kernels and reference side by side and compare every array after every step."""
+    terms = dict(terms or {})
+    if terms.pop("mask", False):
+        terms["mask"] = random_mask(params, rng)
+    grads = random_like(params, rng)
+    expected = copy.deepcopy(params)
+    state = case.new_state(params)
+    randomize_state(state, rng)
+    expected_state = copy.deepcopy(state)
+    for step in range(steps):
+        for grad, fresh in zip(arrays_of(grads), arrays_of(random_like(grads, rng)), strict=True):
+            grad[...] = fresh
+        expected_grads = copy.deepcopy(grads)
+        case.step(params, grads, state, **terms, threads=threads)
+        with np.errstate(all="ignore"):
+            case.reference_step(expected, expected_grads, expected_state, **terms)
+        assert_same_bits(params, expected)
+        assert_same_bits(grads, expected_grads)
+        for got, want in zip(state_arrays(state), state_arrays(expected_state), strict=True):
+            assert_same_bits(got, want)
+        if state is not None:
+            assert state.step == expected_state.step == step + 1

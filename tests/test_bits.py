@@ -1,0 +1,131 @@
+"""Promise 2: the kernels equal the reference bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import (
+    CASES,
+    DTYPES,
+    PLAIN_CASES,
+    SIZES,
+    TERMS,
+    Case,
+    assert_same_bits,
+    check_against_reference,
+    name_of_terms,
+    random_like,
+    state_arrays,
+)
+
+import fastopt
+from fastopt import reference
+
+pytestmark = pytest.mark.usefixtures("isa")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_size(case: Case, dtype: type, rng: np.random.Generator) -> None:
+    for size in SIZES:
+        params = random_like(np.empty(size, dtype), rng)
+        check_against_reference(case, params, rng)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("terms", TERMS, ids=name_of_terms)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_term(case: Case, terms: dict, dtype: type, rng: np.random.Generator) -> None:
+    for size in (1, 17, 65, 1500):  # the last is longer than a block of zeroed gradients
+        params = random_like(np.empty(size, dtype), rng)
+        check_against_reference(case, params, rng, terms)
+
+
+@pytest.mark.parametrize("terms", [TERMS[0], TERMS[-1]], ids=name_of_terms)
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_every_alignment(case: Case, terms: dict, rng: np.random.Generator) -> None:
+    for start in range(17):
+        params = random_like(np.empty(start + 100, np.float32), rng)[start:]
+        check_against_reference(case, params, rng, terms)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5), (2, 3, 4), (2, 1, 3, 2), (2, 2, 2, 2, 3)])
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_every_number_of_dimensions(case: Case, shape: tuple, rng: np.random.Generator) -> None:
+    check_against_reference(case, random_like(np.empty(shape, np.float64), rng), rng, TERMS[-1])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_trees_with_both_dtypes(case: Case, rng: np.random.Generator) -> None:
+    like = {
+        "layers": [
+            {"w": np.empty((7, 5), np.float32), "b": np.empty(5, np.float64)},
+            (np.empty((5, 3), np.float64), np.empty((), np.float32), np.empty((0, 3))),
+        ],
+        3: np.empty((2, 2, 2)),
+        "nothing": [],
+    }
+    check_against_reference(case, random_like(like, rng), rng, TERMS[-1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_special_values(case: Case, dtype: type) -> None:
+    """Infinities, NaN, zeros of both signs and denormals meet each other in every stream."""
+    tiny = np.finfo(dtype).smallest_subnormal
+    values = np.array([0.0, -0.0, 1.0, -2.5, np.inf, -np.inf, np.nan, tiny, -tiny], dtype)
+    p, g, s = (part.ravel().copy() for part in np.meshgrid(values, values, values))
+    states = [case.new_state(p), case.new_state(p)]
+    if states[0] is not None:
+        for state in states:
+            for name in set(type(state).__slots__) - {"step"}:
+                if getattr(state, name) is not None:
+                    getattr(state, name)[...] = np.abs(s) if name == "v" else s
+    for terms in TERMS:
+        if "mask" in terms:
+            terms = terms | {"mask": np.arange(p.size) % 3 > 0}  # noqa: PLW2901
+        got, want = p.copy(), p.copy()
+        case.step(got, g.copy(), states[0], **terms)
+        with np.errstate(all="ignore"):
+            case.reference_step(want, g.copy(), states[1], **terms)
+        assert_same_bits(got, want)
+        assert_same_bits(state_arrays(states[0]), state_arrays(states[1]))
+
+
+def test_a_term_that_is_zero_is_absent() -> None:
+    """0 * inf is NaN: an infinite weight must not meet the coefficient of a term not asked for."""
+    for term in ({"grad_scale": 2.0}, {"mask": np.ones(2, bool)}):
+        p = np.array([np.inf, 1.0])
+        fastopt.sgd_step(p, np.ones(2), lr=0.5, **term)
+        assert p[0] == np.inf
+
+
+def test_numpy_scalars_are_as_good_as_python_numbers(rng: np.random.Generator) -> None:
+    for kind in (np.float32, np.float64):
+        p = random_like(np.empty(50, np.float32), rng)
+        got, want = p.copy(), p.copy()
+        g = random_like(p, rng)
+        options = {"lr": 0.1, "beta1": 0.3, "beta2": 0.1, "eps": 0.2, "l2": 0.3, "weight_decay": 0.7}
+        rounded = {name: kind(value) for name, value in options.items()}
+        states = [fastopt.adam_init(p) for _ in range(3)]
+        fastopt.adam_step(got, g, states[0], **rounded)
+        fastopt.adam_step(want, g, states[1], **{k: float(v) for k, v in rounded.items()})
+        assert_same_bits(got, want)
+        referenced = p.copy()
+        reference.adam_step(referenced, g, states[2], **rounded)
+        assert_same_bits(got, referenced)
+
+
+def test_late_steps(rng: np.random.Generator) -> None:
+    """Bias corrections of a long training, where 1 - beta**t is near 1."""
+    for step in (10, 999, 10**6, 2**40):
+        p = random_like(np.empty(33, np.float64), rng)
+        got, want = p.copy(), p.copy()
+        g = random_like(p, rng)
+        states = [fastopt.adam_init(p), fastopt.adam_init(p)]
+        for state in states:
+            state.step = step
+        fastopt.adam_step(got, g, states[0])
+        reference.adam_step(want, g, states[1])
+        assert_same_bits(got, want)
+        assert states[0].step == step + 1

@@ -1,0 +1,169 @@
+"""Numbers and flags: what is accepted, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import PLAIN_CASES, Case, assert_same_bits
+
+import fastopt
+from fastopt import reference
+
+INF, NAN = float("inf"), float("nan")
+
+FINITE = ("{} must be finite", [INF, -INF, NAN, 10**400])
+NON_NEGATIVE = ("{} must be finite and >= 0", [-1.0, -1e-300, INF, NAN])
+ZERO_TO_ONE = ("0 <= {} <= 1 must hold", [-0.1, 1.0000001, INF, NAN])
+ZERO_TO_BELOW_1 = ("0 <= {} < 1 must hold", [-0.1, 1.0, 1, INF, NAN])
+ABOVE_0_TO_1 = ("0 < {} <= 1 must hold", [0.0, -0.5, 1.5, NAN])
+
+COMMON = {
+    "lr": NON_NEGATIVE,
+    "l1": NON_NEGATIVE,
+    "l2": NON_NEGATIVE,
+    "weight_decay": NON_NEGATIVE,
+    "l1_prox": NON_NEGATIVE,
+    "grad_scale": FINITE,
+    "keep_prob": ABOVE_0_TO_1,
+}
+NUMBERS = {
+    "sgd": COMMON,
+    "momentum": COMMON | {"momentum": ZERO_TO_ONE, "dampening": ZERO_TO_ONE},
+    "adam": COMMON | {"beta1": ZERO_TO_BELOW_1, "beta2": ZERO_TO_BELOW_1, "eps": NON_NEGATIVE},
+    "rmsprop": COMMON | {"rho": ZERO_TO_BELOW_1, "eps": NON_NEGATIVE, "momentum": ZERO_TO_ONE},
+}
+FLAGS = {
+    "sgd": [],
+    "momentum": ["nesterov"],
+    "adam": ["epsilon_hat"],
+    "rmsprop": ["eps_inside_sqrt"],
+}
+every_number = pytest.mark.parametrize(
+    ("case", "name"),
+    [(case, name) for case in PLAIN_CASES for name in NUMBERS[case.rule]],
+    ids=lambda value: str(value),
+)
+every_flag = pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        (case, name)
+        for case in PLAIN_CASES
+        for name in [*FLAGS[case.rule], "decay_after", "maximize", "zero_grads"]
+    ],
+    ids=lambda value: str(value),
+)
+
+
+def step(case: Case, **options: Any) -> np.ndarray:
+    p = np.array([1.0, -2.0, 3.0])
+    if "keep_prob" in options:
+        options["mask"] = np.array([True, False, True])
+    state = fastopt.rmsprop_init(p, momentum=True) if case.rule == "rmsprop" else case.new_state(p)
+    before = p.copy()
+    try:
+        case.step(p, np.array([0.5, 0.25, -1.0]), state, **options)
+    except (TypeError, ValueError):
+        assert_same_bits(p, before)
+        assert state is None or state.step == 0
+        raise
+    return p
+
+
+@every_number
+def test_numbers_out_of_range(case: Case, name: str) -> None:
+    condition, bad_values = NUMBERS[case.rule][name]
+    for bad in bad_values:
+        message = f"{case.rule}_step: {condition.format(name)}, it is {bad!r}"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            step(case, **{name: bad})
+        if isinstance(bad, float):
+            with pytest.raises(ValueError, match=re.escape(condition.format(name))):
+                step(case, **{name: np.float64(bad)})
+
+
+@every_number
+def test_things_that_are_no_numbers(case: Case, name: str) -> None:
+    for bad in (None, "0.1", [0.1], np.array([0.1]), np.ones(2), 1j, np.complex64(1), True, {}):
+        with pytest.raises(TypeError, match=f"^{case.rule}_step: {name} must be a number, not "):
+            step(case, **{name: bad})
+
+
+@every_number
+def test_every_kind_of_number(case: Case, name: str) -> None:
+    expected = step(case, **{name: 0.5})
+    for same in (np.float32(0.5), np.float64(0.5), np.float16(0.5), Fraction(1, 2), Decimal("0.5")):
+        assert_same_bits(step(case, **{name: same}), expected)
+    _, bad_values = NUMBERS[case.rule][name]
+    if 1 not in bad_values:
+        expected = step(case, **{name: 1.0})
+        for same in (1, np.int8(1), np.uint64(1)):
+            assert_same_bits(step(case, **{name: same}), expected)
+
+
+@every_flag
+def test_flags(case: Case, name: str) -> None:
+    for flag in (True, False):
+        assert_same_bits(step(case, **{name: flag}), step(case, **{name: np.bool_(flag)}))
+    for bad in (None, 0, 1, "no", 0.0, np.int64(1), []):
+        with pytest.raises(TypeError, match=f"^{case.rule}_step: {name} must be True or False, not "):
+            step(case, **{name: bad})
+
+
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_threads(case: Case) -> None:
+    expected = step(case)
+    for threads in (None, 1, 2, np.int64(3), 64):
+        assert_same_bits(step(case, threads=threads), expected)
+    for bad in (0, -1, 1025, 10**30):
+        with pytest.raises(ValueError, match=f"_step: 1 <= threads <= 1024 must hold, it is {bad}"):
+            step(case, threads=bad)
+    for bad in (1.0, "2", True, [1]):
+        with pytest.raises(TypeError, match="_step: threads must be an int or None, not "):
+            step(case, threads=bad)
+
+
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_keep_prob_needs_a_mask(case: Case) -> None:
+    p = np.zeros(2)
+    with pytest.raises(ValueError, match=f"^{case.rule}_step: keep_prob needs a mask"):
+        case.step(p, p.copy(), case.new_state(p), keep_prob=0.5)
+
+
+def test_momentum_of_rmsprop_needs_its_buffer() -> None:
+    p, g = np.zeros(2), np.ones(2)
+    state = fastopt.rmsprop_init(p)
+    message = (
+        "rmsprop_step: momentum=0.9 needs state.buf, which is None; "
+        "rmsprop_init(params, momentum=True) makes it"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fastopt.rmsprop_step(p, g, state, momentum=0.9)
+    assert p.tolist() == [0, 0]
+    assert state.step == 0
+
+
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_unknown_options(case: Case) -> None:
+    with pytest.raises(TypeError, match=r"_step\(\) got an unexpected keyword argument 'nu'"):
+        step(case, nu=0.5)
+    with pytest.raises(TypeError, match="positional argument"):
+        case.step(np.zeros(1), np.zeros(1), None, 0.1)
+
+
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "rmsprop"])
+def test_the_reference_has_the_same_signature(rule: str) -> None:
+    ours = inspect.signature(getattr(fastopt, f"{rule}_step"))
+    assert ours == inspect.signature(getattr(reference, f"{rule}_step"))
+
+
+def test_the_core_never_crashes_on_a_wrong_call() -> None:
+    """Nobody calls it directly; if somebody does, an exception is the answer."""
+    for count in range(30):
+        with pytest.raises(TypeError):
+            fastopt._core.adam_step(*[None] * count)

@@ -1,0 +1,394 @@
+"""Wrong input raises, names the entry and both facts, and nothing at all has been written."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict, namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import PLAIN_CASES, Case, arrays_of, state_arrays
+from numpy.lib.stride_tricks import as_strided
+
+import fastopt
+
+
+def scene(case: Case) -> tuple[dict, dict, Any]:
+    """Return good params, grads and state for a test to spoil."""
+    params = {"w": np.full((3, 4), 0.5), "b": [np.full(4, 0.25), np.float32([[1.0]])]}
+    grads = {"w": np.full((3, 4), 1.5), "b": [np.full(4, 2.25), np.float32([[3.0]])]}
+    return params, grads, case.new_state(params)
+
+
+def snapshot(*trees: Any) -> list[bytes]:
+    found = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, dict):
+            for child in node.values():
+                visit(child)
+        elif isinstance(node, (list, tuple)) and len(node) < 100:
+            for child in node:
+                visit(child)
+        elif isinstance(node, np.ndarray):
+            found.append(np.asarray(node).tobytes())
+
+    for tree in trees:
+        visit(tree)
+    return found
+
+
+def check_refused(
+    case: Case,
+    params: Any,
+    grads: Any,
+    state: Any,
+    error: type[Exception],
+    message: str,
+    **more: Any,
+) -> None:
+    everything = [params, grads, *state_arrays(state), *more.values()]
+    before = snapshot(*everything)
+    step = getattr(state, "step", None)
+    with pytest.raises(error, match=rf"^{case.rule}_step: {message}") as caught:
+        case.step(params, grads, state, **more)
+    assert "fastopt" not in str(caught.value), "no C++ type signatures"
+    assert snapshot(*everything) == before, "something was written"
+    assert getattr(state, "step", None) == step, "the step was counted"
+
+
+def read_only(a: np.ndarray) -> np.ndarray:
+    a.flags.writeable = False
+    return a
+
+
+def misaligned(shape: tuple[int, ...]) -> np.ndarray:
+    items = int(np.prod(shape))
+    return np.zeros(8 * items + 1, np.uint8)[1:].view(np.float64).reshape(shape)
+
+
+# What may not stand where an array of float64 and shape (3, 4) belongs: maker, error, and the
+# message behind the name of the entry, once as a parameter and once as something like one.
+NOT_AN_ARRAY = r"must be a NumPy array, not "
+BAD_ARRAYS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
+    "None": (lambda: None, TypeError, NOT_AN_ARRAY + "NoneType", NOT_AN_ARRAY + "NoneType"),
+    "number": (lambda: 1.0, TypeError, NOT_AN_ARRAY + "float", NOT_AN_ARRAY + "float"),
+    "NumPy scalar": (
+        lambda: np.float64(1),
+        TypeError,
+        NOT_AN_ARRAY + r"numpy\.float64",
+        NOT_AN_ARRAY + r"numpy\.float64",
+    ),
+    "string": (lambda: "abc", TypeError, NOT_AN_ARRAY + "str", NOT_AN_ARRAY + "str"),
+    "memoryview": (
+        lambda: memoryview(np.zeros((3, 4))),
+        TypeError,
+        NOT_AN_ARRAY + "memoryview",
+        NOT_AN_ARRAY + "memoryview",
+    ),
+    "set": (lambda: {1.0}, TypeError, NOT_AN_ARRAY + "set", NOT_AN_ARRAY + "set"),
+    "masked array": (
+        lambda: np.ma.masked_array(np.zeros((3, 4)), mask=True),
+        TypeError,
+        NOT_AN_ARRAY + "a masked array",
+        NOT_AN_ARRAY + "a masked array",
+    ),
+    "matrix": (
+        lambda: np.zeros((3, 4)).view(np.matrix),
+        TypeError,
+        NOT_AN_ARRAY + "a matrix",
+        NOT_AN_ARRAY + "a matrix",
+    ),
+    "misaligned": (lambda: misaligned((3, 4)), ValueError, "is not aligned", "is not aligned"),
+}
+for dtype in ("i8", "?", "f2", "c16", "O", "U3", "M8[s]", "g", ">f8"):
+    name = re.escape(str(np.dtype(dtype)))
+    BAD_ARRAYS[f"dtype {dtype}"] = (
+        lambda dtype=dtype: np.zeros((3, 4), dtype),
+        TypeError,
+        f"has dtype {name}, it must be float32 or float64",
+        f"has dtype {name}, params\\['w'\\] has float64",
+    )
+BAD_ARRAYS["other dtype"] = (
+    lambda: np.zeros((3, 4), np.float32),
+    TypeError,
+    r"",
+    r"has dtype float32, params\['w'\] has float64",
+)
+for shape in ((4, 3), (3, 4, 1), (12,), (3, 5), (0,), (1, 3, 4), ()):
+    BAD_ARRAYS[f"shape {shape}"] = (
+        lambda shape=shape: np.zeros(shape),
+        ValueError,
+        "",
+        rf"has shape {re.escape(str(shape))}, params\['w'\] has \(3, 4\)",
+    )
+every_bad_array = pytest.mark.parametrize("bad", BAD_ARRAYS)
+every_bad_param = pytest.mark.parametrize("bad", [k for k, v in BAD_ARRAYS.items() if v[2]])
+every_rule = pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+every_rule_with_state = pytest.mark.parametrize("case", PLAIN_CASES[1:], ids=str)
+
+
+@every_rule
+@every_bad_param
+def test_bad_params(case: Case, bad: str) -> None:
+    make, error, message, _ = BAD_ARRAYS[bad]
+    params, grads, state = scene(case)
+    params["w"] = make()
+    check_refused(case, params, grads, state, error, r"params\['w'\] " + message)
+
+
+@every_rule
+@every_bad_array
+def test_bad_grads(case: Case, bad: str) -> None:
+    make, error, _, message = BAD_ARRAYS[bad]
+    params, grads, state = scene(case)
+    grads["w"] = make()
+    check_refused(case, params, grads, state, error, r"grads\['w'\] " + message)
+
+
+@every_rule_with_state
+@every_bad_array
+def test_bad_state(case: Case, bad: str) -> None:
+    make, error, _, message = BAD_ARRAYS[bad]
+    for name in set(type(case.new_state(np.zeros(1))).__slots__) - {"step"}:
+        params, grads, state = scene(case)
+        if getattr(state, name) is None:
+            continue
+        getattr(state, name)["w"] = make()
+        check_refused(case, params, grads, state, error, rf"state\.{name}\['w'\] " + message)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: np.zeros((3, 4)), TypeError, r"mask\['w'\] has dtype float64, it must be bool"),
+        (lambda: np.zeros((3, 4), int), TypeError, r"mask\['w'\] has dtype int64, it must be bool"),
+        (lambda: None, TypeError, r"mask\['w'\] must be a NumPy array, not NoneType"),
+        (lambda: [True], TypeError, r"mask\['w'\] must be a NumPy array, not list"),
+        (
+            lambda: np.ones((4, 3), bool),
+            ValueError,
+            r"mask\['w'\] has shape \(4, 3\), params\['w'\] has \(3, 4\)",
+        ),
+    ],
+)
+def test_bad_mask(make: Callable, error: type[Exception], message: str) -> None:
+    case = Case("adam")
+    params, grads, state = scene(case)
+    mask = {"w": make(), "b": [np.ones(4, bool), np.ones((1, 1), np.uint8)]}
+    check_refused(case, params, grads, state, error, message, mask=mask)
+
+
+@every_rule
+def test_read_only(case: Case) -> None:
+    params, grads, state = scene(case)
+    params["b"][0] = read_only(np.zeros(4))
+    check_refused(case, params, grads, state, ValueError, r"params\['b'\]\[0\] is read-only")
+    params, grads, state = scene(case)
+    grads["b"][0] = read_only(np.ones(4))
+    message = r"grads\['b'\]\[0\] is read-only"
+    check_refused(case, params, grads, state, ValueError, message, zero_grads=True)
+    case.step(params, grads, state)  # gradients that are only read may be
+    for tree in state_arrays(state):
+        params, grads, state = scene(case)
+        tree = state_arrays(state)[0]  # noqa: PLW2901
+        tree["b"][0] = read_only(np.zeros(4))
+        check_refused(
+            case, params, grads, state, ValueError, r"state\.\w+\['b'\]\[0\] is read-only"
+        )
+
+
+@every_rule
+def test_structure(case: Case) -> None:
+    def refuse(spoil: Callable[[Any], Any], error: type[Exception], message: str) -> None:
+        params, grads, state = scene(case)
+        check_refused(case, params, spoil(grads), state, error, message)
+        for tree in state_arrays(state):
+            params, grads, state = scene(case)
+            for name in set(type(state).__slots__) - {"step"}:
+                if getattr(state, name) is not None:
+                    setattr(state, name, spoil(getattr(state, name)))
+            of_state = message.replace("grads", r"state\.\w+")
+            check_refused(case, params, grads, state, error, of_state)
+
+    refuse(lambda t: None, TypeError, "grads must be a dict like params, not NoneType")
+    refuse(lambda t: t["w"], TypeError, r"grads must be a dict like params, not numpy\.ndarray")
+    refuse(lambda t: [t["w"], t["b"]], TypeError, "grads must be a dict like params, not list")
+    refuse(lambda t: {"w": t["w"]}, ValueError, "grads has no entry 'b', which params has")
+    refuse(lambda t: t | {"c": t["w"]}, ValueError, "grads has an entry 'c', which params has not")
+    refuse(
+        lambda t: {"w": t["w"], "B": t["b"]}, ValueError, "grads has no entry 'b', which params has"
+    )
+    refuse(
+        lambda t: t | {"b": t["b"][:1]},
+        ValueError,
+        r"grads\['b'\] has length 1, params\['b'\] has length 2",
+    )
+    refuse(
+        lambda t: t | {"b": tuple(t["b"])},
+        TypeError,
+        r"grads\['b'\] must be a list like params\['b'\], not tuple",
+    )
+    refuse(
+        lambda t: t | {"b": t["b"][0]},
+        TypeError,
+        r"grads\['b'\] must be a list like params\['b'\], not numpy\.ndarray",
+    )
+    refuse(
+        lambda t: t | {"w": list(t["w"])},
+        TypeError,
+        r"grads\['w'\] must be a NumPy array, not list",
+    )
+
+
+@every_rule
+def test_lists_where_arrays_belong(case: Case) -> None:
+    _, grads, state = scene(case)
+    params = {"w": [[0.5] * 4] * 3, "b": [0.25, 1.0]}
+    check_refused(case, params, grads, state, TypeError, ".*must be a")
+
+
+@every_rule
+def test_one_array_is_a_tree_too(case: Case) -> None:
+    check_refused(
+        case,
+        np.zeros((2, 3)),
+        np.zeros((3, 2)),
+        case.new_state(np.zeros((2, 3))),
+        ValueError,
+        r"grads has shape \(3, 2\), params has \(2, 3\)$",
+    )
+
+
+def test_overlap_of_outputs() -> None:
+    case = Case("adam")
+    buffer = np.zeros(100)
+    for first, second in [
+        (buffer, buffer),
+        (buffer[:50], buffer[49:]),
+        (buffer[10:20], buffer),
+        (buffer[::2], buffer[2::3]),
+        (buffer.reshape(10, 10), buffer.reshape(10, 10).T),
+        (buffer[::-1], buffer[:1]),
+        (buffer[:50], np.frombuffer(buffer.data, np.float64)[49:]),
+        (buffer.view(np.float32)[:9], buffer[4:]),
+    ]:
+        for extra in (0, 12):  # with few arrays every pair is compared, with many they are sorted
+            params = [first, *(np.zeros(3) for _ in range(extra)), second]
+            grads = [np.ones_like(p) for p in params]
+            state = fastopt.adam_init(grads)
+            message = rf"(params\[0\] and params\[{extra + 1}\]|params\[{extra + 1}\] and params\[0\]) "
+            check_refused(case, params, grads, state, ValueError, message + "overlap in memory")
+
+
+@every_rule
+@pytest.mark.parametrize("entries", [1, 30])
+def test_overlap_of_an_output_with_an_input(case: Case, entries: int) -> None:
+    def trees() -> tuple[list, list, Any]:
+        params = [np.full(7, float(i)) for i in range(entries)]
+        grads = [np.full(7, float(i)) for i in range(entries)]
+        return params, grads, case.new_state(params)
+
+    last = entries - 1
+    params, grads, state = trees()
+    grads[last] = params[last]
+    names = rf"(params\[{last}\] and grads\[{last}\]|grads\[{last}\] and params\[{last}\])"
+    check_refused(case, params, grads, state, ValueError, names + " overlap in memory")
+    grads[last] = params[last][::-1]
+    check_refused(case, params, grads, state, ValueError, names + " overlap in memory")
+    params, grads, state = trees()
+    for tree in state_arrays(state):
+        tree[last] = grads[last]
+        check_refused(case, params, grads, state, ValueError, ".* overlap in memory")
+    params, grads, state = trees()
+    if entries > 1:
+        grads[0] = grads[1]
+        check_refused(
+            case, params, grads, state, ValueError, ".* overlap in memory", zero_grads=True
+        )
+    mask = [np.ones(7, bool) for _ in params]
+    mask[0] = params[0].view(np.uint8)[:7]
+    check_refused(case, params, trees()[1], state, ValueError, ".* overlap in memory", mask=mask)
+
+
+def test_check_params_finds_overlap_too() -> None:
+    a = np.zeros(5)
+    with pytest.raises(ValueError, match=r"adam_init: params\['x'\] and params\['y'\] overlap"):
+        fastopt.adam_init({"x": a, "y": a})
+
+
+@every_rule
+def test_arrays_that_overlap_themselves(case: Case) -> None:
+    base = np.zeros(40)
+    for view in (
+        as_strided(base, (3, 4), (0, 8)),
+        as_strided(base, (3, 4), (8, 8)),
+        as_strided(base, (3, 4), (8, 16)),
+        as_strided(base[20:], (3, 4), (-8, 8)),
+    ):
+        params, grads, state = scene(case)
+        params["w"] = view
+        message = r"params\['w'\] overlaps itself in memory \(shape \(3, 4\), strides"
+        check_refused(case, params, grads, state, ValueError, message)
+        params, grads, state = scene(case)
+        grads["w"] = view
+        message = message.replace("params", "grads")
+        check_refused(case, params, grads, state, ValueError, message, zero_grads=True)
+
+
+def test_an_array_that_contains_itself_is_no_crash() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(ValueError, match="sgd_step: params is nested more than 100 deep"):
+        fastopt.sgd_step(loop, loop)
+
+
+def test_a_dict_that_changes_while_it_is_read() -> None:
+    class Key(str):
+        def __eq__(self, other: object) -> bool:
+            params.pop("z", None)
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    params = {"a": np.zeros(2), "z": np.zeros(2)}
+    grads = {Key("a"): np.ones(2), Key("z"): np.ones(2)}
+    with pytest.raises((ValueError, RuntimeError), match="sgd_step: .*(changed while|no entry)"):
+        fastopt.sgd_step(params, grads)
+    assert params["a"].tolist() == [0, 0]
+
+
+def test_a_step_within_the_checks_of_a_step() -> None:
+    inner = np.zeros(2)
+
+    class Key(str):
+        def __eq__(self, other: object) -> bool:
+            fastopt.sgd_step(inner, np.ones(2), lr=1.0)
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    params = {"a": np.zeros(2)}
+    fastopt.sgd_step(params, {Key("a"): np.ones(2)}, lr=1.0)
+    assert params["a"].tolist() == [-1, -1]
+    assert (inner < 0).all()
+
+
+def test_trees_of_other_kinds() -> None:
+    Layer = namedtuple("Layer", "w b")
+    params = OrderedDict(one=Layer(np.zeros(2), np.zeros(1)), two=[])
+    grads = OrderedDict(two=[], one=Layer(np.ones(2), np.ones(1)))
+    state = fastopt.momentum_init(params)
+    assert isinstance(state.buf["one"], Layer)
+    fastopt.momentum_step(params, grads, state, lr=1.0)
+    assert [a.tolist() for a in arrays_of(params)] == [[-1, -1], [-1]]
+
+
+@pytest.mark.parametrize("init", ["momentum_init", "adam_init", "rmsprop_init"])
+@every_bad_param
+def test_inits_refuse_what_steps_refuse(init: str, bad: str) -> None:
+    make, error, message, _ = BAD_ARRAYS[bad]
+    with pytest.raises(error, match=rf"^{init}: params\[0\] {message}"):
+        getattr(fastopt, init)([make()])

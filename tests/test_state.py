@@ -1,0 +1,160 @@
+"""States are plain data that the user holds: copied, pickled, changed, and checked when used."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import CASES, PLAIN_CASES, Case, assert_same_bits, random_like, state_arrays
+
+import fastopt
+
+STATEFUL = [case for case in CASES if case.rule != "sgd"]
+
+
+@pytest.mark.parametrize("case", STATEFUL, ids=str)
+def test_a_new_state(case: Case) -> None:
+    params = {"w": np.ones((2, 3), np.float32), "b": [np.ones(()), np.ones(0)]}
+    state = case.new_state(params)
+    assert state.step == 0
+    for tree in state_arrays(state):
+        assert tree["w"].dtype == np.float32
+        assert_same_bits(tree, {"w": np.zeros((2, 3), "f4"), "b": [np.zeros(()), np.zeros(0)]})
+
+
+def test_memory_order_follows_the_parameters() -> None:
+    state = fastopt.adam_init(np.ones((3, 4), order="F"))
+    assert state.m.flags.f_contiguous
+
+
+def test_optional_arrays_of_rmsprop() -> None:
+    p = np.ones(2)
+    for centered in (False, True):
+        for momentum in (False, True):
+            state = fastopt.rmsprop_init(p, centered=centered, momentum=momentum)
+            assert (state.avg is not None, state.buf is not None) == (centered, momentum)
+
+
+@pytest.mark.parametrize("through", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+@pytest.mark.parametrize("case", STATEFUL, ids=str)
+def test_continue_from_a_copy(case: Case, through: Any, rng: np.random.Generator) -> None:
+    """Save, load, continue: the same bits as never having stopped."""
+    p = random_like(np.empty(50, np.float32), rng)
+    grads = [random_like(p, rng) for _ in range(6)]
+    state = case.new_state(p)
+    for g in grads[:3]:
+        case.step(p, g, state)
+    q, restored = through((p, state))
+    assert type(restored) is type(state)
+    for g in grads[3:]:
+        case.step(p, g, state)
+        case.step(q, g, restored)
+    assert_same_bits(p, q)
+    assert restored.step == state.step == 6
+    assert_same_bits(state_arrays(state), state_arrays(restored))
+
+
+def test_step_is_settable() -> None:
+    """A larger step means a smaller bias correction; NumPy integers count too."""
+    moved = []
+    for step in (0, 10, np.int64(10)):
+        p = np.zeros(1)
+        state = fastopt.adam_init(p)
+        state.step = step
+        fastopt.adam_step(p, np.ones(1), state)
+        assert state.step == step + 1
+        moved.append(p[0])
+    assert moved[1] == moved[2] != moved[0]
+
+
+@pytest.mark.parametrize("case", STATEFUL, ids=str)
+def test_bad_step(case: Case) -> None:
+    p = np.ones(3)
+    state = case.new_state(p)
+    for bad, error, message in [
+        (-1, ValueError, "0 <= state.step < 2**53 must hold, it is -1"),
+        (2**53, ValueError, "0 <= state.step < 2**53 must hold"),
+        (10**30, ValueError, "0 <= state.step < 2**53 must hold"),
+        (1.0, TypeError, "state.step must be an int, not float"),
+        ("1", TypeError, "state.step must be an int, not str"),
+        (None, TypeError, "state.step must be an int, not NoneType"),
+        (True, TypeError, "state.step must be an int, not bool"),
+    ]:
+        state.step = bad
+        with pytest.raises(error, match=rf"^{case.rule}_step: {re.escape(message)}"):
+            case.step(p, np.ones(3), state)
+        assert p.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_state_of_another_rule(case: Case) -> None:
+    p = np.ones(3)
+    for other in [None, {}, np.ones(3), fastopt.AdamState, *(c.new_state(p) for c in STATEFUL)]:
+        right = case.new_state(p)
+        if type(other) is type(right):
+            continue
+        with pytest.raises(TypeError, match=rf"^{case.rule}_step: state must be \w+.*, not \w+"):
+            case.step(p, np.ones(3), other)
+        assert p.tolist() == [1, 1, 1]
+
+
+def test_a_state_of_a_subclass() -> None:
+    class Mine(fastopt.AdamState):
+        pass
+
+    p = np.ones(3)
+    state = Mine(0, np.zeros(3), np.zeros(3))
+    fastopt.adam_step(p, np.ones(3), state)
+    assert state.step == 1
+
+
+def test_a_state_that_refuses_its_step_is_not_used() -> None:
+    """All or nothing: the step cannot be counted, so nothing happens."""
+
+    class Frozen(fastopt.AdamState):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "step" and value:
+                raise AttributeError("frozen")
+            super().__setattr__(name, value)
+
+    p = np.ones(3)
+    state = Frozen(0, np.zeros(3), np.zeros(3))
+    with pytest.raises(AttributeError, match="frozen"):
+        fastopt.adam_step(p, np.ones(3), state)
+    assert p.tolist() == [1, 1, 1]
+    assert state.m.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("case", STATEFUL, ids=str)
+def test_no_arrays_at_all(case: Case) -> None:
+    for params in ({}, [], {"a": []}, np.zeros(0)):
+        state = case.new_state(params)
+        case.step(params, copy.deepcopy(params), state)
+        assert state.step == 1
+
+
+def test_steps_return_nothing_and_change_arrays_in_place() -> None:
+    for case in PLAIN_CASES:
+        p, g = np.ones(3), np.ones(3)
+        address = p.ctypes.data
+        assert case.step(p, g, case.new_state(p)) is None
+        assert p.ctypes.data == address
+        assert (p < 1).all()
+        assert g.tolist() == [1, 1, 1]
+
+
+def test_references_are_not_leaked() -> None:
+    import sys  # noqa: PLC0415
+
+    p, g = np.ones(3), np.ones(3)
+    state = fastopt.adam_init(p)
+    before = [sys.getrefcount(x) for x in (p, g, state.m, state.v, state)]
+    for _ in range(100):
+        fastopt.adam_step([p], [g], fastopt.AdamState(0, [state.m], [state.v]))
+        with pytest.raises(ValueError, match="overlap"):
+            fastopt.adam_step([p], [p], fastopt.AdamState(0, [state.m], [state.v]))
+    assert [sys.getrefcount(x) for x in (p, g, state.m, state.v, state)] == before
