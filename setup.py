@@ -2,38 +2,48 @@
 
 import sys
 from glob import glob
+from pathlib import Path
 
 import numpy
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
 
-# The promises rest on these flags. Without the first two, loops with a square root or a mask stay
-# scalar; without the third, compilers fuse multiplications with additions where the processor can,
-# and instruction sets disagree in the last bit.
-GCC_FLAGS = [
-    "-O3",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-ffp-contract=off",
-    "-Wall",
-    "-Wextra",
-]
-MSVC_FLAGS = ["/O2", "/fp:precise"]
+# The promises rest on the flags in compile_flags.txt (clangd reads that file too). Without
+# -fno-math-errno and -fno-trapping-math, loops with a square root or a mask stay scalar. Without
+# -ffp-contract=off, compilers fuse multiplications with additions where the processor can, and
+# instruction sets disagree in the last bit.
+GCC_FLAGS = Path(__file__).with_name("compile_flags.txt").read_text().split()
+MSVC_FLAGS = ["/std:c++17", "/O2", "/fp:precise"]
 
-ParallelCompile("FASTOPT_BUILD_JOBS", default=0).install()
+
+def find(*endings: str) -> list[str]:
+    return sorted(path for end in endings for path in glob(f"csrc/**/*{end}", recursive=True))
+
+
+class BuildExt(build_ext):
+    """Leaves the compiled core in the source tree too.
+
+    Python started in this folder finds the package here before the installed one, and it would find
+    it without its core.
+    """
+
+    def run(self) -> None:
+        super().run()
+        if not self.inplace:
+            self.copy_extensions_to_source()
+
+
+ParallelCompile(default=0).install()
 
 setup(
     ext_modules=[
         Pybind11Extension(
             "fastopt._core",
-            sorted(glob("csrc/**/*.cpp", recursive=True)),
-            depends=sorted(
-                glob("csrc/**/*.hpp", recursive=True) + glob("csrc/**/*.inl", recursive=True)
-            ),
+            find(".cpp"),
+            depends=[*find(".hpp", ".inl"), "compile_flags.txt"],
             include_dirs=[numpy.get_include()],
-            cxx_std=17,
             extra_compile_args=MSVC_FLAGS if sys.platform == "win32" else GCC_FLAGS,
         )
     ],
-    cmdclass={"build_ext": build_ext},
+    cmdclass={"build_ext": BuildExt},
 )

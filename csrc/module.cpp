@@ -77,6 +77,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("isa", [] { return std::string(current_table().name); });
   module.def("available_isas", available_isas);
   module.def("select_isa", select_table, py::arg("name"));
+  module.attr("max_threads") = max_threads;
   module.def("get_num_threads", get_num_threads);
   module.def(
       "set_num_threads",

@@ -54,8 +54,8 @@ def default_num_threads() -> int:
     for variable in ("FASTOPT_NUM_THREADS", "OMP_NUM_THREADS"):
         # OpenMP allows a list, one number for each level of nesting; the first is ours.
         text = os.environ.get(variable, "").split(",")[0].strip()
-        if text.isdecimal() and int(text) > 0:
-            return min(int(text), usable_cpus())
+        if text.isdecimal() and 0 < int(text) <= _core.max_threads:
+            return int(text)
     return usable_cpus()
 
 
@@ -79,7 +79,7 @@ def _cgroup_quota(
         return None
     quotas = []
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers == "":  # version 2: every group up to the root may have a limit
             group = root / path.lstrip("/")
             quotas += [_read_quota(g / "cpu.max") for g in (group, *group.parents)]

@@ -138,12 +138,14 @@ def assert_same_bits(actual: Any, expected: Any) -> None:
     for got, want in zip(arrays_of(actual), arrays_of(expected), strict=True):
         assert got.dtype == want.dtype
         assert got.shape == want.shape
-        same = (got == want) & (np.signbit(got) == np.signbit(want)) | np.isnan(got) & np.isnan(want)
+        same = (got == want) & (np.signbit(got) == np.signbit(want)) | np.isnan(got) & np.isnan(
+            want
+        )
         if not np.all(same):
             at = tuple(int(i) for i in np.argwhere(~same)[0])
-            wrong = np.count_nonzero(~same)
             raise AssertionError(
-                f"{wrong} of {got.size} elements differ, first at {at}: {got[at]!r}, not {want[at]!r}"
+                f"{np.count_nonzero(~same)} of {got.size} elements differ, "
+                f"the first at {at}: {got[at]!r}, not {want[at]!r}"
             )
 
 

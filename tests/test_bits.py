@@ -105,7 +105,14 @@ def test_numpy_scalars_are_as_good_as_python_numbers(rng: np.random.Generator) -
         p = random_like(np.empty(50, np.float32), rng)
         got, want = p.copy(), p.copy()
         g = random_like(p, rng)
-        options = {"lr": 0.1, "beta1": 0.3, "beta2": 0.1, "eps": 0.2, "l2": 0.3, "weight_decay": 0.7}
+        options = {
+            "lr": 0.1,
+            "beta1": 0.3,
+            "beta2": 0.1,
+            "eps": 0.2,
+            "l2": 0.3,
+            "weight_decay": 0.7,
+        }
         rounded = {name: kind(value) for name, value in options.items()}
         states = [fastopt.adam_init(p) for _ in range(3)]
         fastopt.adam_step(got, g, states[0], **rounded)

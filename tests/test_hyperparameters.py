@@ -47,7 +47,7 @@ FLAGS = {
 every_number = pytest.mark.parametrize(
     ("case", "name"),
     [(case, name) for case in PLAIN_CASES for name in NUMBERS[case.rule]],
-    ids=lambda value: str(value),
+    ids=str,
 )
 every_flag = pytest.mark.parametrize(
     ("case", "name"),
@@ -56,7 +56,7 @@ every_flag = pytest.mark.parametrize(
         for case in PLAIN_CASES
         for name in [*FLAGS[case.rule], "decay_after", "maximize", "zero_grads"]
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 
 
@@ -111,7 +111,9 @@ def test_flags(case: Case, name: str) -> None:
     for flag in (True, False):
         assert_same_bits(step(case, **{name: flag}), step(case, **{name: np.bool_(flag)}))
     for bad in (None, 0, 1, "no", 0.0, np.int64(1), []):
-        with pytest.raises(TypeError, match=f"^{case.rule}_step: {name} must be True or False, not "):
+        with pytest.raises(
+            TypeError, match=f"^{case.rule}_step: {name} must be True or False, not "
+        ):
             step(case, **{name: bad})
 
 

@@ -1,4 +1,4 @@
-"""Arrays that are not contiguous are updated like any others, and nothing beside them is touched."""
+"""Arrays that are not contiguous are updated like any, and nothing beside them is touched."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def check_layouts(case: Case, terms: dict, p: Any, g: Any, lay: list, rng: Any) 
     got_p[...] = 0
     view_of_around = as_strided(
         around.view(np.uint8).ravel()[address(got_p) - address(owner(got_p)) :].view(),
-        got_p.shape + (p.itemsize,),
+        (*got_p.shape, p.itemsize),
         (*got_p.strides, 1),
     )
     view_of_around[...] = 0

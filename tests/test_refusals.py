@@ -205,7 +205,7 @@ def test_structure(case: Case) -> None:
     def refuse(spoil: Callable[[Any], Any], error: type[Exception], message: str) -> None:
         params, grads, state = scene(case)
         check_refused(case, params, spoil(grads), state, error, message)
-        for tree in state_arrays(state):
+        for _tree in state_arrays(state):
             params, grads, state = scene(case)
             for name in set(type(state).__slots__) - {"step"}:
                 if getattr(state, name) is not None:
@@ -279,7 +279,9 @@ def test_overlap_of_outputs() -> None:
             params = [first, *(np.zeros(3) for _ in range(extra)), second]
             grads = [np.ones_like(p) for p in params]
             state = fastopt.adam_init(grads)
-            message = rf"(params\[0\] and params\[{extra + 1}\]|params\[{extra + 1}\] and params\[0\]) "
+            message = (
+                rf"(params\[0\] and params\[{extra + 1}\]|params\[{extra + 1}\] and params\[0\]) "
+            )
             check_refused(case, params, grads, state, ValueError, message + "overlap in memory")
 
 
@@ -355,7 +357,7 @@ def test_a_dict_that_changes_while_it_is_read() -> None:
 
     params = {"a": np.zeros(2), "z": np.zeros(2)}
     grads = {Key("a"): np.ones(2), Key("z"): np.ones(2)}
-    with pytest.raises((ValueError, RuntimeError), match="sgd_step: .*(changed while|no entry)"):
+    with pytest.raises((ValueError, RuntimeError), match=r"sgd_step: .*(changed while|no entry)"):
         fastopt.sgd_step(params, grads)
     assert params["a"].tolist() == [0, 0]
 

@@ -25,19 +25,19 @@ template <class T>
 struct Momentum {
   static constexpr int states = 1;
   T lr, mu, one_minus_dampening;
-  bool nesterov, first;
+  T nesterov, first;  // 0 or 1; gcc does not vectorise a loop that selects by a bool
 
   Momentum(const MomentumOptions& given, double t)
       : lr(T(given.lr)),
         mu(T(given.momentum)),
         one_minus_dampening(T(1 - given.dampening)),
-        nesterov(given.nesterov),
-        first(t == 1) {}
+        nesterov(T(given.nesterov)),
+        first(T(t == 1)) {}
 
   FASTOPT_INLINE void operator()(T& p, T g, T& buf) const {
     // The first gradient enters undamped, or an average would start near zero.
-    buf = first ? g : mu * buf + one_minus_dampening * g;
-    p -= lr * (nesterov ? g + mu * buf : buf);
+    buf = first != 0 ? g : mu * buf + one_minus_dampening * g;
+    p -= lr * (nesterov != 0 ? g + mu * buf : buf);
   }
 };
 

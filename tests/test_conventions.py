@@ -1,0 +1,166 @@
+"""The conventions of other libraries, against their formulas as they write them, in float64.
+
+Keras' optimizers are restated from keras/src/optimizers, in its operations and its order. Where a
+library that is light enough to be installed has the rule, it is asked itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastopt
+
+TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}
+STEPS = 20
+LR = 0.02
+
+
+def run(ours: Callable[[Any, Any], None], theirs: Callable[[Any, Any, int], Any]) -> None:
+    rng = np.random.default_rng(1)
+    p = rng.standard_normal(50)
+    q = p.copy()
+    for t in range(1, STEPS + 1):
+        g = rng.standard_normal(50)
+        ours(p, g)
+        q = theirs(q, g, t)
+        np.testing.assert_allclose(p, q, **TOLERANCE)
+
+
+def test_keras_adam() -> None:
+    beta1, beta2, eps = 0.9, 0.999, 1e-3
+    state = fastopt.adam_init(np.zeros(50))
+    m, v = np.zeros(50), np.zeros(50)
+
+    def keras(p: Any, g: Any, t: int) -> Any:
+        nonlocal m, v
+        alpha = LR * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+        m = m + (g - m) * (1 - beta1)
+        v = v + (np.square(g) - v) * (1 - beta2)
+        return p - (m * alpha) / (np.sqrt(v) + eps)
+
+    run(lambda p, g: fastopt.adam_step(p, g, state, lr=LR, eps=eps, epsilon_hat=True), keras)
+
+
+def test_keras_adamw() -> None:
+    """Keras decays before the rule, as torch does."""
+    state = fastopt.adam_init(np.zeros(50))
+    m, v = np.zeros(50), np.zeros(50)
+
+    def keras(p: Any, g: Any, t: int) -> Any:
+        nonlocal m, v
+        p = p - p * 0.1 * LR
+        m = m + (g - m) * (1 - 0.9)
+        v = v + (np.square(g) - v) * (1 - 0.999)
+        return p - (m * (LR * np.sqrt(1 - 0.999**t) / (1 - 0.9**t))) / (np.sqrt(v) + 1e-7)
+
+    options = {"lr": LR, "eps": 1e-7, "epsilon_hat": True, "weight_decay": 0.1}
+    run(lambda p, g: fastopt.adam_step(p, g, state, **options), keras)
+
+
+def test_the_two_epsilons_differ_and_convert() -> None:
+    """The paper's form with eps / sqrt(1 - beta2**t) is the epsilon-hat form."""
+    state = fastopt.adam_init(np.zeros(50))
+    other = fastopt.adam_init(np.zeros(50))
+    eps = 0.01
+
+    def converted(p: Any, g: Any, t: int) -> Any:
+        fastopt.adam_step(p, g, other, lr=LR, eps=eps / np.sqrt(1 - 0.999**t))
+        return p
+
+    run(lambda p, g: fastopt.adam_step(p, g, state, lr=LR, eps=eps, epsilon_hat=True), converted)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_keras_momentum(nesterov: bool) -> None:
+    state = fastopt.momentum_init(np.zeros(50))
+    velocity = np.zeros(50)
+
+    def keras(p: Any, g: Any, t: int) -> Any:
+        nonlocal velocity
+        velocity = 0.9 * velocity - LR * g
+        return p + (0.9 * velocity - LR * g if nesterov else velocity)
+
+    run(lambda p, g: fastopt.momentum_step(p, g, state, lr=LR, nesterov=nesterov), keras)
+    np.testing.assert_allclose(state.buf, -velocity / LR, **TOLERANCE)
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.7])
+def test_keras_rmsprop(centered: bool, momentum: float) -> None:
+    rho, eps = 0.9, 1e-3
+    state = fastopt.rmsprop_init(np.zeros(50), centered=centered, momentum=momentum > 0)
+    velocity, average, moment = np.zeros(50), np.zeros(50), np.zeros(50)
+
+    def keras(p: Any, g: Any, t: int) -> Any:
+        nonlocal velocity, average, moment
+        velocity = rho * velocity + (1 - rho) * np.square(g)
+        denominator = velocity + eps
+        if centered:
+            average = rho * average + (1 - rho) * g
+            denominator = velocity - np.square(average) + eps
+        increment = LR * g / np.sqrt(denominator)
+        if momentum > 0:
+            moment = momentum * moment + increment
+            return p - moment
+        return p - increment
+
+    def ours(p: Any, g: Any) -> None:
+        fastopt.rmsprop_step(
+            p, g, state, lr=LR, rho=rho, eps=eps, eps_inside_sqrt=True, momentum=momentum
+        )
+
+    run(ours, keras)
+
+
+def test_thinc_and_onnx_decay_after_the_rule() -> None:
+    state = fastopt.momentum_init(np.zeros(50))
+    buf = np.zeros(50)
+
+    def onnx(p: Any, g: Any, t: int) -> Any:
+        nonlocal buf
+        buf = 0.9 * buf + g
+        p = p - LR * buf
+        return p - LR * 0.1 * p
+
+    options = {"lr": LR, "weight_decay": 0.1, "decay_after": True}
+    run(lambda p, g: fastopt.momentum_step(p, g, state, **options), onnx)
+
+
+def test_dampening_equal_to_momentum_is_an_average() -> None:
+    """autograd and OpenAI's evolution strategies; they start the average at zero."""
+    state = fastopt.momentum_init(np.zeros(50))
+    state.step = 1  # so that the first gradient is damped like any other
+    average = np.zeros(50)
+
+    def autograd(p: Any, g: Any, t: int) -> Any:
+        nonlocal average
+        average = -(1 - 0.9) * g + 0.9 * average
+        return p + LR * average
+
+    run(lambda p, g: fastopt.momentum_step(p, g, state, lr=LR, dampening=0.9), autograd)
+
+
+def test_proximal_l1_is_ista() -> None:
+    """One proximal SGD step is one step of ISTA (Beck & Teboulle 2009, eq. 1.4)."""
+
+    def ista(p: Any, g: Any, t: int) -> Any:
+        moved = p - LR * g
+        return np.sign(moved) * np.maximum(np.abs(moved) - LR * 2.0, 0)
+
+    run(lambda p, g: fastopt.sgd_step(p, g, lr=LR, l1_prox=2.0), ista)
+
+
+def test_scikit_learn_adam() -> None:
+    optimizers = pytest.importorskip("sklearn.neural_network._stochastic_optimizers")
+    p = np.zeros(50)
+    theirs = optimizers.AdamOptimizer([p], learning_rate_init=LR)
+    state = fastopt.adam_init(p)
+
+    def sklearn(q: Any, g: Any, t: int) -> Any:
+        return q + theirs._get_updates([g])[0]
+
+    run(lambda p, g: fastopt.adam_step(p, g, state, lr=LR, epsilon_hat=True), sklearn)

@@ -1,0 +1,114 @@
+"""Hypothesis looks for arrays and options at which kernels and reference differ."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import CASES, DTYPES, ISAS, assert_same_bits, random_mask, state_arrays
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import fastopt
+from fastopt import _core
+
+settings.register_profile(
+    "fastopt", deadline=None, max_examples=150, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("fastopt")
+
+positive = st.floats(0, 1e3, allow_subnormal=False)
+below_one = st.floats(0, 1, exclude_max=True)
+OPTIONS = {
+    "sgd": {},
+    "momentum": {
+        "momentum": st.floats(0, 1),
+        "dampening": st.floats(0, 1),
+        "nesterov": st.booleans(),
+    },
+    "adam": {"beta1": below_one, "beta2": below_one, "eps": positive, "epsilon_hat": st.booleans()},
+    "rmsprop": {"rho": below_one, "eps": positive, "eps_inside_sqrt": st.booleans()},
+}
+TERMS = {
+    "lr": positive,
+    "l1": positive,
+    "l2": positive,
+    "weight_decay": positive,
+    "decay_after": st.booleans(),
+    "l1_prox": positive,
+    "grad_scale": st.floats(-1e3, 1e3),
+    "maximize": st.booleans(),
+    "zero_grads": st.booleans(),
+    "threads": st.none() | st.integers(1, 4),
+}
+
+
+@st.composite
+def views(draw: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Draw an array in some layout: axes swapped, spread by steps of either sign."""
+    order = draw(st.permutations(range(len(shape))))
+    steps = [draw(st.sampled_from([1, 1, 2, 3, -1, -2])) for _ in shape]
+    big = np.zeros([n * abs(step) for n, step in zip(shape, steps, strict=True)], dtype)
+    big = np.array(big.transpose(order), order="C").transpose(np.argsort(order))
+    view = big[(..., *(slice(None, None, step) for step in steps))]
+    view = view[(..., *(slice(0, n) for n in shape))]
+    seed = draw(st.integers(0, 2**32 - 1))
+    scale = draw(st.sampled_from([1.0, 1e-30, 1e30]))
+    view[...] = np.random.default_rng(seed).standard_normal(shape) * scale
+    return view
+
+
+@st.composite
+def scenes(draw: Any) -> Any:
+    case = draw(st.sampled_from(CASES))
+    dtype = draw(st.sampled_from(DTYPES))
+    shapes = draw(
+        st.lists(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9), max_size=3)
+    )
+    params = [draw(views(shape, dtype)) for shape in shapes]
+    grads = [draw(views(shape, dtype)) for shape in shapes]
+    options = case.options | draw(st.fixed_dictionaries({}, optional=OPTIONS[case.rule] | TERMS))
+    if draw(st.booleans()):
+        options["mask"] = random_mask(params, np.random.default_rng(len(shapes)))
+        options["keep_prob"] = draw(st.floats(0.01, 1))
+    return case, params, grads, options
+
+
+@given(scenes(), st.sampled_from(ISAS), st.integers(1, 3))
+def test_kernels_equal_the_reference(scene: Any, isa: str, steps: int) -> None:
+    case, params, grads, options = scene
+    before = _core.isa()
+    _core.select_isa(isa)
+    try:
+        expected, expected_grads = copy.deepcopy([params, grads])
+        state, expected_state = case.new_state(params), case.new_state(params)
+        step = type(case)(case.rule, options)
+        for _ in range(steps):
+            step.step(params, grads, state)
+            with np.errstate(all="ignore"):
+                step.reference_step(expected, expected_grads, expected_state)
+        assert_same_bits(params, expected)
+        assert_same_bits(grads, expected_grads)
+        assert_same_bits(state_arrays(state), state_arrays(expected_state))
+    finally:
+        _core.select_isa(before)
+
+
+@given(st.data())
+def test_overlap_is_found_exactly_where_it_is(data: Any) -> None:
+    """Two views of one buffer: refused if and only if they share an element."""
+    buffer = np.zeros((6, 8))
+    axis = st.slices(6), st.slices(8)
+    views = [buffer[data.draw(axis[0]), data.draw(axis[1])] for _ in range(2)]
+    views += [np.zeros(1) for _ in range(data.draw(st.sampled_from([0, 9])))]
+    grads = [np.ones(v.shape) for v in views]
+    if np.shares_memory(views[0], views[1]):
+        with pytest.raises(ValueError, match="overlap in memory"):
+            fastopt.sgd_step(views, grads)
+        assert not buffer.any()
+    else:
+        fastopt.sgd_step(views, grads, lr=1.0)
+        assert -buffer.sum() == views[0].size + views[1].size
