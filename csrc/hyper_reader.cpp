@@ -66,8 +66,8 @@ double HyperReader::number(const char* name, Range range, const char* needs) {
 }
 
 double HyperReader::convert(const char* name, PyObject* given) const {
-  const bool numeric = PyNumber_Check(given) && !PySequence_Check(given) && !is_bool(given) &&
-                       !is_complex(given);
+  const bool numeric =
+      PyNumber_Check(given) && !PySequence_Check(given) && !is_bool(given) && !is_complex(given);
   if (numeric) {
     const double value = PyFloat_AsDouble(given);
     if (value != -1 || !PyErr_Occurred()) return value;

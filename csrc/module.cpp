@@ -3,9 +3,11 @@
 #include <pybind11/stl.h>
 
 #include <cstdlib>
+#include <stdexcept>
 
 #include "arrays.hpp"
 #include "isa/isa.hpp"
+#include "memory_probe.hpp"
 #include "parallel.hpp"
 #include "step.hpp"
 
@@ -45,6 +47,19 @@ void check_params(const char* function, py::object params) {
   TensorList().collect(function, &argument, 1);
 }
 
+void memory_probe(py::object params, py::object grads, py::tuple states, int threads) {
+  if (states.size() > Streams::max_states) throw py::value_error("memory_probe: too many states");
+  std::vector<ArrayArgument> arguments{{{"params", "", params.ptr()}, Streams::param, true},
+                                       {{"grads", "", grads.ptr()}, Streams::grad, false}};
+  int stream = Streams::first_state;
+  for (py::handle state : states)
+    arguments.push_back({{"states", "", state.ptr()}, stream++, true});
+  TensorList list;
+  list.collect("memory_probe", arguments.data(), static_cast<int>(arguments.size()));
+  if (!list.layouts.empty()) throw py::value_error("memory_probe: arrays must be contiguous");
+  probe_memory(list, threads);
+}
+
 std::vector<std::string> available_isas() {
   std::vector<std::string> names;
   for (const KernelTable* table : available_tables()) names.push_back(table->name);
@@ -70,10 +85,16 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   using namespace fastopt;
   if (!import_numpy()) throw py::error_already_set();
   const char* forced = std::getenv("FASTOPT_ISA");
-  select_table(forced && *forced ? forced : available_tables().front()->name);
+  try {
+    select_table(forced && *forced ? forced : available_tables().front()->name);
+  } catch (const std::invalid_argument& error) {
+    throw py::import_error(std::string("FASTOPT_ISA: ") + error.what());
+  }
 
   add_steps(module, Families{});
   module.def("check_params", check_params, py::arg("function"), py::arg("params"));
+  module.def("memory_probe", memory_probe, py::arg("params"), py::arg("grads"), py::arg("states"),
+             py::arg("threads"));
   module.def("isa", [] { return std::string(current_table().name); });
   module.def("available_isas", available_isas);
   module.def("select_isa", select_table, py::arg("name"));

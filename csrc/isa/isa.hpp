@@ -12,7 +12,8 @@ namespace fastopt {
 // The arrays of one update, in the order in which kernels take them. What a call does not have is
 // null; what a rule has no use for is not there.
 struct Streams {
-  static constexpr int param = 0, grad = 1, mask = 2, first_state = 3, count = 6;
+  static constexpr int param = 0, grad = 1, mask = 2, first_state = 3, max_states = 3;
+  static constexpr int count = first_state + max_states;
   void* at[count];
 };
 

@@ -1,0 +1,53 @@
+#include "memory_probe.hpp"
+
+#include <algorithm>
+
+#include "parallel.hpp"
+#include "platform.hpp"
+
+namespace fastopt {
+namespace {
+
+template <class T, class... Written>
+void add(std::int64_t n, const T* FASTOPT_RESTRICT grad, Written* FASTOPT_RESTRICT... written) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T g = grad[i];
+    ((written[i] += g), ...);
+  }
+}
+
+template <class T>
+void probe(const Streams& streams, std::int64_t begin, std::int64_t end) {
+  const auto at = [&](int stream) {
+    auto* array = static_cast<T*>(streams.at[stream]);
+    return array ? array + begin : nullptr;
+  };
+  const std::int64_t n = end - begin;
+  T *p = at(Streams::param), *g = at(Streams::grad);
+  T *a = at(Streams::first_state), *b = at(Streams::first_state + 1),
+    *c = at(Streams::first_state + 2);
+  if (c) return add(n, g, p, a, b, c);
+  if (b) return add(n, g, p, a, b);
+  if (a) return add(n, g, p, a);
+  add(n, g, p);
+}
+
+void probe_range(const void* context, std::int64_t begin, std::int64_t end) {
+  for (const Tensor& tensor : static_cast<const TensorList*>(context)->tensors) {
+    const std::int64_t from = std::max<std::int64_t>(begin - tensor.offset, 0);
+    const std::int64_t to = std::min(end - tensor.offset, tensor.size);
+    if (from >= to) continue;
+    (tensor.dtype == Dtype::float32 ? probe<float> : probe<double>)(tensor.streams, from, to);
+  }
+}
+
+}  // namespace
+
+void probe_memory(const TensorList& list, int threads) {
+  if (list.tensors.empty()) return;
+  PyThreadState* released = PyEval_SaveThread();
+  parallel_for(list.extent, (list.extent + threads - 1) / threads, threads, probe_range, &list);
+  PyEval_RestoreThread(released);
+}
+
+}  // namespace fastopt

@@ -1,0 +1,12 @@
+// The yardstick of the benchmarks: the least that a step with these arrays could cost. It reads and
+// writes the same memory as a step and does nothing but one addition for every array.
+#pragma once
+#include "arrays.hpp"
+
+namespace fastopt {
+
+// Adds the gradient to the parameter and to every array of the state, in even parts, one for each
+// thread. All arrays must be contiguous.
+void probe_memory(const TensorList& list, int threads);
+
+}  // namespace fastopt

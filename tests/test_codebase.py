@@ -1,0 +1,175 @@
+"""The code base itself is in order: symbols of the built core, sizes of files, words."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cases import ISAS
+
+import fastopt
+from fastopt import _core
+
+TOP = Path(__file__).parents[1]
+STEPS = ["sgd_step", "momentum_step", "adam_step", "rmsprop_step"]
+EXTRAS = {"mlxtend", "tqdm", "matplotlib"}
+
+needs_sources = pytest.mark.skipif(
+    not (TOP / "csrc").is_dir(), reason="the tests do not stand in the repository"
+)
+
+
+def modules() -> list[str]:
+    return [
+        "fastopt",
+        *(
+            m.name
+            for m in pkgutil.walk_packages(fastopt.__path__, "fastopt.")
+            if m.name[-4:] != "core"
+        ),
+    ]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_doctests(name: str) -> None:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name in EXTRAS:
+            pytest.skip(f"needs {missing.name}")
+        raise
+    assert doctest.testmod(module).failed == 0
+
+
+@needs_sources
+def test_examples_in_the_readme() -> None:
+    tried = doctest.testfile(str(TOP / "README.md"), module_relative=False)
+    assert tried.attempted > 5
+    assert tried.failed == 0
+
+
+def disassembly() -> dict[str, str]:
+    """Return the instructions of every function of the built core, by its readable name."""
+    if not shutil.which("objdump"):
+        pytest.skip("needs objdump, of binutils")
+    command = ["objdump", "-dC", "--no-show-raw-insn", _core.__file__]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    parts = re.split(r"^[0-9a-f]+ <(.*)>:$", text, flags=re.MULTILINE)
+    functions: dict[str, str] = {}
+    for name, body in zip(parts[1::2], parts[2::2], strict=True):
+        functions[name] = functions.get(name, "") + body
+    return functions
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads an ELF file")
+def test_wide_vectors_stay_in_their_tables() -> None:
+    """Code for AVX anywhere else would crash older machines (numpy#25274, bitsandbytes)."""
+    wide = re.compile(r"%[yz]mm|%k[0-7]|\tv[a-z]+ +.*%xmm")
+    inside = re.compile(r"fastopt::\(anonymous namespace\)::(update_range|update|kernel)<")
+    functions = {name: body for name, body in disassembly().items() if wide.search(body)}
+    if len(ISAS) > 1:
+        assert any("update_range" in name for name in functions), "the tables are not found"
+    assert [name for name in functions if not inside.search(name)] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads an ELF file")
+def test_nothing_is_fused() -> None:
+    """A fused multiply-add rounds once, the formula twice; and only some machines have it."""
+    fused = re.compile(r"\tv?fn?m(add|sub)\d*[ps][sd]|\tfn?m(add|sub|la|ls) ")
+    assert [name for name, body in disassembly().items() if fused.search(body)] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads an ELF file")
+def test_the_core_exports_its_init_function_alone() -> None:
+    if not shutil.which("nm"):
+        pytest.skip("needs nm, of binutils")
+    command = ["nm", "-D", "--defined-only", _core.__file__]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    ours = [line.split()[-1] for line in lines if "fastopt" in line or "PyInit" in line]
+    assert ours == ["PyInit__core"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads an ELF file")
+def test_the_core_needs_no_openmp_and_is_small() -> None:
+    if not shutil.which("objdump"):
+        pytest.skip("needs objdump, of binutils")
+    command = ["objdump", "-p", _core.__file__]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    needed = re.findall(r"NEEDED +(\S+)", text)
+    sanitizers = r"lib(asan|ubsan|tsan|clang_rt).*"
+    plain = r"(libstdc\+\+|libc\+\+|libm|libc|libgcc_s|libpthread|ld-linux.*|libpython.*)\.so.*"
+    assert [lib for lib in needed if not re.fullmatch(f"{plain}|{sanitizers}", lib)] == []
+
+
+def import_with(isa: str) -> subprocess.CompletedProcess[str]:
+    code = "import fastopt; print(fastopt.info()['isa'])"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"FASTOPT_ISA": isa},
+    )
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_the_environment_forces_an_instruction_set(isa: str) -> None:
+    assert import_with(isa).stdout.strip() == isa
+
+
+def test_without_a_word_the_best_instruction_set_is_used() -> None:
+    assert import_with("").stdout.strip() == ISAS[0]
+
+
+def test_an_instruction_set_that_does_not_exist() -> None:
+    result = import_with("sse9")
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()[-1]
+    assert last == (
+        f"ImportError: FASTOPT_ISA: instruction set 'sse9' is not available here; there are "
+        f"{', '.join(ISAS)}"
+    )
+
+
+@needs_sources
+def test_no_file_grows_past_400_lines() -> None:
+    for folder in ("csrc", "fastopt", "tests", "benchmarks", ".ci"):
+        for path in (TOP / folder).rglob("*"):
+            if path.suffix in {".py", ".pyi", ".cpp", ".hpp", ".inl"} and "work" not in path.parts:
+                assert len(path.read_text().splitlines()) <= 400, path
+
+
+@needs_sources
+def test_the_version_stands_in_the_changelog() -> None:
+    assert f"## [{fastopt.__version__}]" in (TOP / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_docstrings_are_whole(name: str) -> None:
+    function = getattr(fastopt, name)
+    text = inspect.getdoc(function)
+    for part in ("Parameters", "Raises", "Notes", "Examples"):
+        if part != "Notes" or name != "sgd_step":
+            assert f"\n{part}\n{'-' * len(part)}\n" in text
+    assert "{" not in text.split("Examples")[0], "a shared part is missing"
+    documented = set(re.findall(r"^(\w+(?:, \w+)*) : ", text, flags=re.MULTILINE))
+    described = {word for entry in documented for word in entry.split(", ")}
+    assert described == set(inspect.signature(function).parameters)
+
+
+def test_info() -> None:
+    info = fastopt.info()
+    assert info["version"] == fastopt.__version__
+    assert info["isa"] in info["available_isas"]
+    assert info["available_isas"][-1] == "baseline"
+    assert info["threads"] == fastopt.get_num_threads()
+    assert re.match(r"(gcc|clang|msvc) ", info["compiler"])
