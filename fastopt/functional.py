@@ -50,10 +50,6 @@ def sgd_step(
     ------
     {RAISES}
 
-    See Also
-    --------
-    momentum_step : SGD with a memory of past gradients.
-
     Notes
     -----
     The same as ``torch.optim.SGD`` and Keras' ``SGD`` without momentum. torch's ``weight_decay``
