@@ -11,10 +11,6 @@
 namespace fastopt {
 namespace {
 
-// Tensors begin at multiples of this in the shared index space, so that cutting the space into
-// chunks cuts arrays at multiples of it, and whole vectors.
-constexpr std::int64_t offset_alignment = 64;
-
 PyArrayObject* as_array(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
 
 std::string integers(const npy_intp* values, int count) {
@@ -60,14 +56,19 @@ Span span_of(PyArrayObject* array) {
 }  // namespace
 
 const ItemSizes& item_sizes(Dtype dtype) {
-  static constexpr ItemSizes of_float32{4, 4, 1, 4, 4, 4}, of_float64{8, 8, 1, 8, 8, 8};
+  static constexpr ItemSizes of_float32{4, 4, 1, 4, 4, 4, 4}, of_float64{8, 8, 1, 8, 8, 8, 8};
   return dtype == Dtype::float32 ? of_float32 : of_float64;
 }
 
 class TensorList::Collector final : public LeafVisitor {
  public:
-  Collector(const char* function, const ArrayArgument* arguments, int count, TensorList& list)
-      : function_(function), arguments_(arguments), count_(count), list_(list) {
+  Collector(const char* function, const ArrayArgument* arguments, int count, std::int64_t alignment,
+            TensorList& list)
+      : function_(function),
+        arguments_(arguments),
+        count_(count),
+        alignment_(alignment),
+        list_(list) {
     for (int i = 0; i < count; ++i) trees_[i] = arguments[i].tree;
   }
 
@@ -96,8 +97,8 @@ class TensorList::Collector final : public LeafVisitor {
       span.written = arguments_[i].written;
       list_.spans_.push_back(span);
     }
-    ++entries_;
     if (list_.spans_.size() > first_span) add_tensor(contiguous);
+    ++entries_;
   }
 
  private:
@@ -172,11 +173,12 @@ class TensorList::Collector final : public LeafVisitor {
       tensor.streams.at[arguments_[i].stream] = PyArray_DATA(array(i));
     tensor.size = PyArray_SIZE(array(0));
     tensor.offset = list_.extent;
+    tensor.entry = entries_;
     tensor.dtype = PyArray_TYPE(array(0)) == NPY_FLOAT32 ? Dtype::float32 : Dtype::float64;
     tensor.layout = contiguous ? -1 : add_layout(tensor);
     list_.tensors.push_back(tensor);
     list_.elements += tensor.size;
-    list_.extent += (tensor.size + offset_alignment - 1) / offset_alignment * offset_alignment;
+    list_.extent += (tensor.size + alignment_ - 1) / alignment_ * alignment_;
   }
 
   int add_layout(Tensor& tensor) {
@@ -220,6 +222,7 @@ class TensorList::Collector final : public LeafVisitor {
   const char* function_;
   const ArrayArgument* arguments_;
   int count_;
+  std::int64_t alignment_;
   TensorList& list_;
   NamedTree trees_[max_trees];
   std::int32_t entries_ = 0;
@@ -227,9 +230,10 @@ class TensorList::Collector final : public LeafVisitor {
   PyObject* const* nodes_ = nullptr;
 };
 
-void TensorList::collect(const char* function, const ArrayArgument* arguments, int count) {
+void TensorList::collect(const char* function, const ArrayArgument* arguments, int count,
+                         std::int64_t alignment) {
   clear();
-  Collector(function, arguments, count, *this).collect();
+  Collector(function, arguments, count, alignment, *this).collect();
 }
 
 void TensorList::clear() {

@@ -4,6 +4,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct Tensor {
   std::int64_t offset;  // where it begins in the index space that the whole list shares
   Dtype dtype;
   int layout;  // index into TensorList::layouts, or -1 where all streams are contiguous
+  int entry;   // which leaf of the trees it is; empty arrays are leaves, but no tensors
 };
 
 // All tensors of a call. It keeps the arrays alive, because kernels run without the GIL. Reuse it:
@@ -40,8 +42,24 @@ class TensorList {
   std::int64_t extent = 0;    // the end of the index space
 
   // Checks all arguments against each other and fills the list. arguments[0] is params; the others
-  // must have its structure. Throws with nothing changed. Needs the GIL.
-  void collect(const char* function, const ArrayArgument* arguments, int count);
+  // must have its structure. Tensors begin at multiples of `alignment` in the index space, so that
+  // cutting the space into chunks cuts arrays at multiples of it. Throws with nothing changed.
+  // Needs the GIL.
+  void collect(const char* function, const ArrayArgument* arguments, int count,
+               std::int64_t alignment = 64);
+
+  // Calls visit(tensor, from, to) for the elements of every tensor that lie in [begin, end) of the
+  // index space.
+  template <class Visit>
+  void for_each_piece(std::int64_t begin, std::int64_t end, const Visit& visit) const {
+    auto tensor = std::upper_bound(tensors.begin(), tensors.end(), begin,
+                                   [](std::int64_t at, const Tensor& t) { return at < t.offset; });
+    for (--tensor; tensor != tensors.end() && tensor->offset < end; ++tensor) {
+      const std::int64_t from = std::max<std::int64_t>(begin - tensor->offset, 0);
+      const std::int64_t to = std::min(end - tensor->offset, tensor->size);
+      if (from < to) visit(*tensor, from, to);
+    }
+  }
 
   void clear();
 

@@ -1,8 +1,9 @@
-// What every step does around its rule: to the gradient before the rule sees it (scale, mask, L2,
-// L1) and to the parameter (decoupled weight decay, proximal L1). The coefficients are the same for
-// all elements; one that is zero leaves its term out, because 0 * inf would make NaN.
+// What every step does around its rule: to the gradient before the rule sees it (scale, clipping by
+// value, mask, L2, L1), to the parameter (decoupled weight decay, proximal L1), and with it (its
+// moving average). A coefficient that is zero leaves its term out, because 0 * inf would make NaN.
 #pragma once
 #include <cmath>
+#include <limits>
 
 #include "platform.hpp"
 #include "rule_options.hpp"
@@ -16,6 +17,7 @@ struct TermOptions {
   bool maximize;
   double keep_prob;
   bool zero_grads;
+  double clip_value, ema_decay;
 
   template <class Reader>
   explicit TermOptions(Reader& read)
@@ -27,12 +29,20 @@ struct TermOptions {
         grad_scale(read.number("grad_scale", Range::finite)),
         maximize(read.flag("maximize")),
         keep_prob(read.number("keep_prob", Range::above_0_to_1)),
-        zero_grads(read.flag("zero_grads")) {}
+        zero_grads(read.flag("zero_grads")),
+        clip_value(
+            read.number_or("clip_value", Range::positive, std::numeric_limits<double>::infinity())),
+        ema_decay(read.number_or("ema_decay", Range::zero_to_one, not_given)) {}
 
-  // True where a step consists of nothing but its rule. (A gradient is zeroed by the loop.)
+  static constexpr double not_given = -1;
+
+  // True where nothing happens around the rule, but for the scale of the gradient, which clipping
+  // may change from step to step. (Gradients are zeroed by the loop.)
   bool absent() const {
-    return l1 == 0 && l2 == 0 && weight_decay == 0 && l1_prox == 0 && grad_scale == 1 && !maximize;
+    return l1 == 0 && l2 == 0 && weight_decay == 0 && l1_prox == 0 && std::isinf(clip_value);
   }
+
+  double signed_scale() const { return maximize ? -grad_scale : grad_scale; }
 };
 
 // sign(0) = 0 and sign(NaN) = NaN, as np.sign has it.
@@ -43,20 +53,25 @@ FASTOPT_INLINE T sign(T x) {
 
 template <class T>
 struct GradTerms {
-  T scale, keep_scale, l2, l1, decay_before, decay_after, prox_threshold;
+  T keep_scale, l2, l1, decay_before, decay_after, prox_threshold, clip_value;
+  T ema_decay, one_minus_ema_decay;
 
   GradTerms(const TermOptions& given, double lr)
-      : scale(T(given.maximize ? -given.grad_scale : given.grad_scale)),
-        keep_scale(T(1 / given.keep_prob)),
+      : keep_scale(T(1 / given.keep_prob)),
         l2(T(given.l2)),
         l1(T(given.l1)),
         decay_before(T(given.decay_after ? 0 : lr * given.weight_decay)),
         decay_after(T(given.decay_after ? lr * given.weight_decay : 0)),
-        prox_threshold(T(lr * given.l1_prox)) {}
+        prox_threshold(T(lr * given.l1_prox)),
+        clip_value(T(given.clip_value)),
+        ema_decay(T(given.ema_decay)),
+        one_minus_ema_decay(T(1 - given.ema_decay)) {}
+
+  FASTOPT_INLINE T clipped(T g) const {  // NaN stays NaN
+    return g < -clip_value ? -clip_value : g > clip_value ? clip_value : g;
+  }
 
   FASTOPT_INLINE T masked(T g, bool keep) const { return keep ? g * keep_scale : T(0); }
-
-  FASTOPT_INLINE T scaled(T g) const { return g * scale; }
 
   FASTOPT_INLINE T regularized(T g, T p) const {
     g = l2 != 0 ? g + l2 * p : g;
@@ -70,6 +85,8 @@ struct GradTerms {
     const T shrunk = std::fabs(p) - prox_threshold;
     p = prox_threshold != 0 ? sign(p) * (shrunk < 0 ? T(0) : shrunk) : p;
   }
+
+  FASTOPT_INLINE T average(T ema, T p) const { return ema_decay * ema + one_minus_ema_decay * p; }
 };
 
 }  // namespace fastopt

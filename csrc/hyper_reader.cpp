@@ -16,6 +16,8 @@ bool contains(Range range, double x) {
       return std::isfinite(x);
     case Range::non_negative:
       return std::isfinite(x) && x >= 0;
+    case Range::positive:
+      return std::isfinite(x) && x > 0;
     case Range::zero_to_one:
       return x >= 0 && x <= 1;
     case Range::zero_to_below_1:
@@ -32,6 +34,8 @@ std::string condition(Range range, const std::string& name) {
       return name + " must be finite";
     case Range::non_negative:
       return name + " must be finite and >= 0";
+    case Range::positive:
+      return name + " must be finite and > 0";
     case Range::zero_to_one:
       return "0 <= " + name + " <= 1 must hold";
     case Range::zero_to_below_1:
@@ -63,6 +67,14 @@ double HyperReader::number(const char* name, Range range, const char* needs) {
                       repr_of(given));
   if (needs && value != 0) need_ = {needs, name, value};
   return value;
+}
+
+double HyperReader::number_or(const char* name, Range range, double otherwise) {
+  if (next_ < count_ && arguments_[next_] == Py_None) {
+    ++next_;
+    return otherwise;
+  }
+  return number(name, range);
 }
 
 double HyperReader::convert(const char* name, PyObject* given) const {

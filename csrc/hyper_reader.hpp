@@ -16,6 +16,9 @@ class HyperReader {
   // `needs`.
   double number(const char* name, Range range, const char* needs = nullptr);
 
+  // None (then `otherwise`) or a number within the range.
+  double number_or(const char* name, Range range, double otherwise);
+
   // True or False, Python's or NumPy's.
   bool flag(const char* name);
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "parallel.hpp"
-
 namespace fastopt {
 namespace {
 
@@ -27,39 +25,44 @@ struct Task {
     const Kernel kernel = table.find(step.rule, tensor.dtype, step.terms);
     const void* scalars = step.scalars[int(tensor.dtype)];
     const ItemSizes& sizes = item_sizes(tensor.dtype);
+    const double factor =
+        step.tensor_factors ? step.tensor_factors[&tensor - list.tensors.data()] : 1;
+    const double grad_scale = step.grad_scale * factor;
     if (tensor.layout >= 0) {
-      update_strided(kernel, scalars, tensor.streams, list.layouts[tensor.layout], sizes,
-                     step.written, begin, end);
+      for (; begin < end; begin += Tile::size) {
+        const std::int64_t count = std::min(Tile::size, end - begin);
+        const Tile tile(list.layouts[tensor.layout], tensor.streams, sizes, begin, count);
+        kernel(scalars, grad_scale, tile.streams, count);
+        tile.write_back(step.written);
+      }
       return;
     }
     Streams at = tensor.streams;
     for (int s = 0; s < Streams::count; ++s)
       if (at.at[s]) at.at[s] = static_cast<char*>(at.at[s]) + begin * sizes[s];
-    kernel(scalars, at, end - begin);
+    kernel(scalars, grad_scale, at, end - begin);
   }
 };
 
-// Updates what lies in [begin, end) of the index space that all tensors share.
 void update_range(const void* context, std::int64_t begin, std::int64_t end) {
   const Task& task = *static_cast<const Task*>(context);
-  const auto& tensors = task.list.tensors;
-  auto tensor = std::upper_bound(tensors.begin(), tensors.end(), begin,
-                                 [](std::int64_t at, const Tensor& t) { return at < t.offset; });
-  for (--tensor; tensor != tensors.end() && tensor->offset < end; ++tensor) {
-    const std::int64_t from = std::max<std::int64_t>(begin - tensor->offset, 0);
-    const std::int64_t to = std::min(end - tensor->offset, tensor->size);
-    if (from < to) task.update(*tensor, from, to);
-  }
+  task.list.for_each_piece(begin, end,
+                           [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
+                             task.update(tensor, from, to);
+                           });
 }
 
 }  // namespace
 
 void launch(const TensorList& list, const Launch& step, int threads) {
-  if (list.tensors.empty()) return;
   const Task task{list, step, current_table()};
+  run_chunks(list, threads, update_range, &task);
+}
+
+void run_chunks(const TensorList& list, int threads, RangeBody body, const void* context) {
   if (list.elements < parallel_threshold) threads = 1;
   PyThreadState* released = list.elements < release_threshold ? nullptr : PyEval_SaveThread();
-  parallel_for(list.extent, chunk, threads, update_range, &task);
+  parallel_for(list.extent, chunk, threads, body, context);
   if (released) PyEval_RestoreThread(released);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include "arrays.hpp"
 #include "isa/isa.hpp"
+#include "parallel.hpp"
 
 namespace fastopt {
 
@@ -10,10 +11,15 @@ struct Launch {
   int rule;
   Terms terms;
   const void* scalars[int(Dtype::count)];  // StepScalars of the rule, for each dtype
-  unsigned written;                        // a bit for each stream that is an output
+  double grad_scale;
+  const double* tensor_factors;  // null, or one more factor of grad_scale for each tensor
+  unsigned written;              // a bit for each stream that is an output
 };
 
-// Updates all tensors. Releases the GIL where that pays.
+// Updates all tensors.
 void launch(const TensorList& list, const Launch& step, int threads);
+
+// Runs body over the index space of a list, on threads and without the GIL where that pays.
+void run_chunks(const TensorList& list, int threads, RangeBody body, const void* context);
 
 }  // namespace fastopt

@@ -7,9 +7,6 @@
 namespace fastopt {
 namespace {
 
-// Elements in a tile: eight streams of doubles fit the first-level cache.
-constexpr std::int64_t tile = 512;
-
 template <class Item>
 void copy_run(char* to, std::int64_t to_stride, const char* from, std::int64_t from_stride,
               std::int64_t count) {
@@ -69,8 +66,8 @@ class Position {
 enum class Direction { gather, scatter };
 
 // Copies `count` elements from `position` on between the array of a stream and a buffer.
-void copy_tile(Direction direction, char* array, char* buffer, const Layout& layout, int stream,
-               int item_size, Position position, std::int64_t count) {
+void copy_elements(Direction direction, char* array, char* buffer, const Layout& layout, int stream,
+                   int item_size, Position position, std::int64_t count) {
   const std::int64_t stride = layout.strides[stream][layout.axes - 1];
   while (count > 0) {
     const std::int64_t run = std::min(count, position.left_in_row());
@@ -146,27 +143,29 @@ bool may_overlap_itself(int axes, const std::int64_t* shape, const std::int64_t*
   return false;
 }
 
-void update_strided(Kernel kernel, const void* scalars, const Streams& streams,
-                    const Layout& layout, const ItemSizes& item_sizes, unsigned written,
-                    std::int64_t begin, std::int64_t end) {
-  alignas(64) char buffers[Streams::count][tile * sizeof(double)];
-  Streams tiles{};
-  for (int s = 0; s < Streams::count; ++s)
-    if (streams.at[s]) tiles.at[s] = buffers[s];
+void gather(const Layout& layout, const Streams& streams, int stream, const ItemSizes& item_sizes,
+            std::int64_t begin, std::int64_t end, void* buffer) {
+  copy_elements(Direction::gather, static_cast<char*>(streams.at[stream]),
+                static_cast<char*>(buffer), layout, stream, item_sizes[stream],
+                Position(layout, begin), end - begin);
+}
 
-  const auto copy = [&](Direction direction, int s, const Position& from, std::int64_t count) {
-    copy_tile(direction, static_cast<char*>(streams.at[s]), buffers[s], layout, s, item_sizes[s],
-              from, count);
-  };
-  for (std::int64_t done = begin; done < end; done += tile) {
-    const std::int64_t count = std::min(tile, end - done);
-    const Position position(layout, done);
-    for (int s = 0; s < Streams::count; ++s)
-      if (streams.at[s]) copy(Direction::gather, s, position, count);
-    kernel(scalars, tiles, count);
-    for (int s = 0; s < Streams::count; ++s)
-      if (written >> s & 1) copy(Direction::scatter, s, position, count);
+Tile::Tile(const Layout& layout, const Streams& arrays, const ItemSizes& item_sizes,
+           std::int64_t begin, std::int64_t count)
+    : layout_(layout), arrays_(arrays), item_sizes_(item_sizes), begin_(begin), count_(count) {
+  for (int s = 0; s < Streams::count; ++s) {
+    if (!arrays.at[s]) continue;
+    gather(layout, arrays, s, item_sizes, begin, begin + count, buffers_[s]);
+    streams.at[s] = buffers_[s];
   }
+}
+
+void Tile::write_back(unsigned written) const {
+  for (int s = 0; s < Streams::count; ++s)
+    if (written >> s & 1)
+      copy_elements(Direction::scatter, static_cast<char*>(arrays_.at[s]),
+                    static_cast<char*>(streams.at[s]), layout_, s, item_sizes_[s],
+                    Position(layout_, begin_), count_);
 }
 
 }  // namespace fastopt

@@ -29,10 +29,30 @@ struct Layout {
 bool may_overlap_itself(int axes, const std::int64_t* shape, const std::int64_t* strides,
                         std::int64_t item_size);
 
-// Runs the kernel on the elements [begin, end) of a tensor that is not contiguous. `written` has a
-// bit for each stream whose elements go back to memory.
-void update_strided(Kernel kernel, const void* scalars, const Streams& streams,
-                    const Layout& layout, const ItemSizes& item_sizes, unsigned written,
-                    std::int64_t begin, std::int64_t end);
+// Copies the elements [begin, end) of one stream into a buffer.
+void gather(const Layout& layout, const Streams& streams, int stream, const ItemSizes& item_sizes,
+            std::int64_t begin, std::int64_t end, void* buffer);
+
+// A few elements of every stream of a tensor, copied into contiguous buffers for a kernel.
+class Tile {
+ public:
+  static constexpr std::int64_t size = 512;  // eight streams of doubles fit the first-level cache
+
+  // Gathers the elements [begin, begin + count) of a tensor, count <= size.
+  Tile(const Layout& layout, const Streams& arrays, const ItemSizes& item_sizes, std::int64_t begin,
+       std::int64_t count);
+
+  // Copies the streams that have a bit in `written` back to their arrays.
+  void write_back(unsigned written) const;
+
+  Streams streams{};  // the buffers
+
+ private:
+  const Layout& layout_;
+  const Streams& arrays_;
+  const ItemSizes& item_sizes_;
+  std::int64_t begin_, count_;
+  alignas(64) char buffers_[Streams::count][size * sizeof(double)];
+};
 
 }  // namespace fastopt

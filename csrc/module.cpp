@@ -8,6 +8,7 @@
 #include "arrays.hpp"
 #include "isa/isa.hpp"
 #include "memory_probe.hpp"
+#include "norm.hpp"
 #include "parallel.hpp"
 #include "step.hpp"
 
@@ -20,8 +21,7 @@ namespace {
 template <class Family>
 PyObject* fast_step(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t count) {
   try {
-    step(Family{}, arguments, count);
-    Py_RETURN_NONE;
+    return step(Family{}, arguments, count).release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
   } catch (const py::builtin_exception& error) {
@@ -93,6 +93,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
 
   add_steps(module, Families{});
   module.def("check_params", check_params, py::arg("function"), py::arg("params"));
+  module.def("global_norm", global_norm, py::arg("grads"), py::arg("threads"));
   module.def("memory_probe", memory_probe, py::arg("params"), py::arg("grads"), py::arg("states"),
              py::arg("threads"));
   module.def("isa", [] { return std::string(current_table().name); });

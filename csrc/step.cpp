@@ -1,5 +1,6 @@
 #include "step.hpp"
 
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,20 +10,21 @@
 namespace fastopt {
 namespace {
 
-// Lists for reuse. A second one is in use only where checking the arguments of a step runs code of
-// the user's (the comparison of dict keys) that makes a step itself.
-thread_local std::vector<std::unique_ptr<TensorList>> spare_lists;
+// Workspaces for reuse. A second one is in use only where checking the arguments of a step runs
+// code of the user's (the comparison of dict keys) that makes a step itself.
+thread_local std::vector<std::unique_ptr<Workspace>> spare;
 
-TensorList* take_list() {
-  if (spare_lists.empty()) return new TensorList;
-  TensorList* list = spare_lists.back().release();
-  spare_lists.pop_back();
-  return list;
+Workspace* take_workspace() {
+  if (spare.empty()) return new Workspace;
+  Workspace* work = spare.back().release();
+  spare.pop_back();
+  return work;
 }
 
-void give_back(TensorList* list) {
-  list->clear();
-  spare_lists.emplace_back(list);
+void give_back(Workspace* work) {
+  work->list.clear();
+  work->grads.clear();
+  spare.emplace_back(work);
 }
 
 PyObject* step_attribute() {
@@ -65,7 +67,7 @@ void check_class(const char* function, PyObject* state, PyObject* wanted) {
 }  // namespace
 
 StepCall::StepCall(const char* function, PyObject* const* arguments, Py_ssize_t count)
-    : read(function, arguments, count), list_(nullptr) {
+    : read(function, arguments, count) {
   PyObject* state_class = read.object();
   take({"params", "", read.object()}, Streams::param, true);
   grads_ = read.object();
@@ -75,21 +77,28 @@ StepCall::StepCall(const char* function, PyObject* const* arguments, Py_ssize_t 
     state_ = nullptr;
   else
     step_ = read_step(function, state_);
-  list_ = take_list();
+  work_ = take_workspace();
 }
 
 StepCall::~StepCall() {
-  if (list_) give_back(list_);
+  if (work_) give_back(work_);
 }
 
 void StepCall::read_rest(const TermOptions& terms) {
+  const std::string here = std::string(read.function()) + ": ";
   take({"grads", "", grads_}, Streams::grad, terms.zero_grads);
   PyObject* mask = read.object();
   masked_ = mask != Py_None;
   if (masked_)
     take({"mask", "", mask}, Streams::mask, false);
   else if (terms.keep_prob != 1)
-    raise_value_error(std::string(read.function()) + ": keep_prob needs a mask, which is None");
+    raise_value_error(here + "keep_prob needs a mask, which is None");
+  PyObject* ema = read.object();
+  averaged_ = ema != Py_None;
+  if (averaged_) take({"ema", "", ema}, Streams::ema, true);
+  if (averaged_ != (terms.ema_decay != TermOptions::not_given))
+    raise_value_error(here + (averaged_ ? "ema needs ema_decay" : "ema_decay needs ema") +
+                      ", which is None");
   threads_ = read.threads(get_num_threads());
 }
 
@@ -105,13 +114,60 @@ bool StepCall::take_state(const char* name, PyObject* interned_name, bool option
   return true;
 }
 
-void StepCall::commit() {
-  list_->collect(read.function(), arguments_, count_);
+bool StepCall::commit(const TermOptions& terms, const ClipOptions& clip) {
+  if (clip.global() && clip.by_tensor())
+    raise_value_error(std::string(read.function()) +
+                      ": clip_norm and clip_tensor_norm exclude each other");
+  work_->list.collect(read.function(), arguments_, count_);
+  grad_scale_ = terms.signed_scale();
+  if (clip.need_norms()) {
+    measure_grads();
+    if (clip.skip_nonfinite && work_->norms.nonfinite_entry >= 0) return false;
+    clip_grads(terms, clip);
+  }
   ++step_;
-  if (!state_) return;
+  if (!state_) return true;
   const auto step = pybind11::reinterpret_steal<pybind11::object>(PyLong_FromLongLong(step_));
   if (!step || PyObject_SetAttr(state_, step_attribute(), step.ptr()) < 0)
     throw pybind11::error_already_set();
+  return true;
+}
+
+void StepCall::measure_grads() {
+  const ArrayArgument grads{{"grads", "", grads_}, Streams::param, false};
+  work_->grads.collect(read.function(), &grads, 1, norm_chunk);
+  work_->norms.measure(work_->grads, threads_);
+}
+
+// Norms are those of the gradient as it is after grad_scale.
+void StepCall::clip_grads(const TermOptions& terms, const ClipOptions& clip) {
+  const double scale = std::fabs(terms.grad_scale);
+  if (clip.global()) grad_scale_ *= clip_factor(clip.norm, scale * work_->norms.global, clip.eps);
+  tensor_factors_ = clip.by_tensor();
+  if (!tensor_factors_) return;
+  work_->tensor_factors.clear();
+  for (double norm : work_->norms.per_tensor)
+    work_->tensor_factors.push_back(clip_factor(clip.tensor_norm, scale * norm, clip.eps));
+}
+
+void StepCall::launch_rule(int rule, const void* float32, const void* float64,
+                           const TermOptions& terms) {
+  const bool plain = terms.absent() && grad_scale_ == 1 && !tensor_factors_;
+  const Terms kind = masked_     ? (averaged_ ? Terms::masked_averaged : Terms::masked)
+                     : averaged_ ? Terms::averaged
+                     : plain     ? Terms::none
+                                 : Terms::plain;
+  const double* factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
+  launch(work_->list, Launch{rule, kind, {float32, float64}, grad_scale_, factors, written_},
+         threads_);
+}
+
+pybind11::object StepCall::result(const ClipOptions& clip, const TermOptions& terms,
+                                  bool skipped) const {
+  if (!clip.need_norms()) return pybind11::none();
+  const int entry = work_->norms.nonfinite_entry;
+  const double norm = std::fabs(terms.grad_scale) * work_->norms.global;
+  return pybind11::make_tuple(skipped, norm, name_of_grad(grads_, entry));
 }
 
 void StepCall::take(NamedTree tree, int stream, bool written) {

@@ -3,16 +3,25 @@
 #include <array>
 
 #include "arrays.hpp"
+#include "clipping.hpp"
 #include "errors.hpp"
 #include "grad_terms.hpp"
 #include "hyper_reader.hpp"
 #include "launch.hpp"
+#include "norm.hpp"
 
 namespace fastopt {
 
+// What a step needs besides the stack. Reused, because a step on small arrays should not allocate.
+struct Workspace {
+  TensorList list, grads;
+  Norms norms;
+  std::vector<double> tensor_factors;
+};
+
 // The part of a step that depends on no rule. Python passes positional arguments alone: the class
 // of the state (None where the rule has no state), params, grads, state, the options of the rule,
-// the options of all steps, mask, threads.
+// the options of all steps, mask, ema, threads.
 class StepCall {
  public:
   StepCall(const char* function, PyObject* const* arguments, Py_ssize_t count);
@@ -22,27 +31,33 @@ class StepCall {
 
   HyperReader read;
 
-  // Reads what comes after the options: mask and threads.
+  // Reads what comes after the options: mask, ema and threads.
   void read_rest(const TermOptions& terms);
 
   // Takes the arrays that the state has under this name. Returns false if it has None, which is an
   // error unless they are `optional`.
   bool take_state(const char* name, PyObject* interned_name, bool optional);
 
-  // Checks all arrays, then counts the step. Nothing fails after this.
-  void commit();
+  // Checks all arrays, measures the gradients if that is asked for, and counts the step. Nothing
+  // fails after this. Returns false if the step is to be skipped.
+  bool commit(const TermOptions& terms, const ClipOptions& clip);
 
   template <template <class> class Rule, class Options>
   void run(const Options& options, const TermOptions& terms) {
     const double t = static_cast<double>(step_);
     const StepScalars<Rule, float> float32{{options, t}, {terms, options.lr}, terms.zero_grads};
     const StepScalars<Rule, double> float64{{options, t}, {terms, options.lr}, terms.zero_grads};
-    const Terms kind = masked_ ? Terms::masked : terms.absent() ? Terms::none : Terms::unmasked;
-    launch(*list_, Launch{rule_id<Rule>, kind, {&float32, &float64}, written_}, threads_);
+    launch_rule(rule_id<Rule>, &float32, &float64, terms);
   }
+
+  // What Python gets: None, or what was found out about the gradients.
+  pybind11::object result(const ClipOptions& clip, const TermOptions& terms, bool skipped) const;
 
  private:
   void take(NamedTree tree, int stream, bool written);
+  void measure_grads();
+  void clip_grads(const TermOptions& terms, const ClipOptions& clip);
+  void launch_rule(int rule, const void* float32, const void* float64, const TermOptions& terms);
 
   PyObject* state_;  // null where the rule has none
   long long step_ = 0;
@@ -52,9 +67,11 @@ class StepCall {
   int count_ = 0;
   int state_arrays_ = 0;
   unsigned written_ = 0;
-  bool masked_ = false;
+  bool masked_ = false, averaged_ = false;
   int threads_ = 1;
-  TensorList* list_;
+  double grad_scale_ = 1;
+  bool tensor_factors_ = false;
+  Workspace* work_ = nullptr;
 };
 
 template <int Required, int Optional>
@@ -66,7 +83,7 @@ std::array<PyObject*, Required + Optional + 1> intern(
 }
 
 template <class Options, template <class> class... Variant>
-void step(Family<Options, Variant...>, PyObject* const* arguments, Py_ssize_t count) {
+pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, Py_ssize_t count) {
   constexpr auto& arrays = Options::arrays;
   static_assert(sizeof...(Variant) == 1 << arrays.optional, "one rule for each combination");
   static const auto interned = intern(arrays);
@@ -74,6 +91,7 @@ void step(Family<Options, Variant...>, PyObject* const* arguments, Py_ssize_t co
   StepCall call(Options::function, arguments, count);
   const Options options(call.read);
   const TermOptions terms(call.read);
+  const ClipOptions clip(call.read);
   call.read_rest(terms);
   int variant = 0;
   for (int i = 0; i < arrays.count; ++i) {
@@ -81,11 +99,13 @@ void step(Family<Options, Variant...>, PyObject* const* arguments, Py_ssize_t co
     const bool present = call.take_state(arrays.names[i], interned[i], optional);
     if (optional) variant = 2 * variant + present;
   }
-  call.commit();
-
-  using Run = void (StepCall::*)(const Options&, const TermOptions&);
-  constexpr Run run[] = {&StepCall::run<Variant, Options>...};
-  (call.*run[variant])(options, terms);
+  const bool go = call.commit(terms, clip);
+  if (go) {
+    using Run = void (StepCall::*)(const Options&, const TermOptions&);
+    constexpr Run run[] = {&StepCall::run<Variant, Options>...};
+    (call.*run[variant])(options, terms);
+  }
+  return call.result(clip, terms, !go);
 }
 
 }  // namespace fastopt

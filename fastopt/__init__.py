@@ -13,6 +13,7 @@ from fastopt import _core, reference
 from fastopt._info import info
 from fastopt._version import __version__
 from fastopt.functional import adam_step, momentum_step, rmsprop_step, sgd_step
+from fastopt.result import GlobalNorm, StepResult, global_norm
 from fastopt.state import (
     AdamState,
     MomentumState,
@@ -28,12 +29,15 @@ del default_num_threads
 
 __all__ = [
     "AdamState",
+    "GlobalNorm",
     "MomentumState",
     "RMSpropState",
+    "StepResult",
     "__version__",
     "adam_init",
     "adam_step",
     "get_num_threads",
+    "global_norm",
     "info",
     "momentum_init",
     "momentum_step",

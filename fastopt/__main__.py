@@ -17,6 +17,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
+def _bench(parser: argparse.ArgumentParser) -> None:
+    from fastopt.bench import command  # noqa: PLC0415
+
+    command.configure(parser)
+
+
 def _demo(parser: argparse.ArgumentParser) -> None:
     from fastopt.demo import command  # noqa: PLC0415
 
@@ -31,6 +37,7 @@ def _info(parser: argparse.ArgumentParser) -> None:
 # function that takes the parsed options and returns the exit status. It is called for the command
 # that was chosen alone, so that no command needs what another one imports.
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "bench": ("Measure the steps against memory, plain NumPy and other libraries.", _bench),
     "demo": ("Train a network on handwritten digits: the kernels against plain NumPy.", _demo),
     "info": ("Print what fastopt is made of and runs on.", _info),
 }

@@ -41,9 +41,33 @@ keep_prob : float, default 1.0, in (0, 1]
     The share of elements that `mask` keeps.
 zero_grads : bool, default False
     Leave the gradients at zero, in the same pass over memory.
+clip_norm : float or None, default None, > 0
+    Clip by the global norm (Pascanu et al. 2013): all gradients are multiplied by
+    ``min(1, clip_norm / (norm + clip_eps))``, where ``norm`` is :func:`global_norm` of the
+    gradients after `grad_scale`. The factor goes into `grad_scale`; only the norm is a pass
+    over the gradients of its own.
+clip_tensor_norm : float or None, default None, > 0
+    The same for the norm of each array alone, as Keras' ``clipnorm`` and thinc do.
+clip_eps : float, default 1e-6, >= 0
+    torch's value; 0 for Keras and optax, which have none.
+clip_value : float or None, default None, > 0
+    After scaling: ``g = min(max(g, -clip_value), clip_value)``.
+ema : like `params`, or None
+    An exponential moving average of the parameters, changed in place in the same pass, with
+    the new parameters: ``ema = ema_decay*ema + (1 - ema_decay)*p``. Start it as a copy.
+ema_decay : float or None, default None, in [0, 1]
+    The share of `ema` that is kept; to be given with it.
+skip_nonfinite : bool, default False
+    If a gradient is not finite, change nothing, not even the step count, and say so.
 threads : int or None, default None
     The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the
     same bits for any number.
+"""
+
+RETURNS = """\
+StepResult or None
+    None, or with `clip_norm`, `clip_tensor_norm` or `skip_nonfinite` what was found out:
+    ``skipped``, ``grad_norm``, ``nonfinite``.
 """
 
 RAISES = """\
@@ -58,9 +82,9 @@ ValueError
 
 
 def document_step(function: Function) -> Function:
-    """Put the shared parts where the docstring has ``{ARRAYS}``, ``{TERMS}`` and ``{RAISES}``."""
+    """Put the shared parts where the docstring names them, as in ``{ARRAYS}``."""
     text = inspect.cleandoc(function.__doc__ or "")
-    for name, part in (("ARRAYS", ARRAYS), ("TERMS", TERMS), ("RAISES", RAISES)):
-        text = text.replace("{" + name + "}", part.rstrip())
+    for name in ("ARRAYS", "TERMS", "RETURNS", "RAISES"):
+        text = text.replace("{" + name + "}", globals()[name].rstrip())
     function.__doc__ = text
     return function

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fastopt import _core
 from fastopt._docstrings import document_step
+from fastopt.result import StepResult
 from fastopt.state import AdamState, MomentumState, RMSpropState
 from fastopt.tree import Tree
 
@@ -29,8 +30,15 @@ def sgd_step(
     mask: Tree | None = None,
     keep_prob: float = 1.0,
     zero_grads: bool = False,
+    clip_norm: float | None = None,
+    clip_tensor_norm: float | None = None,
+    clip_eps: float = 1e-6,
+    clip_value: float | None = None,
+    ema: Tree | None = None,
+    ema_decay: float | None = None,
+    skip_nonfinite: bool = False,
     threads: int | None = None,
-) -> None:
+) -> StepResult | None:
     """Update `params` in place by one step of stochastic gradient descent.
 
     ::
@@ -45,6 +53,10 @@ def sgd_step(
     lr : float, default 0.01, >= 0
         The learning rate.
     {TERMS}
+
+    Returns
+    -------
+    {RETURNS}
 
     Raises
     ------
@@ -65,24 +77,15 @@ def sgd_step(
     >>> w
     array([ 0.95, -2.05])
     """
-    _core.sgd_step(
-        None,
-        params,
-        grads,
-        state,
-        lr,
-        l1,
-        l2,
-        weight_decay,
-        decay_after,
-        l1_prox,
-        grad_scale,
-        maximize,
-        keep_prob,
-        zero_grads,
-        mask,
-        threads,
+    # fmt: off
+    found = _core.sgd_step(
+        None, params, grads, state, lr,
+        l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
+        clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
+        mask, ema, threads,
     )
+    # fmt: on
+    return None if found is None else StepResult(*found)
 
 
 @document_step
@@ -105,8 +108,15 @@ def momentum_step(
     mask: Tree | None = None,
     keep_prob: float = 1.0,
     zero_grads: bool = False,
+    clip_norm: float | None = None,
+    clip_tensor_norm: float | None = None,
+    clip_eps: float = 1e-6,
+    clip_value: float | None = None,
+    ema: Tree | None = None,
+    ema_decay: float | None = None,
+    skip_nonfinite: bool = False,
     threads: int | None = None,
-) -> None:
+) -> StepResult | None:
     """Update `params` and `state` in place by one step of SGD with momentum.
 
     ::
@@ -129,6 +139,10 @@ def momentum_step(
     nesterov : bool, default False
         Nesterov's momentum: look ahead by one step of the buffer.
     {TERMS}
+
+    Returns
+    -------
+    {RETURNS}
 
     Raises
     ------
@@ -153,27 +167,15 @@ def momentum_step(
     >>> w, state
     (array([0.71]), MomentumState(step=2, buf=array([1.9])))
     """
-    _core.momentum_step(
-        MomentumState,
-        params,
-        grads,
-        state,
-        lr,
-        momentum,
-        dampening,
-        nesterov,
-        l1,
-        l2,
-        weight_decay,
-        decay_after,
-        l1_prox,
-        grad_scale,
-        maximize,
-        keep_prob,
-        zero_grads,
-        mask,
-        threads,
+    # fmt: off
+    found = _core.momentum_step(
+        MomentumState, params, grads, state, lr, momentum, dampening, nesterov,
+        l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
+        clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
+        mask, ema, threads,
     )
+    # fmt: on
+    return None if found is None else StepResult(*found)
 
 
 @document_step
@@ -197,8 +199,15 @@ def adam_step(
     mask: Tree | None = None,
     keep_prob: float = 1.0,
     zero_grads: bool = False,
+    clip_norm: float | None = None,
+    clip_tensor_norm: float | None = None,
+    clip_eps: float = 1e-6,
+    clip_value: float | None = None,
+    ema: Tree | None = None,
+    ema_decay: float | None = None,
+    skip_nonfinite: bool = False,
     threads: int | None = None,
-) -> None:
+) -> StepResult | None:
     """Update `params` and `state` in place by one step of Adam.
 
     ::
@@ -226,6 +235,10 @@ def adam_step(
         this is a larger epsilon by ``1/sqrt(1 - beta2**t)``.
     {TERMS}
 
+    Returns
+    -------
+    {RETURNS}
+
     Raises
     ------
     {RAISES}
@@ -249,28 +262,15 @@ def adam_step(
     >>> params
     {'w': array([0.9, 1.1]), 'b': array([-0.1])}
     """
-    _core.adam_step(
-        AdamState,
-        params,
-        grads,
-        state,
-        lr,
-        beta1,
-        beta2,
-        eps,
-        epsilon_hat,
-        l1,
-        l2,
-        weight_decay,
-        decay_after,
-        l1_prox,
-        grad_scale,
-        maximize,
-        keep_prob,
-        zero_grads,
-        mask,
-        threads,
+    # fmt: off
+    found = _core.adam_step(
+        AdamState, params, grads, state, lr, beta1, beta2, eps, epsilon_hat,
+        l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
+        clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
+        mask, ema, threads,
     )
+    # fmt: on
+    return None if found is None else StepResult(*found)
 
 
 @document_step
@@ -294,8 +294,15 @@ def rmsprop_step(
     mask: Tree | None = None,
     keep_prob: float = 1.0,
     zero_grads: bool = False,
+    clip_norm: float | None = None,
+    clip_tensor_norm: float | None = None,
+    clip_eps: float = 1e-6,
+    clip_value: float | None = None,
+    ema: Tree | None = None,
+    ema_decay: float | None = None,
+    skip_nonfinite: bool = False,
     threads: int | None = None,
-) -> None:
+) -> StepResult | None:
     """Update `params` and `state` in place by one step of RMSprop.
 
     ::
@@ -332,6 +339,10 @@ def rmsprop_step(
         The share of ``buf`` that is kept. Not zero, it needs a state made with ``momentum=True``.
     {TERMS}
 
+    Returns
+    -------
+    {RETURNS}
+
     Raises
     ------
     {RAISES}
@@ -354,25 +365,12 @@ def rmsprop_step(
     >>> w
     array([0.98, 1.02])
     """
-    _core.rmsprop_step(
-        RMSpropState,
-        params,
-        grads,
-        state,
-        lr,
-        rho,
-        eps,
-        eps_inside_sqrt,
-        momentum,
-        l1,
-        l2,
-        weight_decay,
-        decay_after,
-        l1_prox,
-        grad_scale,
-        maximize,
-        keep_prob,
-        zero_grads,
-        mask,
-        threads,
+    # fmt: off
+    found = _core.rmsprop_step(
+        RMSpropState, params, grads, state, lr, rho, eps, eps_inside_sqrt, momentum,
+        l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
+        clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
+        mask, ema, threads,
     )
+    # fmt: on
+    return None if found is None else StepResult(*found)

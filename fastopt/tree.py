@@ -38,3 +38,14 @@ def zip_trees(tree: Tree, *others: Tree | None) -> Iterator[tuple[Any, ...]]:
         yield from zip_trees(
             tree[key], *(other if other is None else other[key] for other in others)
         )
+
+
+def paths(tree: Tree) -> list[str]:
+    """Return the way to every array, such as ``"['layers'][0]"``, in the order of zip_trees."""
+    if isinstance(tree, dict):
+        children: Any = tree.items()
+    elif isinstance(tree, (list, tuple)):
+        children = enumerate(tree)
+    else:
+        return [""]
+    return [f"[{key!r}]{rest}" for key, child in children for rest in paths(child)]

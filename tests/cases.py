@@ -37,11 +37,11 @@ class Case:
             return None
         return getattr(fastopt, f"{self.rule}_init")(params, **self.init)
 
-    def step(self, params: Any, grads: Any, state: Any, **more: Any) -> None:
-        getattr(fastopt, f"{self.rule}_step")(params, grads, state, **self.options, **more)
+    def step(self, params: Any, grads: Any, state: Any, **more: Any) -> Any:
+        return getattr(fastopt, f"{self.rule}_step")(params, grads, state, **self.options, **more)
 
-    def reference_step(self, params: Any, grads: Any, state: Any, **more: Any) -> None:
-        getattr(reference, f"{self.rule}_step")(params, grads, state, **self.options, **more)
+    def reference_step(self, params: Any, grads: Any, state: Any, **more: Any) -> Any:
+        return getattr(reference, f"{self.rule}_step")(params, grads, state, **self.options, **more)
 
 
 CASES = [
@@ -66,7 +66,7 @@ CASES = [
 
 PLAIN_CASES = [Case("sgd"), Case("momentum"), Case("adam"), Case("rmsprop")]
 
-# What can be done around a rule. "mask" stands for a mask like the parameters.
+# What can be done around a rule. True stands for a tree like the parameters.
 TERMS: list[dict[str, Any]] = [
     {},
     {"grad_scale": 0.125},
@@ -80,7 +80,19 @@ TERMS: list[dict[str, Any]] = [
     {"mask": True},
     {"mask": True, "keep_prob": 0.7},
     {"mask": True, "keep_prob": 0.7, "zero_grads": True, "l1": 0.01},
+    {"clip_norm": 0.5},
+    {"clip_norm": 1e9, "clip_eps": 0.0},
+    {"clip_tensor_norm": 3.0, "grad_scale": -2.0},
+    {"clip_value": 0.5},
+    {"ema": True, "ema_decay": 0.75},
+    {"ema": True, "ema_decay": 0.9, "mask": True, "keep_prob": 0.5},
+    {"skip_nonfinite": True},
+    {"clip_norm": 2.0, "weight_decay": 0.1, "ema": True, "ema_decay": 0.99, "skip_nonfinite": True},
     {
+        "clip_tensor_norm": 10.0,
+        "clip_value": 0.7,
+        "ema": True,
+        "ema_decay": 0.5,
         "grad_scale": 3.0,
         "maximize": True,
         "mask": True,
@@ -130,7 +142,8 @@ def randomize_state(state: Any, rng: np.random.Generator) -> None:
 
 
 def arrays_of(*trees: Any) -> list[Any]:
-    return [array for tree in trees if tree is not None for (array,) in zip_trees(tree)]
+    arrays = [array for tree in trees for (array,) in zip_trees(tree)]
+    return [array for array in arrays if array is not None]
 
 
 def assert_same_bits(actual: Any, expected: Any) -> None:
@@ -155,13 +168,15 @@ def check_against_reference(
     rng: np.random.Generator,
     terms: dict[str, Any] | None = None,
     steps: int = 3,
-    clone: Any = copy.deepcopy,
     threads: int | None = None,
 ) -> None:
     """Run kernels and reference side by side and compare every array after every step."""
     terms = dict(terms or {})
     if terms.pop("mask", False):
         terms["mask"] = random_mask(params, rng)
+    if terms.pop("ema", False):
+        terms["ema"] = random_like(params, rng)
+    expected_terms = copy.deepcopy(terms)
     grads = random_like(params, rng)
     expected = copy.deepcopy(params)
     state = case.new_state(params)
@@ -171,9 +186,11 @@ def check_against_reference(
         for grad, fresh in zip(arrays_of(grads), arrays_of(random_like(grads, rng)), strict=True):
             grad[...] = fresh
         expected_grads = copy.deepcopy(grads)
-        case.step(params, grads, state, **terms, threads=threads)
+        result = case.step(params, grads, state, **terms, threads=threads)
         with np.errstate(all="ignore"):
-            case.reference_step(expected, expected_grads, expected_state, **terms)
+            wanted = case.reference_step(expected, expected_grads, expected_state, **expected_terms)
+        assert result == wanted
+        assert_same_bits(terms.get("ema", []), expected_terms.get("ema", []))
         assert_same_bits(params, expected)
         assert_same_bits(grads, expected_grads)
         for got, want in zip(state_arrays(state), state_arrays(expected_state), strict=True):

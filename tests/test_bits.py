@@ -84,11 +84,12 @@ def test_special_values(case: Case, dtype: type) -> None:
     for terms in TERMS:
         if "mask" in terms:
             terms = terms | {"mask": np.arange(p.size) % 3 > 0}  # noqa: PLW2901
+        averages = [s.copy(), s.copy()] if "ema" in terms else [None, None]
         got, want = p.copy(), p.copy()
-        case.step(got, g.copy(), states[0], **terms)
         with np.errstate(all="ignore"):
-            case.reference_step(want, g.copy(), states[1], **terms)
-        assert_same_bits(got, want)
+            case.step(got, g.copy(), states[0], **(terms | {"ema": averages[0]}))
+            case.reference_step(want, g.copy(), states[1], **(terms | {"ema": averages[1]}))
+        assert_same_bits([got, averages[0]], [want, averages[1]])
         assert_same_bits(state_arrays(states[0]), state_arrays(states[1]))
 
 

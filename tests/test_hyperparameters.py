@@ -19,6 +19,7 @@ INF, NAN = float("inf"), float("nan")
 
 FINITE = ("{} must be finite", [INF, -INF, NAN, 10**400])
 NON_NEGATIVE = ("{} must be finite and >= 0", [-1.0, -1e-300, INF, NAN])
+POSITIVE = ("{} must be finite and > 0", [0.0, -1.0, INF, NAN])
 ZERO_TO_ONE = ("0 <= {} <= 1 must hold", [-0.1, 1.0000001, INF, NAN])
 ZERO_TO_BELOW_1 = ("0 <= {} < 1 must hold", [-0.1, 1.0, 1, INF, NAN])
 ABOVE_0_TO_1 = ("0 < {} <= 1 must hold", [0.0, -0.5, 1.5, NAN])
@@ -31,6 +32,11 @@ COMMON = {
     "l1_prox": NON_NEGATIVE,
     "grad_scale": FINITE,
     "keep_prob": ABOVE_0_TO_1,
+    "clip_norm": POSITIVE,
+    "clip_tensor_norm": POSITIVE,
+    "clip_eps": NON_NEGATIVE,
+    "clip_value": POSITIVE,
+    "ema_decay": ZERO_TO_ONE,
 }
 NUMBERS = {
     "sgd": COMMON,
@@ -54,14 +60,20 @@ every_flag = pytest.mark.parametrize(
     [
         (case, name)
         for case in PLAIN_CASES
-        for name in [*FLAGS[case.rule], "decay_after", "maximize", "zero_grads"]
+        for name in [*FLAGS[case.rule], "decay_after", "maximize", "zero_grads", "skip_nonfinite"]
     ],
     ids=str,
 )
 
 
+def step_of(case: Case) -> Any:
+    return getattr(fastopt, f"{case.rule}_step")
+
+
 def step(case: Case, **options: Any) -> np.ndarray:
     p = np.array([1.0, -2.0, 3.0])
+    if "ema_decay" in options:
+        options["ema"] = p.copy()
     if "keep_prob" in options:
         options["mask"] = np.array([True, False, True])
     state = fastopt.rmsprop_init(p, momentum=True) if case.rule == "rmsprop" else case.new_state(p)
@@ -90,6 +102,8 @@ def test_numbers_out_of_range(case: Case, name: str) -> None:
 @every_number
 def test_things_that_are_no_numbers(case: Case, name: str) -> None:
     for bad in (None, "0.1", [0.1], np.array([0.1]), np.ones(2), 1j, np.complex64(1), True, {}):
+        if bad is None and inspect.signature(step_of(case)).parameters[name].default is None:
+            continue
         with pytest.raises(TypeError, match=f"^{case.rule}_step: {name} must be a number, not "):
             step(case, **{name: bad})
 

@@ -73,6 +73,8 @@ def owner(array: Any) -> Any:
 
 def check_layouts(case: Case, terms: dict, p: Any, g: Any, lay: list, rng: Any) -> None:
     terms = dict(terms)
+    average = rng.standard_normal(p.shape).astype(p.dtype) if terms.pop("ema", False) else None
+    got_average = None if average is None else lay[2](average)
     mask = np.asarray(rng.random(p.shape) < 0.5) if terms.pop("mask", False) else None
     # Kernels get the layouts, the reference gets plain copies.
     got_p, got_g = lay[0](p), lay[1](g)
@@ -86,9 +88,15 @@ def check_layouts(case: Case, terms: dict, p: Any, g: Any, lay: list, rng: Any) 
                 setattr(expected_state, name, values)
     around = owner(got_p).copy()
     for _ in range(2):
-        case.step(got_p, got_g, state, mask=None if mask is None else lay[1](mask), **terms)
-        case.reference_step(p, g, expected_state, mask=mask, **terms)
-        assert_same_bits(got_p, p)
+        got_mask = None if mask is None else lay[1](mask)
+        result = case.step(got_p, got_g, state, mask=got_mask, ema=got_average, **terms)
+        # The norm adds in the order of memory, so the reference must see the gradient's layout.
+        laid_g = lay[1](g)
+        assert result == case.reference_step(
+            p, laid_g, expected_state, mask=mask, ema=average, **terms
+        )
+        g[...] = laid_g
+        assert_same_bits([got_p, got_average], [p, average])
         assert_same_bits(got_g, g)
         if state is not None:
             for name in set(type(state).__slots__) - {"step"}:

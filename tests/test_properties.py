@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, ISAS, assert_same_bits, random_mask, state_arrays
+from cases import CASES, DTYPES, ISAS, assert_same_bits, map_tree, random_mask, state_arrays
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -42,6 +42,10 @@ TERMS = {
     "grad_scale": st.floats(-1e3, 1e3),
     "maximize": st.booleans(),
     "zero_grads": st.booleans(),
+    "clip_norm": st.none() | st.floats(0.01, 1e3),
+    "clip_eps": positive,
+    "clip_value": st.none() | st.floats(0.01, 1e3),
+    "skip_nonfinite": st.booleans(),
     "threads": st.none() | st.integers(1, 4),
 }
 
@@ -61,6 +65,12 @@ def views(draw: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return view
 
 
+def copy_of_view(view: Any) -> Any:
+    """Copy with the same order in memory, backwards where it is backwards: norms depend on it."""
+    turned = (..., *(slice(None, None, -1 if stride < 0 else 1) for stride in view.strides))
+    return view[turned].copy(order="K")[turned]
+
+
 @st.composite
 def scenes(draw: Any) -> Any:
     case = draw(st.sampled_from(CASES))
@@ -74,6 +84,9 @@ def scenes(draw: Any) -> Any:
     if draw(st.booleans()):
         options["mask"] = random_mask(params, np.random.default_rng(len(shapes)))
         options["keep_prob"] = draw(st.floats(0.01, 1))
+    if draw(st.booleans()):
+        options["ema"] = [draw(views(shape, dtype)) for shape in shapes]
+        options["ema_decay"] = draw(st.floats(0, 1))
     return case, params, grads, options
 
 
@@ -83,14 +96,16 @@ def test_kernels_equal_the_reference(scene: Any, isa: str, steps: int) -> None:
     before = _core.isa()
     _core.select_isa(isa)
     try:
-        expected, expected_grads = copy.deepcopy([params, grads])
+        expected, expected_grads = map_tree(copy_of_view, [params, grads])
         state, expected_state = case.new_state(params), case.new_state(params)
         step = type(case)(case.rule, options)
+        expected_step = type(case)(case.rule, copy.deepcopy(options))
         for _ in range(steps):
             step.step(params, grads, state)
             with np.errstate(all="ignore"):
-                step.reference_step(expected, expected_grads, expected_state)
+                expected_step.reference_step(expected, expected_grads, expected_state)
         assert_same_bits(params, expected)
+        assert_same_bits(options.get("ema", []), expected_step.options.get("ema", []))
         assert_same_bits(grads, expected_grads)
         assert_same_bits(state_arrays(state), state_arrays(expected_state))
     finally:

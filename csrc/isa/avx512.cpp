@@ -18,6 +18,7 @@
 
 namespace fastopt {
 namespace {
+#include "../reduce.inl"
 #include "../update_loop.inl"
 }  // namespace
 

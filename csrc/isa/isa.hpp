@@ -12,7 +12,7 @@ namespace fastopt {
 // The arrays of one update, in the order in which kernels take them. What a call does not have is
 // null; what a rule has no use for is not there.
 struct Streams {
-  static constexpr int param = 0, grad = 1, mask = 2, first_state = 3, max_states = 3;
+  static constexpr int param = 0, grad = 1, mask = 2, ema = 3, first_state = 4, max_states = 3;
   static constexpr int count = first_state + max_states;
   void* at[count];
 };
@@ -25,16 +25,31 @@ struct StepScalars {
   bool zero_grads;
 };
 
-// Updates n contiguous elements. `scalars` points to StepScalars of the kernel's rule and type.
-using Kernel = void (*)(const void* scalars, const Streams& streams, std::int64_t n);
+// Updates n contiguous elements. `scalars` points to StepScalars of the kernel's rule and type;
+// grad_scale is apart from them, because it may differ between the tensors of a step.
+using Kernel = void (*)(const void* scalars, double grad_scale, const Streams& streams,
+                        std::int64_t n);
 
-// How much of GradTerms a kernel knows; the plain rule is worth a loop of its own.
-enum class Terms { none, unmasked, masked, count };
+// The sum of the squares of scale * x over n contiguous elements, in double, in an order of its own
+// that is the same everywhere; see reduce.inl.
+using SumOfSquares = double (*)(const void* x, double scale, std::int64_t n);
+
+// What a kernel does beside the rule: nothing, or all terms, with or without a mask and an average.
+enum class Terms { none, plain, masked, averaged, masked_averaged, count };
+constexpr bool has_mask(Terms terms) {
+  return terms == Terms::masked || terms == Terms::masked_averaged;
+}
+constexpr bool has_average(Terms terms) {
+  return terms == Terms::averaged || terms == Terms::masked_averaged;
+}
+
 enum class Dtype { float32, float64, count };
 
 struct KernelTable {
   const char* name;
   Kernel kernels[Rules::size][int(Dtype::count)][int(Terms::count)];
+
+  SumOfSquares sum_of_squares[int(Dtype::count)];
 
   Kernel find(int rule, Dtype dtype, Terms terms) const {
     return kernels[rule][int(dtype)][int(terms)];

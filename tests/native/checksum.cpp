@@ -13,6 +13,9 @@ namespace {
 
 // Options as a user might set them, in place of the reader of Python arguments.
 struct FixedOptions {
+  double number_or(const char* name, Range, double) const {
+    return !std::strcmp(name, "clip_value") ? 0.8 : 0.99;
+  }
   double number(const char* name, Range range, const char* = nullptr) const {
     if (!std::strcmp(name, "keep_prob")) return 0.75;
     if (!std::strcmp(name, "grad_scale")) return 1.25;
@@ -48,7 +51,8 @@ void run(const char* function, Dtype dtype, const KernelTable& table) {
   const Options options(fixed);
   const TermOptions term_options(fixed);
   std::uint64_t hash = 14695981039346656037u;
-  for (Terms terms : {Terms::none, Terms::unmasked, Terms::masked}) {
+  for (Terms terms :
+       {Terms::none, Terms::plain, Terms::masked, Terms::averaged, Terms::masked_averaged}) {
     Numbers numbers;
     std::vector<T> arrays[Streams::count];
     std::vector<std::uint8_t> mask(size);
@@ -65,7 +69,7 @@ void run(const char* function, Dtype dtype, const KernelTable& table) {
     const Kernel kernel = table.find(rule_id<Rule>, dtype, terms);
     for (int t = 1; t <= 5; ++t) {
       const StepScalars<Rule, T> scalars{{options, double(t)}, {term_options, options.lr}, t == 5};
-      kernel(&scalars, streams, size);
+      kernel(&scalars, -1.25, streams, size);
     }
     for (const auto& array : arrays) hash = checksum(array.data(), size * sizeof(T), hash);
   }

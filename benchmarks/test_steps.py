@@ -1,0 +1,53 @@
+"""Every rule on every workload, with the kernels and with the reference, for pytest-benchmark.
+
+Each group of the report is one rule on one workload. Answers are compared before anything is timed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import fastopt
+from fastopt.bench.rules import RULES, Run, identical, new_grads
+from fastopt.bench.workloads import NETWORKS, one_array
+
+LIBRARIES = {"kernels": fastopt, "reference": fastopt.reference}
+SIZES = [100, 10_000, 1_000_000, 25_000_000]
+WORKLOADS = [*map(one_array, SIZES), NETWORKS["mlp"], NETWORKS["resnet50"]]
+CHECKED_STEPS = 3
+
+# Without timing, arrays of this size show nothing that smaller ones do not.
+TIMED_FROM = 10_000_000
+
+
+@pytest.fixture(scope="module", params=RULES.values(), ids=lambda rule: rule.name)
+def rule(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(scope="module", params=WORKLOADS, ids=lambda workload: workload.name)
+def checked_runs(request: pytest.FixtureRequest, rule: Any) -> dict[str, Run]:
+    """A run of each library, a few steps from the start; they have come to the same arrays."""
+    workload = request.param
+    timing = not request.config.getoption("benchmark_disable")
+    if not timing and workload.is_one_array and workload.elements >= TIMED_FROM:
+        pytest.skip("not timed")
+    grads = new_grads(workload)
+    runs = {name: Run(library, rule, workload, grads) for name, library in LIBRARIES.items()}
+    for _ in range(CHECKED_STEPS if timing else 1):
+        for run in runs.values():
+            run.step()
+    assert identical(*runs.values())
+    return runs
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_step(
+    request: pytest.FixtureRequest, benchmark: Any, checked_runs: dict[str, Run], library: str
+) -> None:
+    # What the kernels and the reference have in common: "resnet50-adam".
+    benchmark.group = request.node.callspec.id.removesuffix(f"-{library}")
+    benchmark.extra_info.update(fastopt.info())
+    benchmark(checked_runs[library].step)

@@ -1,0 +1,24 @@
+// Sums over elements, included by each isa/*.cpp beside the loop of the updates. A sum depends on
+// its order, so the order is fixed: element i is added to lane i % 16, and the lanes are folded in
+// halves. Sixteen lanes are what any instruction set can keep in registers and add side by side.
+
+constexpr int lanes = 16;
+
+template <class Stored>
+FASTOPT_INLINE double square_of(const Stored& stored, double scale) {
+  const double x = static_cast<double>(Storage<Stored>::load(stored)) * scale;
+  return x * x;
+}
+
+template <class Stored>
+double sum_of_squares(const void* untyped, double scale, std::int64_t n) {
+  const auto* x = static_cast<const Stored*>(untyped);
+  double sum[lanes] = {};
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int lane = 0; lane < lanes; ++lane) sum[lane] += square_of(x[i + lane], scale);
+  for (int lane = 0; i + lane < n; ++lane) sum[lane] += square_of(x[i + lane], scale);
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
+  return sum[0];
+}

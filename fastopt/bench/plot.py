@@ -1,0 +1,74 @@
+"""Nanoseconds per parameter against the number of parameters, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastopt.bench.errors import BenchError, import_extra
+from fastopt.bench.record import check_writable
+from fastopt.bench.results import Result
+
+STYLES: dict[str, dict[str, Any]] = {
+    "fastopt": {"color": "C3", "linewidth": 2.2, "zorder": 3},
+    "limit": {"color": "black", "linestyle": "--", "label": "memory limit"},
+    "reference": {"color": "C0", "label": "reference (NumPy)"},
+    "torch-fused": {"color": "C1"},
+    "torch-foreach": {"color": "C1", "linestyle": ":"},
+    "thinc": {"color": "C4"},
+    "numba": {"color": "C2"},
+    "optax": {"color": "C5"},
+}
+
+
+def check_plot(path: Path) -> None:
+    """Raise BenchError if matplotlib is missing or `path` cannot be written."""
+    if path.suffix.lower() != ".png":
+        raise BenchError(f"cannot write {path}: the name must end in .png")
+    import_extra("matplotlib.figure")
+    check_writable(path)
+
+
+def save_plot(path: Path, results: Sequence[Result], title: str) -> None:
+    """Draw a panel for every rule and number of threads, and save them as PNG.
+
+    Single arrays make the lines; lists of arrays are left to the table.
+    """
+    single = [one for one in results if one.workload.is_one_array]
+    rules = list(dict.fromkeys(one.rule.name for one in single))
+    threads = list(dict.fromkeys(one.threads for one in single))
+    # A Figure of its own, without pyplot, draws with Agg: it needs no display and leaves no state.
+    figure = import_extra("matplotlib.figure").Figure(
+        figsize=(1 + 3.6 * len(rules), 1 + 3.0 * len(threads)), layout="constrained"
+    )
+    panels = figure.subplots(len(threads), len(rules), sharex=True, sharey=True, squeeze=False)
+    for row, count in zip(panels, threads, strict=True):
+        for axes, rule in zip(row, rules, strict=True):
+            chosen = [one for one in single if (one.rule.name, one.threads) == (rule, count)]
+            _draw(axes, sorted(chosen, key=lambda one: one.workload.elements))
+            axes.set_title(f"{rule}, {count} thread{'s' * (count > 1)}")
+        row[0].set_ylabel("ns per parameter")
+    for axes in panels[-1]:
+        axes.set_xlabel("parameters")
+    lines = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
+    figure.legend(lines.values(), lines.keys(), loc="outside right upper", frameon=False)
+    figure.suptitle(title, fontsize="medium")
+    try:
+        figure.savefig(path, format="png", dpi=120)
+    except OSError as error:
+        raise BenchError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _draw(axes: Any, results: Sequence[Result]) -> None:
+    names = dict.fromkeys(name for one in results for name in one.seconds)
+    for name in sorted(names, key=list(STYLES).index):
+        measured = [one for one in results if name in one.seconds]
+        sizes = [one.workload.elements for one in measured]
+        spreads = [one.ns_per_param[name] for one in measured]
+        style = {"label": name, "marker": "o", "markersize": 3, **STYLES[name]}
+        axes.plot(sizes, [spread.median for spread in spreads], **style)
+        low, high = [spread.q1 for spread in spreads], [spread.q3 for spread in spreads]
+        axes.fill_between(sizes, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    axes.set(xscale="log", yscale="log")
+    axes.grid(alpha=0.3)

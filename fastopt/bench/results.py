@@ -1,0 +1,37 @@
+"""What a benchmark has found, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastopt.bench.measure import Spread
+from fastopt.bench.rules import Rule
+from fastopt.bench.workloads import Workload
+
+
+@dataclass(frozen=True)
+class Result:
+    """One rule on one workload with one number of threads."""
+
+    rule: Rule
+    workload: Workload
+    threads: int
+    seconds: Mapping[str, Spread]
+    """Seconds per step of ``fastopt`` and of every other contender."""
+    ratios: Mapping[str, Spread]
+    """How many times as long as fastopt every other contender takes, from times of one round."""
+
+    @property
+    def ns_per_param(self) -> dict[str, Spread]:
+        """Nanoseconds per parameter of every contender."""
+        return {
+            name: spread.scaled(1e9 / self.workload.elements)
+            for name, spread in self.seconds.items()
+        }
+
+    @property
+    def gigabytes_per_second(self) -> float:
+        """The memory traffic that the step cannot avoid, over the time of fastopt."""
+        traffic = self.rule.bytes_per_param * self.workload.elements
+        return traffic / self.seconds["fastopt"].median / 1e9

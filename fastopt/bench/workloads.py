@@ -1,0 +1,134 @@
+"""The parameters that a step is measured on: one array of some size, or the list of a network.
+
+All arrays are float32. Values are drawn from the standard normal distribution, by a seed, so that
+every contender starts from the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastopt.tree import Tree, zip_trees
+
+Shape = tuple[int, ...]
+
+PARAMS_SEED = 0
+GRADS_SEED = 1
+ITEMSIZE = np.dtype(np.float32).itemsize
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Shapes of parameters."""
+
+    name: str
+    shapes: tuple[Shape, ...]
+
+    @property
+    def elements(self) -> int:
+        """The number of parameters."""
+        return sum(map(prod, self.shapes))
+
+    @property
+    def is_one_array(self) -> bool:
+        """Whether a step gets the array itself; else it gets a list of arrays."""
+        return len(self.shapes) == 1
+
+    def zeros(self) -> Tree:
+        """Return arrays of zeros that own their memory.
+
+        ``np.zeros`` would not do: its pages share one page of zeros until they are written, and
+        reading them would cost no memory traffic.
+        """
+        return self._build(lambda shape: np.full(shape, 0, np.float32))
+
+    def normal(self, seed: int) -> Tree:
+        """Return arrays of normally distributed values."""
+        tree = self._build(lambda shape: np.empty(shape, np.float32))
+        fill_normal(tree, seed)
+        return tree
+
+    def _build(self, new_array: Callable[[Shape], Any]) -> Tree:
+        arrays = [new_array(shape) for shape in self.shapes]
+        return arrays[0] if self.is_one_array else arrays
+
+
+def arrays_of(tree: Tree) -> list[Any]:
+    """Return the arrays of `tree` in order."""
+    return [array for (array,) in zip_trees(tree)]
+
+
+def fill_normal(tree: Tree, seed: int) -> None:
+    """Draw new values for all arrays of `tree`, in place."""
+    rng = np.random.default_rng(seed)
+    for array in arrays_of(tree):
+        rng.standard_normal(dtype=np.float32, out=array)
+
+
+def one_array(elements: int) -> Workload:
+    """Return the workload of one array."""
+    return Workload(f"{elements:,}", ((elements,),))
+
+
+def mlp_shapes() -> tuple[Shape, ...]:
+    """Return weights and biases of the network 784-128-10."""
+    return (784, 128), (128,), (128, 10), (10,)
+
+
+def resnet50_shapes() -> tuple[Shape, ...]:
+    """Return the parameters of ResNet-50 (He et al. 2015, table 1), as torchvision orders them."""
+    shapes: list[Shape] = []
+
+    def convolution(channels_in: int, channels_out: int, kernel: int) -> None:
+        shapes.append((channels_out, channels_in, kernel, kernel))
+        shapes.extend([(channels_out,)] * 2)  # the batch normalisation that follows each of them
+
+    convolution(3, 64, 7)
+    channels = 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(blocks):
+            convolution(channels, width, 1)
+            convolution(width, width, 3)
+            convolution(width, 4 * width, 1)
+            if block == 0:  # the shortcut changes the number of channels
+                convolution(channels, 4 * width, 1)
+            channels = 4 * width
+    shapes += [(1000, channels), (1000,)]
+    return tuple(shapes)
+
+
+NETWORKS = {
+    "thousand": Workload("thousand", ((10,),) * 1000),
+    "mlp": Workload("mlp", mlp_shapes()),
+    "resnet50": Workload("resnet50", resnet50_shapes()),
+}
+"""Lists of arrays. ``thousand`` is no network: it shows what one more small array costs."""
+
+SIZES = (100, 1_000, 10_000, 65_536, 1_000_000, 10_000_000, 50_000_000)
+DEFAULT = (*map(one_array, SIZES), *NETWORKS.values())
+QUICK = (
+    *map(one_array, (100, 65_536, 1_000_000)),
+    NETWORKS["thousand"],
+    NETWORKS["mlp"],
+)
+
+
+def parse_workload(text: str) -> Workload:
+    """Return the workload that `text` names: a network, or a number of elements.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if text in NETWORKS:
+        return NETWORKS[text]
+    digits = text.replace(",", "").replace("_", "")
+    if not digits.isdecimal() or int(digits) == 0:
+        raise ValueError(f"{text!r} is neither a number of parameters nor {', '.join(NETWORKS)}")
+    return one_array(int(digits))

@@ -1,0 +1,86 @@
+"""What a step has to say, and the norm of gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastopt import _core
+from fastopt.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step found out about its gradients.
+
+    Steps return it where they look at all gradients first: with ``clip_norm``,
+    ``clip_tensor_norm`` or ``skip_nonfinite``.
+    """
+
+    skipped: bool
+    """True if the step changed nothing, because of ``skip_nonfinite``."""
+    grad_norm: float
+    """Global norm of the gradients, multiplied by ``grad_scale`` and not yet clipped."""
+    nonfinite: str | None
+    """Name of the first gradient with an infinity or a NaN, such as ``"grads['w']"``, or None."""
+
+
+class GlobalNorm(float):
+    """A norm, which is a float, and the name of what is not finite in it."""
+
+    nonfinite: str | None
+    """Name of the first array with an infinity or a NaN, such as ``"grads['w']"``, or None."""
+
+    def __new__(cls, value: float, nonfinite: str | None = None) -> GlobalNorm:
+        norm = super().__new__(cls, value)
+        norm.nonfinite = nonfinite
+        return norm
+
+    def __getnewargs__(self) -> tuple[float, str | None]:  # type: ignore[override]
+        return float(self), self.nonfinite
+
+    @property
+    def finite(self) -> bool:
+        """True if every element is finite."""
+        return self.nonfinite is None
+
+
+def global_norm(grads: Tree, *, threads: int | None = None) -> GlobalNorm:
+    """Return the Euclidean norm of all elements of all arrays.
+
+    ::
+
+        sqrt(sum(g**2))
+
+    Parameters
+    ----------
+    grads : array, or nested lists, tuples and dicts of arrays
+        float32 or float64, any shape. They are only read.
+    threads : int or None, default None
+        The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the same
+        bits for any number.
+
+    Returns
+    -------
+    GlobalNorm
+        A float with two attributes: ``finite``, and ``nonfinite``, the name of the first array with
+        an infinity or a NaN in it. The sum is taken in double precision, also of float32 arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an entry is no array of float32 or float64, is misaligned, or a number is out of range.
+
+    Notes
+    -----
+    What ``torch.nn.utils.clip_grad_norm_`` and ``optax.global_norm`` compute, but summed in double
+    precision. Squares that are too large for a double do not make it infinite.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt
+    >>> fastopt.global_norm({"w": np.array([3.0, 0.0]), "b": np.array([4.0])})
+    5.0
+    >>> fastopt.global_norm([np.ones(3), np.array([np.inf])]).nonfinite
+    'grads[1]'
+    """
+    return GlobalNorm(*_core.global_norm(grads, threads))

@@ -1,0 +1,167 @@
+"""What the benchmark prints, saves and refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import assert_refused, run_module
+
+import fastopt
+from fastopt import reference
+from fastopt.__main__ import main
+from fastopt.bench.errors import BenchError
+from fastopt.bench.measure import FULL, Spread
+from fastopt.bench.peers import PEERS, Peer
+from fastopt.bench.plot import save_plot
+from fastopt.bench.record import as_record, check_writable, save_json
+from fastopt.bench.results import Result
+from fastopt.bench.rules import RULES
+from fastopt.bench.table import format_table
+from fastopt.bench.workloads import one_array
+
+
+def result(rule: str = "adam", elements: int = 1000, threads: int = 1, **ratios: float) -> Result:
+    def spread(value: float) -> Spread:
+        return Spread(value, value, value * 0.9, value * 1.1, 9)
+
+    times = {"fastopt": 1.0, **ratios}
+    return Result(
+        RULES[rule],
+        one_array(elements),
+        threads,
+        seconds={name: spread(1e-6 * value) for name, value in times.items()},
+        ratios={name: spread(value) for name, value in ratios.items()},
+    )
+
+
+def test_the_table() -> None:
+    results = [
+        result(reference=12.34),
+        result(elements=100_000, threads=2, limit=0.987, reference=5, thinc=1234),
+    ]
+    assert format_table(results).splitlines() == [
+        "         threads  µs/step    ns/param   GB/s    of limit  reference       thinc",
+        "1,000          1     1.00   1.00 ±10%   28.0              12.3 ±10%",
+        "100,000        2     1.00  0.010 ±10%  2,800  0.987 ±10%  5.00 ±10%  1,234 ±10%",
+    ]
+
+
+def test_the_record_is_json(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    save_json(path, [result(limit=0.5, reference=8)], {"processor": "abacus"}, FULL)
+    record = json.loads(path.read_text())
+    assert record == as_record([result(limit=0.5, reference=8)], {"processor": "abacus"}, FULL)
+    (entry,) = record["results"]
+    assert entry["ratios"]["reference"] == {
+        "median": 8, "lowest": 8, "q1": 7.2, "q3": pytest.approx(8.8), "samples": 9
+    }  # fmt: skip
+    assert entry["ns_per_param"]["limit"]["median"] == pytest.approx(0.5)
+    assert (entry["workload"], entry["elements"], entry["tensors"]) == ("1,000", 1000, 1)
+
+
+def test_the_plot_is_a_png(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "bench.png"
+    results = [
+        result(rule, elements, threads, reference=9, limit=0.9)
+        for rule in ("sgd", "adam")
+        for elements in (100, 10_000)
+        for threads in (1, 2)
+    ]
+    save_plot(path, results, "a machine")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_checking_a_file_leaves_no_trace(tmp_path: Path) -> None:
+    new, old = tmp_path / "new.json", tmp_path / "old.json"
+    old.write_bytes(b"precious")
+    check_writable(new)
+    check_writable(old)
+    assert not new.exists()
+    assert old.read_bytes() == b"precious"
+    with pytest.raises(BenchError, match="cannot write"):
+        check_writable(tmp_path)
+
+
+# Command line
+
+BAD_OPTIONS = {
+    ("--rules", "lion"): "argument --rules: invalid choice: 'lion'",
+    ("--workloads", "vgg"): "'vgg' is neither a number of parameters nor thousand, mlp,",
+    ("--workloads", "0"): "'0' is neither a number of parameters",
+    ("--threads", "0"): "argument --threads: '0' is not an integer from 1 to",
+    ("--threads", "two"): "argument --threads: 'two' is not an integer from 1 to",
+    ("--threads", "99999"): "argument --threads: '99999' is not an integer from 1 to",
+    ("--peers", "jax"): "argument --peers: invalid choice: 'jax'",
+    ("--seconds", "0"): "argument --seconds: '0' is not a number of seconds",
+    ("--seconds", "nan"): "argument --seconds: 'nan' is not a number of seconds",
+    ("--json", "nowhere/bench.json"): "cannot write nowhere/bench.json: No such file or directory",
+    ("--json",): "argument --json: expected one argument",
+    ("--plot", "bench.svg"): "cannot write bench.svg: the name must end in .png",
+    ("--slow",): "unrecognized arguments: --slow",
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_OPTIONS.items(), ids=" ".join)
+def test_bad_options_are_refused(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert_refused(capsys, ["bench", *arguments], message)
+
+
+@pytest.mark.parametrize(("module", "option"), [("tqdm", []), ("matplotlib.figure", ["--plot"])])
+def test_missing_extras_are_named(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    module: str,
+    option: list[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)  # makes the import fail
+    arguments = ["bench", *option, *(str(tmp_path / "bench.png") for _ in option)]
+    message = f"cannot import {module}; install it with: pip install 'fastopt[bench]'"
+    assert_refused(capsys, arguments, message)
+
+
+def test_a_missing_peer_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PEERS, "thinc", Peer("thinc", "no-such-package", frozenset(), print))
+    message = "no-such-package is not installed, which --peers thinc needs"
+    assert_refused(capsys, ["bench", "--peers", "thinc"], message)
+
+
+def test_a_plot_needs_single_arrays(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    arguments = ["bench", "--workloads", "mlp", "--plot", str(tmp_path / "bench.png")]
+    assert_refused(capsys, arguments, "--plot needs a number of parameters among --workloads")
+
+
+def test_wrong_answers_are_a_failure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(reference, "sgd_step", lambda *arguments: None)
+    assert main(["bench", "--rules", "sgd", "--workloads", "9", "--peers", "none"]) == 1
+    message = "sgd 9 1T reference: the kernels and the reference came to different arrays"
+    assert message in capsys.readouterr().err
+
+
+def test_the_process(tmp_path: Path) -> None:
+    pytest.importorskip("tqdm")
+    path = tmp_path / "bench.json"
+    options = ["--quick", "--seconds", "0.001", "--rules", "sgd", "adam", "--peers", "none"]
+    finished = run_module(
+        "bench", *options, "--workloads", "100", "mlp", "--threads", "1", "--json", str(path)
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert f"fastopt {fastopt.__version__}, {fastopt.info()['isa']}" in finished.stdout
+    for start in (r"sgd \(", r"adam \(", "100 +1 ", "mlp +1 ", "saved "):
+        assert re.search(rf"^{start}", finished.stdout, re.MULTILINE)
+    assert "4/4" in finished.stderr  # the progress bar
+    cells = [(one["rule"], one["workload"]) for one in json.loads(path.read_text())["results"]]
+    assert cells == [(rule, name) for rule in ("sgd", "adam") for name in ("100", "mlp")]
