@@ -13,11 +13,11 @@ from command_line import assert_refused, run_module
 import fastopt
 from fastopt import reference
 from fastopt.__main__ import main
-from fastopt.bench.errors import BenchError
+from fastopt._command import CommandError, check_writable
 from fastopt.bench.measure import FULL, Spread
 from fastopt.bench.peers import PEERS, Peer
 from fastopt.bench.plot import save_plot
-from fastopt.bench.record import as_record, check_writable, save_json
+from fastopt.bench.record import as_record, save_json
 from fastopt.bench.results import Result
 from fastopt.bench.rules import RULES
 from fastopt.bench.table import format_table
@@ -83,7 +83,7 @@ def test_checking_a_file_leaves_no_trace(tmp_path: Path) -> None:
     check_writable(old)
     assert not new.exists()
     assert old.read_bytes() == b"precious"
-    with pytest.raises(BenchError, match="cannot write"):
+    with pytest.raises(CommandError, match="cannot write"):
         check_writable(tmp_path)
 
 

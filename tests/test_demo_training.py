@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import fastopt
+from fastopt._command import check_plot
 from fastopt.demo.data import Dataset
 from fastopt.demo.network import accuracy, backward, forward, init_params
-from fastopt.demo.plot import check_plot, save_plot
+from fastopt.demo.plot import save_plot
 from fastopt.demo.summary import summarize
 from fastopt.demo.train import OPTIMIZERS, Run, differing_params, train
 
@@ -177,7 +178,7 @@ def test_checking_a_plot_leaves_no_trace(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     new, old = tmp_path / "new.png", tmp_path / "old.png"
     old.write_bytes(b"precious")
-    check_plot(new)
-    check_plot(old)
+    check_plot(new, "demo")
+    check_plot(old, "demo")
     assert not new.exists()
     assert old.read_bytes() == b"precious"

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import fastopt
 from fastopt import _core
+from fastopt._command import CommandError, check_plot, check_writable, import_extra
 from fastopt.bench import measure, workloads
-from fastopt.bench.errors import BenchError, WrongAnswerError, import_extra
+from fastopt.bench.errors import WrongAnswerError
 from fastopt.bench.machine import describe_machine
 from fastopt.bench.peers import PEERS, Peer
-from fastopt.bench.plot import check_plot, save_plot
-from fastopt.bench.record import check_writable, save_json
+from fastopt.bench.plot import save_plot
+from fastopt.bench.record import save_json
 from fastopt.bench.results import Result
 from fastopt.bench.rules import RULES
 from fastopt.bench.suite import Plan, Suite
@@ -59,7 +60,7 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Measure, print, and return the exit status: 1 if the kernels give wrong answers."""
     try:
         return _run(options)
-    except BenchError as error:
+    except CommandError as error:
         parser.error(str(error))
     except WrongAnswerError as error:
         print(error, file=sys.stderr)
@@ -71,10 +72,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         check_writable(options.json)
     if options.plot:
-        check_plot(options.plot)
+        check_plot(options.plot, "bench")
         if not any(workload.is_one_array for workload in plan.workloads):
-            raise BenchError("--plot needs a number of parameters among --workloads")
-    tqdm = import_extra("tqdm").tqdm
+            raise CommandError("--plot needs a number of parameters among --workloads")
+    tqdm = import_extra("tqdm", "bench").tqdm
     machine = describe_machine()
     headline = format_machine(machine)
     print(f"{headline}\n\n{LEGEND}", flush=True)
@@ -117,7 +118,7 @@ def _peers(names: list[str] | None) -> list[Peer]:
     chosen = [PEERS[name] for name in names if name != "none"]
     for peer in chosen:
         if not peer.is_installed:
-            raise BenchError(f"{peer.package} is not installed, which --peers {peer.name} needs")
+            raise CommandError(f"{peer.package} is not installed, which --peers {peer.name} needs")
     return chosen
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fastopt.bench.errors import BenchError, import_extra
-from fastopt.bench.record import check_writable
+from fastopt._command import CommandError, import_extra
 from fastopt.bench.results import Result
 
 STYLES: dict[str, dict[str, Any]] = {
@@ -22,14 +21,6 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def check_plot(path: Path) -> None:
-    """Raise BenchError if matplotlib is missing or `path` cannot be written."""
-    if path.suffix.lower() != ".png":
-        raise BenchError(f"cannot write {path}: the name must end in .png")
-    import_extra("matplotlib.figure")
-    check_writable(path)
-
-
 def save_plot(path: Path, results: Sequence[Result], title: str) -> None:
     """Draw a panel for every rule and number of threads, and save them as PNG.
 
@@ -39,7 +30,7 @@ def save_plot(path: Path, results: Sequence[Result], title: str) -> None:
     rules = list(dict.fromkeys(one.rule.name for one in single))
     threads = list(dict.fromkeys(one.threads for one in single))
     # A Figure of its own, without pyplot, draws with Agg: it needs no display and leaves no state.
-    figure = import_extra("matplotlib.figure").Figure(
+    figure = import_extra("matplotlib.figure", "bench").Figure(
         figsize=(1 + 3.6 * len(rules), 1 + 3.0 * len(threads)), layout="constrained"
     )
     panels = figure.subplots(len(threads), len(rules), sharex=True, sharey=True, squeeze=False)
@@ -57,7 +48,7 @@ def save_plot(path: Path, results: Sequence[Result], title: str) -> None:
     try:
         figure.savefig(path, format="png", dpi=120)
     except OSError as error:
-        raise BenchError(f"cannot write {path}: {error.strerror}") from error
+        raise CommandError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _draw(axes: Any, results: Sequence[Result]) -> None:

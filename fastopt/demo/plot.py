@@ -4,31 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastopt.demo.errors import DemoError, import_extra
+from fastopt._command import CommandError, import_extra
 from fastopt.demo.train import Run
-
-
-def check_plot(path: Path) -> None:
-    """Raise DemoError if matplotlib is missing or `path` cannot be written.
-
-    Asked before the training, which would otherwise be lost.
-    """
-    if path.suffix.lower() != ".png":
-        raise DemoError(f"cannot write {path}: the name must end in .png")
-    import_extra("matplotlib.figure")
-    try:
-        existed = path.exists()
-        path.open("ab").close()  # only trying tells: permission bits do not bind root
-        if not existed:
-            path.unlink()
-    except OSError as error:
-        raise DemoError(f"cannot write {path}: {error.strerror}") from error
 
 
 def save_plot(path: Path, run: Run, title: str) -> None:
     """Draw the loss and the test accuracy of `run` after every epoch, and save them as PNG."""
     # A Figure of its own, without pyplot, draws with Agg: it needs no display and leaves no state.
-    figure = import_extra("matplotlib.figure").Figure(figsize=(9, 3.6), layout="constrained")
+    figure = import_extra("matplotlib.figure", "demo").Figure(
+        figsize=(9, 3.6), layout="constrained"
+    )
     epochs = range(1, len(run.losses) + 1)
     panels = figure.subplots(1, 2, sharex=True)
     for axes, values, label in zip(
@@ -45,4 +30,4 @@ def save_plot(path: Path, run: Run, title: str) -> None:
     try:
         figure.savefig(path, format="png", dpi=150)
     except OSError as error:
-        raise DemoError(f"cannot write {path}: {error.strerror}") from error
+        raise CommandError(f"cannot write {path}: {error.strerror}") from error
