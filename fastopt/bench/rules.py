@@ -70,18 +70,17 @@ RULES = {
         Rule("momentum", "momentum", reads=3, writes=2),
         Rule("adam", "adam", reads=4, writes=3),
         Rule("rmsprop", "rmsprop", reads=3, writes=2),
+        # The norm reads the gradients, and must be known before the rule reads them again.
+        Rule(
+            "recipe",
+            "adam",
+            reads=6,
+            writes=4,
+            options={"weight_decay": 0.01, "clip_norm": 1.0, "ema_decay": 0.999},
+            has_ema=True,
+        ),
     )
 }
-if "clip_norm" in inspect.signature(fastopt.adam_step).parameters:
-    # The norm reads the gradients, and must be known before the rule reads them again.
-    RULES["recipe"] = Rule(
-        "recipe",
-        "adam",
-        reads=6,
-        writes=4,
-        options={"weight_decay": 0.01, "clip_norm": 1.0, "ema_decay": 0.999},
-        has_ema=True,
-    )
 
 
 class Run:
