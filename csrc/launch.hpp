@@ -14,12 +14,15 @@ struct Launch {
   double grad_scale;
   const double* tensor_factors;  // null, or one more factor of grad_scale for each tensor
   unsigned written;              // a bit for each stream that is an output
+  bool flush_denormals;
 };
 
 // Updates all tensors.
 void launch(const TensorList& list, const Launch& step, int threads);
 
-// Runs body over the index space of a list, on threads and without the GIL where that pays.
-void run_chunks(const TensorList& list, int threads, RangeBody body, const void* context);
+// Runs body over the index space of a list, in pieces that begin at multiples of `unit`, on threads
+// and without the GIL where that pays.
+void run_chunks(const TensorList& list, std::int64_t unit, int threads, RangeBody body,
+                const void* context);
 
 }  // namespace fastopt

@@ -81,6 +81,9 @@ std::string compiler() {
 }  // namespace
 }  // namespace fastopt
 
+// By this symbol threadpoolctl tells our library from others of its name.
+extern "C" PYBIND11_EXPORT int fastopt_is_loaded() { return 1; }
+
 PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   using namespace fastopt;
   if (!import_numpy()) throw py::error_already_set();

@@ -60,7 +60,7 @@ double Norms::sum_squares(const TensorList& list, int threads, double scale,
                           std::vector<double>& squares) {
   of_chunks_.resize(list.extent / norm_chunk);
   const Task task{list, current_table(), scale, of_chunks_.data()};
-  run_chunks(list, threads, sum_range, &task);
+  run_chunks(list, norm_chunk, threads, sum_range, &task);
   squares.clear();
   double total = 0;
   for (const Tensor& tensor : list.tensors) {

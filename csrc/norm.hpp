@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "arrays.hpp"
+#include "launch.hpp"
 
 namespace fastopt {
 

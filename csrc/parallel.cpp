@@ -21,6 +21,10 @@ namespace {
 // long as this.
 constexpr std::chrono::microseconds spin_time{50};
 
+// Calls this far apart are a loop that does little else. (Longer than spin_time, because the time
+// of the call itself counts.)
+constexpr std::chrono::microseconds quick_succession{200};
+
 // Signals belong to the threads of the program: workers are born with all of them blocked.
 class BlockSignals {
 #ifndef _WIN32
@@ -42,15 +46,16 @@ class Pool {
   // The one region at a time; forks and changes of size wait for it too.
   std::mutex region;
 
-  void run(std::int64_t total, std::int64_t chunk, int helpers, RangeBody body,
+  void run(std::int64_t total, std::int64_t chunk, int threads, RangeBody body,
            const void* context) {
-    grow(helpers);
+    grow(threads - 1);
     total_ = total;
     chunk_ = chunk;
     body_ = body;
     context_ = context;
-    next_.store(0, std::memory_order_relaxed);
-    door_.store(static_cast<std::uint64_t>(helpers) << seats_shift);
+    deal(threads);
+    const std::uint64_t door = door_.load(std::memory_order_relaxed);
+    door_.store(((door >> 32) + 1) << 32 | static_cast<std::uint64_t>(threads) << 16);
     if (sleepers_.load() > 0) {
       // Taking the mutex once makes sure that a worker on its way to sleep has seen the door open
       // or is asleep by now.
@@ -59,10 +64,17 @@ class Pool {
       }
       wake_.notify_all();
     }
-    work();
+    work(0);
     // Close the door; who is not inside now missed this region. Wait for those who are.
-    door_.fetch_and(inside_mask, std::memory_order_acq_rel);
-    while (door_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+    door_.fetch_and(~limit_mask, std::memory_order_acq_rel);
+    while (door_.load(std::memory_order_acquire) & inside_mask) std::this_thread::yield();
+  }
+
+  // Whether a worker is awake, or has been asked for a moment ago.
+  bool awake_or_asked_again() {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    const auto before = last_asked_.exchange(now, std::memory_order_relaxed);
+    return now - before < quick_succession || alive_.load() > sleepers_.load();
   }
 
   void shrink(int helpers) {
@@ -77,70 +89,99 @@ class Pool {
     wake_.notify_all();
     for (std::thread& worker : workers_) worker.join();
     workers_.clear();
+    alive_.store(0);
     stopping_.store(false);
   }
 
  private:
-  // The door holds two numbers, so that entering is one atomic act: how many workers may still
-  // enter (zero means closed) and how many are inside.
-  static constexpr int seats_shift = 32;
-  static constexpr std::uint64_t inside_mask = 0xffffffffu;
-  static constexpr std::uint64_t one_seat = std::uint64_t(1) << seats_shift;
+  // A thread's share of the chunks of a region. Every thread begins with its own share, the same in
+  // every region of this size, so that it finds its part of the arrays in its own cache; then it
+  // helps with the shares of others.
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
+
+  // The door is three numbers in one, so that entering is one atomic act: the count of regions so
+  // far, how many threads the region is for (zero means closed), and how many workers are inside.
+  static constexpr std::uint64_t limit_mask = 0xffff0000u, inside_mask = 0xffffu;
+  static std::uint64_t region_of(std::uint64_t door) { return door >> 32; }
+  static int limit_of(std::uint64_t door) { return static_cast<int>((door & limit_mask) >> 16); }
 
   void grow(int helpers) {
     if (static_cast<int>(workers_.size()) >= helpers) return;
     BlockSignals blocked;
+    const std::uint64_t served = region_of(door_.load(std::memory_order_relaxed));
     try {
-      while (static_cast<int>(workers_.size()) < helpers)
-        workers_.emplace_back([this] { serve(); });
+      while (static_cast<int>(workers_.size()) < helpers) {
+        const int slot = static_cast<int>(workers_.size()) + 1;
+        workers_.emplace_back([this, slot, served] { serve(slot, served); });
+      }
     } catch (const std::system_error&) {
       // No more threads to be had: the ones that are there do the work.
     }
+    alive_.store(static_cast<int>(workers_.size()));
   }
 
-  bool open() const { return (door_.load() >> seats_shift) != 0; }
-
-  bool enter() {
-    std::uint64_t door = door_.load(std::memory_order_relaxed);
-    while ((door >> seats_shift) != 0)
-      if (door_.compare_exchange_weak(door, door - one_seat + 1, std::memory_order_acq_rel))
-        return true;
-    return false;
-  }
-
-  void work() {
-    for (;;) {
-      const std::int64_t begin = next_.fetch_add(chunk_, std::memory_order_relaxed);
-      if (begin >= total_) return;
-      body_(context_, begin, std::min(begin + chunk_, total_));
+  void deal(int threads) {
+    if (static_cast<int>(shares_.size()) < threads) shares_ = std::vector<Share>(threads);
+    const std::int64_t chunks = (total_ + chunk_ - 1) / chunk_;
+    for (int slot = 0; slot < threads; ++slot) {
+      shares_[slot].next.store(chunks * slot / threads, std::memory_order_relaxed);
+      shares_[slot].end = chunks * (slot + 1) / threads;
     }
+    threads_ = threads;
   }
 
-  void serve() {
-    while (!stopping_.load(std::memory_order_relaxed)) {
-      if (enter()) {
-        work();
-        door_.fetch_sub(1, std::memory_order_release);
-      } else if (!spin()) {
-        sleep();
+  void work(int slot) {
+    for (int i = 0; i < threads_; ++i) {
+      Share& share = shares_[(slot + i) % threads_];
+      for (;;) {
+        const std::int64_t index = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (index >= share.end) break;
+        const std::int64_t begin = index * chunk_;
+        body_(context_, begin, std::min(begin + chunk_, total_));
       }
     }
   }
 
+  // A worker may enter a region that has a slot for it, once.
+  bool may_enter(int slot, std::uint64_t served, std::uint64_t door) const {
+    return slot < limit_of(door) && region_of(door) != served;
+  }
+
+  void serve(int slot, std::uint64_t served) {
+    while (!stopping_.load(std::memory_order_relaxed)) {
+      std::uint64_t door = door_.load(std::memory_order_relaxed);
+      if (may_enter(slot, served, door)) {
+        if (!door_.compare_exchange_weak(door, door + 1, std::memory_order_acq_rel)) continue;
+        served = region_of(door);
+        work(slot);
+        door_.fetch_sub(1, std::memory_order_release);
+      } else if (!spin(slot, served)) {
+        sleep(slot, served);
+      }
+    }
+  }
+
+  bool has_news(int slot, std::uint64_t served) const {
+    return may_enter(slot, served, door_.load()) || stopping_.load();
+  }
+
   // True if there is something to do before spin_time has passed.
-  bool spin() {
+  bool spin(int slot, std::uint64_t served) const {
     const auto until = std::chrono::steady_clock::now() + spin_time;
     while (std::chrono::steady_clock::now() < until) {
-      if (open() || stopping_.load(std::memory_order_relaxed)) return true;
+      if (has_news(slot, served)) return true;
       std::this_thread::yield();
     }
     return false;
   }
 
-  void sleep() {
+  void sleep(int slot, std::uint64_t served) {
     std::unique_lock<std::mutex> lock(mutex_);
     sleepers_.fetch_add(1);
-    wake_.wait(lock, [this] { return open() || stopping_.load(); });
+    wake_.wait(lock, [&] { return has_news(slot, served); });
     sleepers_.fetch_sub(1);
   }
 
@@ -148,12 +189,14 @@ class Pool {
   std::int64_t total_ = 0, chunk_ = 1;
   RangeBody body_ = nullptr;
   const void* context_ = nullptr;
+  int threads_ = 0;
+  std::vector<Share> shares_;
 
-  // On cache lines of their own: the first two are what threads contend for.
-  alignas(64) std::atomic<std::int64_t> next_{0};
   alignas(64) std::atomic<std::uint64_t> door_{0};
   alignas(64) std::atomic<bool> stopping_{false};
   std::atomic<int> sleepers_{0};
+  std::atomic<int> alive_{0};
+  std::atomic<std::chrono::steady_clock::duration> last_asked_{};
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::thread> workers_;
@@ -185,17 +228,19 @@ std::atomic<int> num_threads{1};
 void parallel_for(std::int64_t total, std::int64_t chunk, int threads, RangeBody body,
                   const void* context) {
   const std::int64_t pieces = (total + chunk - 1) / chunk;
-  const int helpers = static_cast<int>(std::min<std::int64_t>(threads, pieces)) - 1;
-  if (helpers > 0) {
+  threads = static_cast<int>(std::min<std::int64_t>(threads, pieces));
+  if (threads > 1) {
     std::unique_lock<std::mutex> lock(pool().region, std::try_to_lock);
     if (lock.owns_lock()) {
-      pool().run(total, chunk, helpers, body, context);
+      pool().run(total, chunk, threads, body, context);
       return;
     }
   }
   for (std::int64_t begin = 0; begin < total; begin += chunk)
     body(context, begin, std::min(begin + chunk, total));
 }
+
+bool workers_are_awake() { return pool().awake_or_asked_again(); }
 
 void set_num_threads(int threads) {
   num_threads.store(threads);

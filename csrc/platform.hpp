@@ -5,12 +5,14 @@
 #define FASTOPT_INLINE __forceinline
 #define FASTOPT_NOINLINE __declspec(noinline)
 #define FASTOPT_RESTRICT __restrict
+#define FASTOPT_PREFETCH(address) ((void)0)
 #else
 // always_inline is no hint here: code that is inlined everywhere leaves no symbol behind that the
 // linker could merge between a file built for AVX-512 and one that must run on any machine.
 #define FASTOPT_INLINE inline __attribute__((always_inline))
 #define FASTOPT_NOINLINE __attribute__((noinline))
 #define FASTOPT_RESTRICT __restrict__
+#define FASTOPT_PREFETCH(address) __builtin_prefetch(address)
 #endif
 
 #if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))

@@ -4,6 +4,11 @@
 
 constexpr int lanes = 16;
 
+// Hardware fetches ahead within a page of memory and stops at its end. A loop that reads one array
+// alone feels that (0.21 ns per float instead of 0.38); with the many streams of an update, one
+// waits while others run.
+constexpr int prefetch_bytes = 4096;
+
 template <class Stored>
 FASTOPT_INLINE double square_of(const Stored& stored, double scale) {
   const double x = static_cast<double>(Storage<Stored>::load(stored)) * scale;
@@ -15,8 +20,10 @@ double sum_of_squares(const void* untyped, double scale, std::int64_t n) {
   const auto* x = static_cast<const Stored*>(untyped);
   double sum[lanes] = {};
   std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes)
+  for (; i + lanes <= n; i += lanes) {
+    FASTOPT_PREFETCH(reinterpret_cast<const char*>(x + i) + prefetch_bytes);
     for (int lane = 0; lane < lanes; ++lane) sum[lane] += square_of(x[i + lane], scale);
+  }
   for (int lane = 0; i + lane < n; ++lane) sum[lane] += square_of(x[i + lane], scale);
   for (int half = lanes / 2; half > 0; half /= 2)
     for (int lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];

@@ -99,6 +99,7 @@ void StepCall::read_rest(const TermOptions& terms) {
   if (averaged_ != (terms.ema_decay != TermOptions::not_given))
     raise_value_error(here + (averaged_ ? "ema needs ema_decay" : "ema_decay needs ema") +
                       ", which is None");
+  flush_denormals_ = read.flag("flush_denormals");
   threads_ = read.threads(get_num_threads());
 }
 
@@ -158,7 +159,8 @@ void StepCall::launch_rule(int rule, const void* float32, const void* float64,
                      : plain     ? Terms::none
                                  : Terms::plain;
   const double* factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
-  launch(work_->list, Launch{rule, kind, {float32, float64}, grad_scale_, factors, written_},
+  launch(work_->list,
+         Launch{rule, kind, {float32, float64}, grad_scale_, factors, written_, flush_denormals_},
          threads_);
 }
 

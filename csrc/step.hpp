@@ -21,7 +21,7 @@ struct Workspace {
 
 // The part of a step that depends on no rule. Python passes positional arguments alone: the class
 // of the state (None where the rule has no state), params, grads, state, the options of the rule,
-// the options of all steps, mask, ema, threads.
+// the options of all steps, mask, ema, flush_denormals, threads.
 class StepCall {
  public:
   StepCall(const char* function, PyObject* const* arguments, Py_ssize_t count);
@@ -31,7 +31,7 @@ class StepCall {
 
   HyperReader read;
 
-  // Reads what comes after the options: mask, ema and threads.
+  // Reads what comes after the options: mask, ema, flush_denormals and threads.
   void read_rest(const TermOptions& terms);
 
   // Takes the arrays that the state has under this name. Returns false if it has None, which is an
@@ -67,7 +67,7 @@ class StepCall {
   int count_ = 0;
   int state_arrays_ = 0;
   unsigned written_ = 0;
-  bool masked_ = false, averaged_ = false;
+  bool masked_ = false, averaged_ = false, flush_denormals_ = false;
   int threads_ = 1;
   double grad_scale_ = 1;
   bool tensor_factors_ = false;

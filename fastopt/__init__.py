@@ -9,7 +9,7 @@
 1
 """
 
-from fastopt import _core, reference
+from fastopt import _core, _threadpoolctl, reference
 from fastopt._info import info
 from fastopt._version import __version__
 from fastopt.functional import adam_step, momentum_step, rmsprop_step, sgd_step
@@ -25,6 +25,7 @@ from fastopt.state import (
 from fastopt.threads import default_num_threads, get_num_threads, set_num_threads
 
 _core.set_num_threads(default_num_threads())
+_threadpoolctl.register()
 del default_num_threads
 
 __all__ = [

@@ -59,6 +59,11 @@ ema_decay : float or None, default None, in [0, 1]
     The share of `ema` that is kept; to be given with it.
 skip_nonfinite : bool, default False
     If a gradient is not finite, change nothing, not even the step count, and say so.
+flush_denormals : bool, default False
+    During the step, count numbers too small for full precision (below 1.2e-38 in float32,
+    2.2e-308 in float64) as zero. Where gradients stay at zero, moments decay into that range,
+    and a step can take 20 times as long there. The one option that gives up the bits of the
+    reference.
 threads : int or None, default None
     The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the
     same bits for any number.

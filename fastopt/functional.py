@@ -37,6 +37,7 @@ def sgd_step(
     ema: Tree | None = None,
     ema_decay: float | None = None,
     skip_nonfinite: bool = False,
+    flush_denormals: bool = False,
     threads: int | None = None,
 ) -> StepResult | None:
     """Update `params` in place by one step of stochastic gradient descent.
@@ -82,7 +83,7 @@ def sgd_step(
         None, params, grads, state, lr,
         l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
         clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
-        mask, ema, threads,
+        mask, ema, flush_denormals, threads,
     )
     # fmt: on
     return None if found is None else StepResult(*found)
@@ -115,6 +116,7 @@ def momentum_step(
     ema: Tree | None = None,
     ema_decay: float | None = None,
     skip_nonfinite: bool = False,
+    flush_denormals: bool = False,
     threads: int | None = None,
 ) -> StepResult | None:
     """Update `params` and `state` in place by one step of SGD with momentum.
@@ -172,7 +174,7 @@ def momentum_step(
         MomentumState, params, grads, state, lr, momentum, dampening, nesterov,
         l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
         clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
-        mask, ema, threads,
+        mask, ema, flush_denormals, threads,
     )
     # fmt: on
     return None if found is None else StepResult(*found)
@@ -206,6 +208,7 @@ def adam_step(
     ema: Tree | None = None,
     ema_decay: float | None = None,
     skip_nonfinite: bool = False,
+    flush_denormals: bool = False,
     threads: int | None = None,
 ) -> StepResult | None:
     """Update `params` and `state` in place by one step of Adam.
@@ -267,7 +270,7 @@ def adam_step(
         AdamState, params, grads, state, lr, beta1, beta2, eps, epsilon_hat,
         l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
         clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
-        mask, ema, threads,
+        mask, ema, flush_denormals, threads,
     )
     # fmt: on
     return None if found is None else StepResult(*found)
@@ -301,6 +304,7 @@ def rmsprop_step(
     ema: Tree | None = None,
     ema_decay: float | None = None,
     skip_nonfinite: bool = False,
+    flush_denormals: bool = False,
     threads: int | None = None,
 ) -> StepResult | None:
     """Update `params` and `state` in place by one step of RMSprop.
@@ -370,7 +374,7 @@ def rmsprop_step(
         RMSpropState, params, grads, state, lr, rho, eps, eps_inside_sqrt, momentum,
         l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
         clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
-        mask, ema, threads,
+        mask, ema, flush_denormals, threads,
     )
     # fmt: on
     return None if found is None else StepResult(*found)

@@ -8,6 +8,9 @@ check their arguments. Three conventions hold throughout:
 - Hyper-parameters and bias corrections are computed in double precision and rounded to that dtype
   once, by ``T(...)`` below.
 - A term whose coefficient is zero is absent (0 * inf must not make NaN).
+
+``flush_denormals`` is the one option that this module does not follow: it lets the kernels deviate
+from the formula, for speed.
 """
 
 from __future__ import annotations
@@ -150,6 +153,7 @@ def sgd_step(
     ema: Tree | None = None,
     ema_decay: float | None = None,
     skip_nonfinite: bool = False,
+    flush_denormals: bool = False,
     threads: int | None = None,
 ) -> StepResult | None:
     """Stochastic gradient descent."""
@@ -195,6 +199,7 @@ def momentum_step(
     ema: Tree | None = None,
     ema_decay: float | None = None,
     skip_nonfinite: bool = False,
+    flush_denormals: bool = False,
     threads: int | None = None,
 ) -> StepResult | None:
     """Momentum, and Nesterov's form of it."""
@@ -247,6 +252,7 @@ def adam_step(
     ema: Tree | None = None,
     ema_decay: float | None = None,
     skip_nonfinite: bool = False,
+    flush_denormals: bool = False,
     threads: int | None = None,
 ) -> StepResult | None:
     """Adam (Kingma & Ba 2015, algorithm 1)."""
@@ -304,6 +310,7 @@ def rmsprop_step(
     ema: Tree | None = None,
     ema_decay: float | None = None,
     skip_nonfinite: bool = False,
+    flush_denormals: bool = False,
     threads: int | None = None,
 ) -> StepResult | None:
     """RMSprop (Tieleman & Hinton 2012); centered (Graves 2013) where the state has ``avg``."""

@@ -60,7 +60,14 @@ every_flag = pytest.mark.parametrize(
     [
         (case, name)
         for case in PLAIN_CASES
-        for name in [*FLAGS[case.rule], "decay_after", "maximize", "zero_grads", "skip_nonfinite"]
+        for name in [
+            *FLAGS[case.rule],
+            "decay_after",
+            "maximize",
+            "zero_grads",
+            "skip_nonfinite",
+            "flush_denormals",
+        ]
     ],
     ids=str,
 )

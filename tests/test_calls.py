@@ -1,0 +1,148 @@
+"""A step costs no memory but what Python's own call needs, and little time in threads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import PLAIN_CASES, TERMS, Case, name_of_terms, random_like, random_mask
+
+import fastopt
+from fastopt import _core
+
+
+def scene(case: Case, terms: dict[str, Any], sizes: list[int]) -> Any:
+    rng = np.random.default_rng(0)
+    params, grads, average = random_like([[np.empty(n, np.float32) for n in sizes]] * 3, rng)
+    state = case.new_state(params)
+    terms = dict(terms)
+    if "mask" in terms:
+        terms["mask"] = random_mask(params, rng)
+    if "ema" in terms:
+        terms["ema"] = average
+    return lambda: case.step(params, grads, state, **terms)
+
+
+@pytest.mark.parametrize("sizes", [[10], [5] * 100, [100_000], [1_000_000]], ids=str)
+@pytest.mark.parametrize("terms", TERMS, ids=name_of_terms)
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_python_sees_no_memory_used(case: Case, terms: dict, sizes: list[int]) -> None:
+    step = scene(case, terms, sizes)
+    for _ in range(3):
+        step()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    for _ in range(5):
+        step()
+    after, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 2000, "memory is kept"
+    assert peak - before < 4000, "a step uses memory, be it for a moment"
+
+
+COUNTING_MALLOC = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+static _Atomic long calls;
+long malloc_calls(void) { return calls; }
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+void *malloc(size_t n) { calls++; return __libc_malloc(n); }
+void *calloc(size_t n, size_t m) { calls++; return __libc_calloc(n, m); }
+void *realloc(void *p, size_t n) { calls++; return __libc_realloc(p, n); }
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="replaces malloc of the GNU C library")
+@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="another malloc is in place already")
+def test_malloc_is_not_called(tmp_path: Path) -> None:
+    """Not once in a thousand steps: lists are reused, and Python's objects come from its pools."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if not compiler:
+        pytest.skip("needs a C compiler")
+    source, library = tmp_path / "counting.c", tmp_path / "counting.so"
+    source.write_text(COUNTING_MALLOC)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    program = textwrap.dedent(
+        """
+        import ctypes, sys
+        sys.path.insert(0, sys.argv[1])
+        from cases import PLAIN_CASES, TERMS
+        from test_calls import scene
+        malloc_calls = ctypes.CDLL(None).malloc_calls
+        worst = 0
+        for case in PLAIN_CASES:
+            for terms in TERMS:
+                for sizes in ([10], [5] * 100, [100_000]):
+                    step = scene(case, terms, sizes)
+                    for _ in range(5):
+                        step()
+                    before = malloc_calls()
+                    for _ in range(50):
+                        step()
+                    worst = max(worst, malloc_calls() - before)
+        print(worst)
+        """
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        env=os.environ | {"LD_PRELOAD": str(library)},
+        check=False,
+        text=True,
+        capture_output=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) == 0
+
+
+def test_threadpoolctl() -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    before = fastopt.get_num_threads()
+    with threadpoolctl.threadpool_limits(limits=1):
+        assert fastopt.get_num_threads() == 1
+    assert fastopt.get_num_threads() == before
+    with threadpoolctl.threadpool_limits(limits=1, user_api="fastopt"):
+        assert fastopt.get_num_threads() == 1
+    (ours,) = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "fastopt"]
+    assert ours["num_threads"] == before
+    assert ours["version"] == fastopt.__version__
+    assert ours["isa"] == _core.isa()
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_flushing_denormals_is_an_option_that_leaves_no_trace(dtype: type) -> None:
+    tiny = dtype(np.finfo(dtype).smallest_normal / 8)
+    for threads, size in [(1, 40), (3, 300_000)]:
+        p, g = np.zeros(size, dtype), np.zeros(size, dtype)
+        kept, flushed = fastopt.momentum_init(p), fastopt.momentum_init(p)
+        for state in (kept, flushed):
+            state.step, state.buf[...] = 1, tiny
+        fastopt.momentum_step(p, g, kept, threads=threads)
+        assert (kept.buf > 0).all(), "by default the formula holds for denormals too"
+        fastopt.momentum_step(p, g, flushed, threads=threads, flush_denormals=True)
+        assert (flushed.buf == 0).all()
+        assert np.all(np.full(3, tiny) * dtype(0.5) > 0), "the caller's mode has changed"
+        fastopt.momentum_step(p, g, kept, threads=threads)
+        assert (kept.buf > 0).all(), "a worker's mode has changed"
+
+
+def test_flushing_denormals_changes_nothing_else(rng: np.random.Generator) -> None:
+    p, g = rng.standard_normal((2, 1000)).astype(np.float32)
+    q = p.copy()
+    state, other = fastopt.adam_init(p), fastopt.adam_init(p)
+    for _ in range(5):
+        fastopt.adam_step(p, g, state, flush_denormals=True)
+        fastopt.adam_step(q, g, other)
+    assert p.tobytes() == q.tobytes()
