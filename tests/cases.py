@@ -32,8 +32,12 @@ class Case:
         words = [self.rule, *(f"{k}={v}" for k, v in {**self.init, **self.options}.items())]
         return "-".join(words)
 
+    @property
+    def has_state(self) -> bool:
+        return hasattr(fastopt, f"{self.rule}_init")
+
     def new_state(self, params: Any) -> Any:
-        if self.rule == "sgd":
+        if not self.has_state:
             return None
         return getattr(fastopt, f"{self.rule}_init")(params, **self.init)
 

@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from cases import ISAS
+from cases import ISAS, PLAIN_CASES
 
 import fastopt
 from fastopt import _core
 
 TOP = Path(__file__).parents[1]
-STEPS = ["sgd_step", "momentum_step", "adam_step", "rmsprop_step"]
+STEPS = [f"{case.rule}_step" for case in PLAIN_CASES]
 EXTRAS = {"mlxtend", "tqdm", "matplotlib"}
 
 needs_sources = pytest.mark.skipif(

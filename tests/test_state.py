@@ -13,7 +13,7 @@ from cases import CASES, PLAIN_CASES, Case, assert_same_bits, random_like, state
 
 import fastopt
 
-STATEFUL = [case for case in CASES if case.rule != "sgd"]
+STATEFUL = [case for case in CASES if case.has_state]
 
 
 @pytest.mark.parametrize("case", STATEFUL, ids=str)
