@@ -27,10 +27,11 @@ std::string dtype_of(PyArrayObject* array) {
   return text_of(reinterpret_cast<PyObject*>(PyArray_DESCR(array)));
 }
 
-// Python attributes of NumPy that are looked up once; they live as long as the process.
-PyObject* numpy_attribute(const char* module, const char* name) {
-  return pybind11::object(pybind11::module_::import(module).attr(name)).release().ptr();
-}
+// What the checks need of NumPy's Python side. Looked up at import: an import in the middle of a
+// step could make threads wait for each other.
+struct {
+  PyObject *masked_array, *matrix, *shares_memory, *too_hard;
+} numpy;
 
 // Tells the allocation behind an array, or 0.
 std::uintptr_t owner_of(PyArrayObject* array) {
@@ -53,6 +54,31 @@ Span span_of(PyArrayObject* array) {
   return Span{begin, end, owner_of(array), 0, 0, false};
 }
 
+// A cheap proof for the usual case of spans that intersect: columns of one matrix. Where two arrays
+// have the same strides and all but the longest keep within its length, the gaps between the rows
+// of one may hold the rows of the other.
+bool rows_interleave(PyArrayObject* a, PyArrayObject* b) {
+  const int axes = PyArray_NDIM(a);
+  if (axes == 0 || PyArray_NDIM(b) != axes) return false;
+  npy_intp longest = 0;
+  for (int axis = 0; axis < axes; ++axis) {
+    if (PyArray_STRIDE(a, axis) != PyArray_STRIDE(b, axis) || PyArray_STRIDE(a, axis) < 0)
+      return false;
+    longest = std::max(longest, PyArray_STRIDE(a, axis));
+  }
+  const auto row_length = [&](PyArrayObject* array) {
+    npy_intp length = PyArray_ITEMSIZE(array);
+    for (int axis = 0; axis < axes; ++axis)
+      if (PyArray_STRIDE(array, axis) != longest)
+        length += PyArray_STRIDE(array, axis) * (PyArray_DIM(array, axis) - 1);
+    return length;
+  };
+  if (longest == 0) return false;
+  npy_intp distance = (PyArray_BYTES(b) - PyArray_BYTES(a)) % longest;
+  if (distance < 0) distance += longest;
+  return distance >= row_length(a) && distance + row_length(b) <= longest;
+}
+
 }  // namespace
 
 const ItemSizes& item_sizes(Dtype dtype) {
@@ -69,7 +95,10 @@ class TensorList::Collector final : public LeafVisitor {
         count_(count),
         alignment_(alignment),
         list_(list) {
-    for (int i = 0; i < count; ++i) trees_[i] = arguments[i].tree;
+    for (int i = 0; i < count; ++i) {
+      trees_[i] = arguments[i].tree;
+      streams_[i] = arguments[i].stream;
+    }
   }
 
   void collect() {
@@ -82,14 +111,10 @@ class TensorList::Collector final : public LeafVisitor {
   void leaf(PyObject* const* nodes, const Path& path) override {
     path_ = &path;
     nodes_ = nodes;
-    const std::size_t first_span = list_.spans_.size();
-    bool contiguous = true;
+    for (int i = 0; i < count_; ++i) check(i);
+    for (int i = 0; i < count_; ++i) list_.kept_.push_back(Py_NewRef(nodes[i]));
+    list_.add(nodes, streams_, count_, entries_, alignment_);
     for (int i = 0; i < count_; ++i) {
-      check(i);
-      contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(array(i));
-    }
-    for (int i = 0; i < count_; ++i) {
-      list_.kept_.push_back(Py_NewRef(nodes[i]));
       if (PyArray_SIZE(array(i)) == 0) continue;
       Span span = span_of(array(i));
       span.entry = entries_;
@@ -97,7 +122,6 @@ class TensorList::Collector final : public LeafVisitor {
       span.written = arguments_[i].written;
       list_.spans_.push_back(span);
     }
-    if (list_.spans_.size() > first_span) add_tensor(contiguous);
     ++entries_;
   }
 
@@ -122,12 +146,10 @@ class TensorList::Collector final : public LeafVisitor {
     PyObject* node = nodes_[i];
     if (!PyArray_Check(node))
       raise_type_error(here() + name(i) + " must be a NumPy array, not " + type_of(node));
-    static PyObject* masked = numpy_attribute("numpy.ma", "MaskedArray");
-    static PyObject* matrix = numpy_attribute("numpy", "matrix");
-    if (PyObject_IsInstance(node, masked) == 1)
+    if (is_instance(node, numpy.masked_array))
       raise_type_error(here() + name(i) + " must be a NumPy array, not a masked array; its .data " +
                        "is one");
-    if (PyObject_IsInstance(node, matrix) == 1)
+    if (is_instance(node, numpy.matrix))
       raise_type_error(here() + name(i) + " must be a NumPy array, not a matrix; its .A is one");
   }
 
@@ -167,46 +189,22 @@ class TensorList::Collector final : public LeafVisitor {
                         integers(PyArray_STRIDES(array(i)), axes) + "), as broadcast views do");
   }
 
-  void add_tensor(bool contiguous) {
-    Tensor tensor{};
-    for (int i = 0; i < count_; ++i)
-      tensor.streams.at[arguments_[i].stream] = PyArray_DATA(array(i));
-    tensor.size = PyArray_SIZE(array(0));
-    tensor.offset = list_.extent;
-    tensor.entry = entries_;
-    tensor.dtype = PyArray_TYPE(array(0)) == NPY_FLOAT32 ? Dtype::float32 : Dtype::float64;
-    tensor.layout = contiguous ? -1 : add_layout(tensor);
-    list_.tensors.push_back(tensor);
-    list_.elements += tensor.size;
-    list_.extent += (tensor.size + alignment_ - 1) / alignment_ * alignment_;
-  }
-
-  int add_layout(Tensor& tensor) {
-    list_.layouts.emplace_back();
-    Layout& layout = list_.layouts.back();
-    layout.axes = PyArray_NDIM(array(0));
-    std::copy_n(PyArray_DIMS(array(0)), layout.axes, layout.shape);
-    for (int i = 0; i < count_; ++i)
-      std::copy_n(PyArray_STRIDES(array(i)), layout.axes, layout.strides[arguments_[i].stream]);
-    if (!layout.simplify(tensor.streams, item_sizes(tensor.dtype)))
-      return static_cast<int>(list_.layouts.size()) - 1;
-    list_.layouts.pop_back();
-    return -1;
-  }
-
   static bool share_memory(void* context, const Span& a, const Span& b) {
     const auto& self = *static_cast<Collector*>(context);
     PyObject* first = self.list_.kept_[a.entry * self.count_ + a.argument];
     PyObject* second = self.list_.kept_[b.entry * self.count_ + b.argument];
     if (PyArray_IS_C_CONTIGUOUS(as_array(first)) && PyArray_IS_C_CONTIGUOUS(as_array(second)))
       return true;
-    static PyObject* shares_memory = numpy_attribute("numpy", "shares_memory");
+    if (rows_interleave(as_array(first), as_array(second))) return false;
     constexpr long long max_work = 10000;  // beyond this it gives up with an exception
-    PyObject* answer = PyObject_CallFunction(shares_memory, "OOL", first, second, max_work);
-    const bool disjoint = answer == Py_False;
-    Py_XDECREF(answer);
-    PyErr_Clear();
-    return !disjoint;
+    PyObject* answer = PyObject_CallFunction(numpy.shares_memory, "OOL", first, second, max_work);
+    if (!answer) {
+      if (!PyErr_ExceptionMatches(numpy.too_hard)) throw pybind11::error_already_set();
+      PyErr_Clear();
+      return true;
+    }
+    Py_DECREF(answer);
+    return answer != Py_False;
   }
 
   std::string here() const { return std::string(function_) + ": "; }
@@ -225,6 +223,7 @@ class TensorList::Collector final : public LeafVisitor {
   std::int64_t alignment_;
   TensorList& list_;
   NamedTree trees_[max_trees];
+  int streams_[max_trees];
   std::int32_t entries_ = 0;
   const Path* path_ = nullptr;
   PyObject* const* nodes_ = nullptr;
@@ -233,7 +232,48 @@ class TensorList::Collector final : public LeafVisitor {
 void TensorList::collect(const char* function, const ArrayArgument* arguments, int count,
                          std::int64_t alignment) {
   clear();
+  arguments_ = count;
   Collector(function, arguments, count, alignment, *this).collect();
+}
+
+void TensorList::take_argument(const TensorList& other, int argument, std::int64_t alignment) {
+  clear();
+  const int stream = Streams::param;
+  for (std::size_t i = argument, entry = 0; i < other.kept_.size(); i += other.arguments_, ++entry)
+    add(&other.kept_[i], &stream, 1, static_cast<int>(entry), alignment);
+}
+
+void TensorList::add(PyObject* const* arrays, const int* streams, int count, int entry,
+                     std::int64_t alignment) {
+  PyArrayObject* first = as_array(arrays[0]);
+  Tensor tensor{};
+  tensor.size = PyArray_SIZE(first);
+  if (tensor.size == 0) return;
+  bool contiguous = true;
+  for (int i = 0; i < count; ++i) {
+    tensor.streams.at[streams[i]] = PyArray_DATA(as_array(arrays[i]));
+    contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(as_array(arrays[i]));
+  }
+  tensor.offset = extent;
+  tensor.entry = entry;
+  tensor.dtype = PyArray_TYPE(first) == NPY_FLOAT32 ? Dtype::float32 : Dtype::float64;
+  tensor.layout = contiguous ? -1 : add_layout(arrays, streams, count, tensor);
+  tensors.push_back(tensor);
+  elements += tensor.size;
+  extent += (tensor.size + alignment - 1) / alignment * alignment;
+}
+
+int TensorList::add_layout(PyObject* const* arrays, const int* streams, int count, Tensor& tensor) {
+  layouts.emplace_back();
+  Layout& layout = layouts.back();
+  layout.axes = PyArray_NDIM(as_array(arrays[0]));
+  std::copy_n(PyArray_DIMS(as_array(arrays[0])), layout.axes, layout.shape);
+  for (int i = 0; i < count; ++i)
+    std::copy_n(PyArray_STRIDES(as_array(arrays[i])), layout.axes, layout.strides[streams[i]]);
+  if (!layout.simplify(tensor.streams, item_sizes(tensor.dtype)))
+    return static_cast<int>(layouts.size()) - 1;
+  layouts.pop_back();
+  return -1;
 }
 
 void TensorList::clear() {
@@ -245,6 +285,16 @@ void TensorList::clear() {
   elements = extent = 0;
 }
 
-bool import_numpy() { return _import_array() >= 0; }
+void import_numpy() {
+  if (_import_array() < 0) throw pybind11::error_already_set();
+  const auto attribute = [](const char* module, const char* name) {
+    return pybind11::object(pybind11::module_::import(module).attr(name)).release().ptr();
+  };
+  numpy.masked_array = attribute("numpy.ma", "MaskedArray");
+  numpy.matrix = attribute("numpy", "matrix");
+  numpy.shares_memory = attribute("numpy", "shares_memory");
+  const bool has_exceptions = pybind11::hasattr(pybind11::module_::import("numpy"), "exceptions");
+  numpy.too_hard = attribute(has_exceptions ? "numpy.exceptions" : "numpy", "TooHardError");
+}
 
 }  // namespace fastopt

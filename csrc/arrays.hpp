@@ -1,7 +1,6 @@
 // The only place that looks inside a NumPy array: every check of one, every message about one.
 // Trees of arrays go in, a flat list of tensors comes out, or an exception names what is wrong.
 #pragma once
-#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <algorithm>
@@ -14,6 +13,8 @@
 #include "tree.hpp"
 
 namespace fastopt {
+
+static_assert(Streams::count <= max_trees);
 
 // An argument of a step that holds arrays.
 struct ArrayArgument {
@@ -61,6 +62,10 @@ class TensorList {
     }
   }
 
+  // Takes the arrays of one argument alone from a list that was collected, as Streams::param, in
+  // the order of that list. It must not outlive that list.
+  void take_argument(const TensorList& other, int argument, std::int64_t alignment);
+
   void clear();
 
   ~TensorList() { clear(); }
@@ -70,6 +75,11 @@ class TensorList {
 
  private:
   class Collector;
+  void add(PyObject* const* arrays, const int* streams, int count, int entry,
+           std::int64_t alignment);
+  int add_layout(PyObject* const* arrays, const int* streams, int count, Tensor& tensor);
+
+  int arguments_ = 0;
   std::vector<PyObject*> kept_;
   std::vector<Span> spans_;
   std::vector<std::uintptr_t> scratch_;
@@ -77,7 +87,7 @@ class TensorList {
 
 const ItemSizes& item_sizes(Dtype dtype);
 
-// Makes NumPy's C API available. Returns false with a Python error set.
-bool import_numpy();
+// Makes NumPy's C API available. To be called once, before anything else here.
+void import_numpy();
 
 }  // namespace fastopt

@@ -1,6 +1,5 @@
 // Clipping of gradients by their norm: from a norm to the factor that goes into the scale.
 #pragma once
-#include <cmath>
 #include <limits>
 
 #include "rule_options.hpp"

@@ -54,7 +54,9 @@ bool is_bool(PyObject* object) {
 
 // NumPy's complex scalars would convert, with a warning and without their imaginary part.
 bool is_complex(PyObject* object) {
-  return PyComplex_Check(object) || !std::strncmp(Py_TYPE(object)->tp_name, "numpy.complex", 13);
+  const char* type = Py_TYPE(object)->tp_name;
+  return PyComplex_Check(object) || !std::strncmp(type, "numpy.complex", 13) ||
+         !std::strcmp(type, "numpy.clongdouble");
 }
 
 }  // namespace
@@ -109,6 +111,10 @@ int HyperReader::threads(int otherwise) {
 PyObject* HyperReader::object() {
   if (next_ == count_) raise_type_error(std::string(function_) + ": too few arguments");
   return arguments_[next_++];
+}
+
+void HyperReader::check_all_read() const {
+  if (next_ != count_) raise_type_error(std::string(function_) + ": too many arguments");
 }
 
 void HyperReader::check_not_needed(const char* name) const {

@@ -1,6 +1,5 @@
 // Reads the arguments of a step that are no arrays, in the order in which options name them.
 #pragma once
-#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "rule_options.hpp"
@@ -27,6 +26,9 @@ class HyperReader {
 
   // Whatever it is; borrowed.
   PyObject* object();
+
+  // Throws if there are more arguments.
+  void check_all_read() const;
 
   const char* function() const { return function_; }
 

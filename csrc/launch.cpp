@@ -1,6 +1,9 @@
 #include "launch.hpp"
 
+#include <pybind11/pybind11.h>
+
 #include <algorithm>
+#include <optional>
 
 #include "isa/denormals.hpp"
 
@@ -55,7 +58,7 @@ struct Task {
   }
 };
 
-void update_range(const void* context, std::int64_t begin, std::int64_t end) {
+void run_range(const void* context, std::int64_t begin, std::int64_t end) {
   const Task& task = *static_cast<const Task*>(context);
   const FlushDenormals mode(task.step.flush_denormals);
   task.list.for_each_piece(begin, end,
@@ -68,7 +71,7 @@ void update_range(const void* context, std::int64_t begin, std::int64_t end) {
 
 void launch(const TensorList& list, const Launch& step, int threads) {
   const Task task{list, step, current_table()};
-  run_chunks(list, update_unit, threads, update_range, &task);
+  run_chunks(list, update_unit, threads, run_range, &task);
 }
 
 void run_chunks(const TensorList& list, std::int64_t unit, int threads, RangeBody body,
@@ -76,9 +79,9 @@ void run_chunks(const TensorList& list, std::int64_t unit, int threads, RangeBod
   if (list.elements < parallel_threshold ||
       (list.elements < wake_threshold && !workers_are_awake()))
     threads = 1;
-  PyThreadState* released = list.elements < release_threshold ? nullptr : PyEval_SaveThread();
+  std::optional<pybind11::gil_scoped_release> released;
+  if (list.elements >= release_threshold) released.emplace();
   parallel_for(list.extent, chunk_size(list.extent, unit, threads), threads, body, context);
-  if (released) PyEval_RestoreThread(released);
 }
 
 }  // namespace fastopt

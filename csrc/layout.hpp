@@ -36,7 +36,7 @@ void gather(const Layout& layout, const Streams& streams, int stream, const Item
 // A few elements of every stream of a tensor, copied into contiguous buffers for a kernel.
 class Tile {
  public:
-  static constexpr std::int64_t size = 512;  // eight streams of doubles fit the first-level cache
+  static constexpr std::int64_t size = 512;  // all streams fit the first-level cache, doubles too
 
   // Gathers the elements [begin, begin + count) of a tensor, count <= size.
   Tile(const Layout& layout, const Streams& arrays, const ItemSizes& item_sizes, std::int64_t begin,

@@ -1,6 +1,6 @@
 #include "memory_probe.hpp"
 
-#include <algorithm>
+#include <pybind11/pybind11.h>
 
 #include "parallel.hpp"
 #include "platform.hpp"
@@ -33,21 +33,18 @@ void probe(const Streams& streams, std::int64_t begin, std::int64_t end) {
 }
 
 void probe_range(const void* context, std::int64_t begin, std::int64_t end) {
-  for (const Tensor& tensor : static_cast<const TensorList*>(context)->tensors) {
-    const std::int64_t from = std::max<std::int64_t>(begin - tensor.offset, 0);
-    const std::int64_t to = std::min(end - tensor.offset, tensor.size);
-    if (from >= to) continue;
+  const auto& list = *static_cast<const TensorList*>(context);
+  list.for_each_piece(begin, end, [](const Tensor& tensor, std::int64_t from, std::int64_t to) {
     (tensor.dtype == Dtype::float32 ? probe<float> : probe<double>)(tensor.streams, from, to);
-  }
+  });
 }
 
 }  // namespace
 
 void probe_memory(const TensorList& list, int threads) {
   if (list.tensors.empty()) return;
-  PyThreadState* released = PyEval_SaveThread();
+  pybind11::gil_scoped_release released;
   parallel_for(list.extent, (list.extent + threads - 1) / threads, threads, probe_range, &list);
-  PyEval_RestoreThread(released);
 }
 
 }  // namespace fastopt

@@ -28,6 +28,8 @@ PyObject* fast_step(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t
     error.set_error();
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
   }
   return nullptr;
 }
@@ -47,7 +49,7 @@ void check_params(const char* function, py::object params) {
   TensorList().collect(function, &argument, 1);
 }
 
-void memory_probe(py::object params, py::object grads, py::tuple states, int threads) {
+void memory_probe(py::object params, py::object grads, py::tuple states, py::object threads) {
   if (states.size() > Streams::max_states) throw py::value_error("memory_probe: too many states");
   std::vector<ArrayArgument> arguments{{{"params", "", params.ptr()}, Streams::param, true},
                                        {{"grads", "", grads.ptr()}, Streams::grad, false}};
@@ -57,7 +59,7 @@ void memory_probe(py::object params, py::object grads, py::tuple states, int thr
   TensorList list;
   list.collect("memory_probe", arguments.data(), static_cast<int>(arguments.size()));
   if (!list.layouts.empty()) throw py::value_error("memory_probe: arrays must be contiguous");
-  probe_memory(list, threads);
+  probe_memory(list, thread_count("memory_probe", threads.ptr()));
 }
 
 std::vector<std::string> available_isas() {
@@ -86,7 +88,7 @@ extern "C" PYBIND11_EXPORT int fastopt_is_loaded() { return 1; }
 
 PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   using namespace fastopt;
-  if (!import_numpy()) throw py::error_already_set();
+  import_numpy();
   const char* forced = std::getenv("FASTOPT_ISA");
   try {
     select_table(forced && *forced ? forced : available_tables().front()->name);
@@ -106,7 +108,11 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("get_num_threads", get_num_threads);
   module.def(
       "set_num_threads",
-      [](py::object n) { set_num_threads(thread_count("set_num_threads", n.ptr())); },
+      [](py::object n) {
+        const int count = thread_count("set_num_threads", n.ptr());
+        py::gil_scoped_release released;  // it may wait for a step to end
+        set_num_threads(count);
+      },
       py::arg("n"));
   module.def("compiler", compiler);
 }

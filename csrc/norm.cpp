@@ -1,5 +1,6 @@
 #include "norm.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "hyper_reader.hpp"

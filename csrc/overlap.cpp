@@ -12,18 +12,19 @@ bool conflict(const Span& a, const Span& b) {
 // The cheap proof: if no two spans, one of them written, have the same owner, there is nothing to
 // find. A hash set of owners needs a few nanoseconds a span; sorting needs fifty.
 bool owners_prove_disjoint(const std::vector<Span>& spans, std::vector<std::uintptr_t>& slots) {
+  constexpr std::uintptr_t one = 1;
   std::size_t size = 16;
   while (size < 2 * spans.size()) size *= 2;
   slots.assign(size, 0);
   int shift = 64;
   for (std::size_t left = size; left > 1; left /= 2) --shift;
   for (const Span& span : spans) {
-    if (span.owner == 0) return false;
+    if (span.owner == 0 || span.owner % 2 != 0) return false;  // the lowest bit marks the written
     // Fibonacci hashing: addresses differ in their middle bits, the product in its upper ones.
     std::size_t slot = (span.owner * std::uint64_t{0x9E3779B97F4A7C15}) >> shift;
-    while (slots[slot] != 0 && slots[slot] >> 1 != span.owner) slot = (slot + 1) & (size - 1);
+    while (slots[slot] != 0 && (slots[slot] & ~one) != span.owner) slot = (slot + 1) & (size - 1);
     if (slots[slot] != 0 && (span.written || (slots[slot] & 1))) return false;
-    slots[slot] = span.owner << 1 | span.written;
+    slots[slot] |= span.owner | span.written;
   }
   return true;
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -41,6 +42,11 @@ class BlockSignals {
 #endif
 };
 
+void run_alone(std::int64_t total, std::int64_t chunk, RangeBody body, const void* context) {
+  for (std::int64_t begin = 0; begin < total; begin += chunk)
+    body(context, begin, std::min(begin + chunk, total));
+}
+
 class Pool {
  public:
   // The one region at a time; forks and changes of size wait for it too.
@@ -48,7 +54,10 @@ class Pool {
 
   void run(std::int64_t total, std::int64_t chunk, int threads, RangeBody body,
            const void* context) {
-    grow(threads - 1);
+    if (!prepare(threads)) {
+      run_alone(total, chunk, body, context);
+      return;
+    }
     total_ = total;
     chunk_ = chunk;
     body_ = body;
@@ -108,8 +117,21 @@ class Pool {
   static std::uint64_t region_of(std::uint64_t door) { return door >> 32; }
   static int limit_of(std::uint64_t door) { return static_cast<int>((door & limit_mask) >> 16); }
 
+  // Makes room for the shares and starts workers. Returns false where there is no memory for
+  // either, or nobody to help; the work is done all the same.
+  bool prepare(int threads) {
+    try {
+      if (static_cast<int>(shares_.size()) < threads) shares_ = std::vector<Share>(threads);
+      grow(threads - 1);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    return !workers_.empty();
+  }
+
   void grow(int helpers) {
     if (static_cast<int>(workers_.size()) >= helpers) return;
+    workers_.reserve(helpers);
     BlockSignals blocked;
     const std::uint64_t served = region_of(door_.load(std::memory_order_relaxed));
     try {
@@ -124,7 +146,6 @@ class Pool {
   }
 
   void deal(int threads) {
-    if (static_cast<int>(shares_.size()) < threads) shares_ = std::vector<Share>(threads);
     const std::int64_t chunks = (total_ + chunk_ - 1) / chunk_;
     for (int slot = 0; slot < threads; ++slot) {
       shares_[slot].next.store(chunks * slot / threads, std::memory_order_relaxed);
@@ -236,8 +257,7 @@ void parallel_for(std::int64_t total, std::int64_t chunk, int threads, RangeBody
       return;
     }
   }
-  for (std::int64_t begin = 0; begin < total; begin += chunk)
-    body(context, begin, std::min(begin + chunk, total));
+  run_alone(total, chunk, body, context);
 }
 
 bool workers_are_awake() { return pool().awake_or_asked_again(); }

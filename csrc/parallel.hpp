@@ -8,9 +8,9 @@ namespace fastopt {
 using RangeBody = void (*)(const void* context, std::int64_t begin, std::int64_t end);
 
 // Calls body for consecutive pieces of [0, total), each `chunk` long but for the last, from the
-// calling thread and up to `threads - 1` others, and returns when all pieces are done. Which thread
-// does which piece is left to chance; body must not depend on it. If the pool is busy with a region
-// of another thread, the caller does all pieces alone.
+// calling thread and up to `threads - 1` others, and returns when all pieces are done. Threads
+// begin with a share of their own and then help each other; body must not depend on who does what.
+// If the pool is busy with a region of another thread, the caller does all pieces alone.
 void parallel_for(std::int64_t total, std::int64_t chunk, int threads, RangeBody body,
                   const void* context);
 

@@ -1,5 +1,11 @@
 // What differs between compilers, and nothing else.
 #pragma once
+#include <cfloat>
+
+#ifdef __FAST_MATH__
+#error "fastopt promises the bits of the formula: build it without -ffast-math"
+#endif
+static_assert(FLT_EVAL_METHOD == 0, "arithmetic must happen in the type of its operands");
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FASTOPT_INLINE __forceinline
@@ -15,7 +21,7 @@
 #define FASTOPT_PREFETCH(address) __builtin_prefetch(address)
 #endif
 
-#if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
+#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
 #define FASTOPT_X86 1
 #else
 #define FASTOPT_X86 0

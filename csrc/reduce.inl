@@ -21,7 +21,9 @@ double sum_of_squares(const void* untyped, double scale, std::int64_t n) {
   double sum[lanes] = {};
   std::int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    FASTOPT_PREFETCH(reinterpret_cast<const char*>(x + i) + prefetch_bytes);
+    // As an integer, because the address may lie behind the array.
+    FASTOPT_PREFETCH(
+        reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(x + i) + prefetch_bytes));
     for (int lane = 0; lane < lanes; ++lane) sum[lane] += square_of(x[i + lane], scale);
   }
   for (int lane = 0; i + lane < n; ++lane) sum[lane] += square_of(x[i + lane], scale);

@@ -57,7 +57,7 @@ long long read_step(const char* function, PyObject* state) {
 }
 
 void check_class(const char* function, PyObject* state, PyObject* wanted) {
-  if (wanted == Py_None ? state == Py_None : PyObject_IsInstance(state, wanted) == 1) return;
+  if (wanted == Py_None ? state == Py_None : is_instance(state, wanted)) return;
   const std::string name = wanted == Py_None
                                ? "None, as the rule has no state"
                                : text_of(pybind11::handle(wanted).attr("__name__").ptr());
@@ -85,22 +85,23 @@ StepCall::~StepCall() {
 }
 
 void StepCall::read_rest(const TermOptions& terms) {
-  const std::string here = std::string(read.function()) + ": ";
   take({"grads", "", grads_}, Streams::grad, terms.zero_grads);
   PyObject* mask = read.object();
   masked_ = mask != Py_None;
   if (masked_)
     take({"mask", "", mask}, Streams::mask, false);
   else if (terms.keep_prob != 1)
-    raise_value_error(here + "keep_prob needs a mask, which is None");
+    raise_value_error(std::string(read.function()) + ": keep_prob needs a mask, which is None");
   PyObject* ema = read.object();
   averaged_ = ema != Py_None;
   if (averaged_) take({"ema", "", ema}, Streams::ema, true);
   if (averaged_ != (terms.ema_decay != TermOptions::not_given))
-    raise_value_error(here + (averaged_ ? "ema needs ema_decay" : "ema_decay needs ema") +
+    raise_value_error(std::string(read.function()) + ": " +
+                      (averaged_ ? "ema needs ema_decay" : "ema_decay needs ema") +
                       ", which is None");
   flush_denormals_ = read.flag("flush_denormals");
   threads_ = read.threads(get_num_threads());
+  read.check_all_read();
 }
 
 bool StepCall::take_state(const char* name, PyObject* interned_name, bool optional) {
@@ -135,9 +136,10 @@ bool StepCall::commit(const TermOptions& terms, const ClipOptions& clip) {
 }
 
 void StepCall::measure_grads() {
-  const ArrayArgument grads{{"grads", "", grads_}, Streams::param, false};
-  work_->grads.collect(read.function(), &grads, 1, norm_chunk);
+  constexpr int grads = 1;  // params and grads are the first arguments taken
+  work_->grads.take_argument(work_->list, grads, norm_chunk);
   work_->norms.measure(work_->grads, threads_);
+  nonfinite_ = name_of_grad(arguments_[0].tree.root, work_->norms.nonfinite_entry);
 }
 
 // Norms are those of the gradient as it is after grad_scale.
@@ -153,10 +155,10 @@ void StepCall::clip_grads(const TermOptions& terms, const ClipOptions& clip) {
 
 void StepCall::launch_rule(int rule, const void* float32, const void* float64,
                            const TermOptions& terms) {
-  const bool plain = terms.absent() && grad_scale_ == 1 && !tensor_factors_;
+  const bool bare = terms.absent() && grad_scale_ == 1 && !tensor_factors_;
   const Terms kind = masked_     ? (averaged_ ? Terms::masked_averaged : Terms::masked)
                      : averaged_ ? Terms::averaged
-                     : plain     ? Terms::none
+                     : bare      ? Terms::none
                                  : Terms::plain;
   const double* factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
   launch(work_->list,
@@ -167,9 +169,8 @@ void StepCall::launch_rule(int rule, const void* float32, const void* float64,
 pybind11::object StepCall::result(const ClipOptions& clip, const TermOptions& terms,
                                   bool skipped) const {
   if (!clip.need_norms()) return pybind11::none();
-  const int entry = work_->norms.nonfinite_entry;
   const double norm = std::fabs(terms.grad_scale) * work_->norms.global;
-  return pybind11::make_tuple(skipped, norm, name_of_grad(grads_, entry));
+  return pybind11::make_tuple(skipped, norm, nonfinite_);
 }
 
 void StepCall::take(NamedTree tree, int stream, bool written) {

@@ -111,6 +111,7 @@ class Walk {
     const Py_ssize_t length = length_of(kind, nodes[0]), other = length_of(kind, nodes[tree]);
     if (length == other) return;
     if (kind == Kind::dict && other > length) {  // fewer: the walk will name what is missing
+      pybind11::scoped_critical_section lock{pybind11::handle(nodes[tree])};
       PyObject *key, *value;
       for (Py_ssize_t position = 0; PyDict_Next(nodes[tree], &position, &key, &value);) {
         const auto held_key = pybind11::reinterpret_borrow<pybind11::object>(key);

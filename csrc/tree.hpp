@@ -1,7 +1,6 @@
 // Nested lists, tuples and dicts, walked together. It knows no arrays: whatever is no container is
 // a leaf.
 #pragma once
-#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <string>
@@ -32,7 +31,7 @@ struct NamedTree {
   std::string name_of(const Path& path) const { return belongs_to + (name + path.text()); }
 };
 
-constexpr int max_trees = 10;
+constexpr int max_trees = 8;
 
 // Visits every leaf of trees[0] together with what stands in its place in the other trees. Throws
 // where another tree has a different structure.

@@ -58,7 +58,7 @@ void update(const void* untyped, double grad_scale, const Streams& streams, std:
         ema ? ema + begin : ema,
         static_cast<Stored*>(streams.at[Streams::first_state + State]) + begin...);
     if (scalars.zero_grads)
-      for (std::int64_t i = 0; i < count; ++i) grad[begin + i] = Stored(0);
+      for (std::int64_t i = 0; i < count; ++i) Storage<Stored>::store(grad[begin + i], 0);
   }
 }
 

@@ -15,6 +15,8 @@ def register() -> None:
         threadpoolctl = import_module("threadpoolctl")
     except ImportError:
         return
+    if not hasattr(threadpoolctl, "register"):  # older than 3.2
+        return
 
     base: Any = threadpoolctl.LibController
 

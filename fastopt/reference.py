@@ -70,11 +70,11 @@ class _Terms:
             if field.type.startswith("float") and value is not None:
                 setattr(self, field.name, float(value))
 
-    def measure(self, grads: Tree, skip_nonfinite: bool) -> StepResult | None:
+    def measure(self, params: Tree, grads: Tree, skip_nonfinite: bool) -> StepResult | None:
         """Look at all gradients first, where clipping or skipping asks for it."""
         if not (self.clip_norm or self.clip_tensor_norm or skip_nonfinite):
             return None
-        norm = global_norm(grads)
+        norm = _norm([g for _, g in zip_trees(params, grads)], paths(params))
         result = StepResult(
             skipped=skip_nonfinite and not norm.finite,
             grad_norm=abs(self.grad_scale) * norm,
@@ -161,7 +161,7 @@ def sgd_step(
         *(lr, l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob),
         *(zero_grads, clip_norm, clip_tensor_norm, clip_eps, clip_value, ema_decay),
     )
-    result = terms.measure(grads, skip_nonfinite)
+    result = terms.measure(params, grads, skip_nonfinite)
     if result and result.skipped:
         return result
     lr = float(lr)
@@ -207,7 +207,7 @@ def momentum_step(
         *(lr, l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob),
         *(zero_grads, clip_norm, clip_tensor_norm, clip_eps, clip_value, ema_decay),
     )
-    result = terms.measure(grads, skip_nonfinite)
+    result = terms.measure(params, grads, skip_nonfinite)
     if result and result.skipped:
         return result
     lr, momentum, dampening = float(lr), float(momentum), float(dampening)
@@ -260,7 +260,7 @@ def adam_step(
         *(lr, l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob),
         *(zero_grads, clip_norm, clip_tensor_norm, clip_eps, clip_value, ema_decay),
     )
-    result = terms.measure(grads, skip_nonfinite)
+    result = terms.measure(params, grads, skip_nonfinite)
     if result and result.skipped:
         return result
     lr, beta1, beta2, eps = float(lr), float(beta1), float(beta2), float(eps)
@@ -318,7 +318,7 @@ def rmsprop_step(
         *(lr, l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob),
         *(zero_grads, clip_norm, clip_tensor_norm, clip_eps, clip_value, ema_decay),
     )
-    result = terms.measure(grads, skip_nonfinite)
+    result = terms.measure(params, grads, skip_nonfinite)
     if result and result.skipped:
         return result
     lr, rho, eps, momentum = float(lr), float(rho), float(eps), float(momentum)
@@ -351,7 +351,10 @@ def rmsprop_step(
 
 def global_norm(grads: Tree, *, threads: int | None = None) -> GlobalNorm:
     """Euclidean norm of all elements, summed in double precision in a fixed order."""
-    arrays = [array for (array,) in zip_trees(grads)]
+    return _norm([array for (array,) in zip_trees(grads)], paths(grads))
+
+
+def _norm(arrays: list[Any], names: list[str]) -> GlobalNorm:
     total = sum((_sum_of_squares(array, 1.0) for array in arrays), 0.0)
     if isfinite(total):
         return GlobalNorm(sqrt(total))
@@ -362,7 +365,7 @@ def global_norm(grads: Tree, *, threads: int | None = None) -> GlobalNorm:
     broken = [i for i, square in enumerate(squares) if not isfinite(square)]
     return GlobalNorm(
         np.sqrt(np.float64(sum(squares, 0.0))) / small,
-        f"grads{paths(grads)[broken[0]]}" if broken else None,
+        f"grads{names[broken[0]]}" if broken else None,
     )
 
 
