@@ -1,9 +1,6 @@
 #include "launch.hpp"
 
-#include <pybind11/pybind11.h>
-
 #include <algorithm>
-#include <optional>
 
 #include "isa/denormals.hpp"
 
@@ -79,9 +76,11 @@ void run_chunks(const TensorList& list, std::int64_t unit, int threads, RangeBod
   if (list.elements < parallel_threshold ||
       (list.elements < wake_threshold && !workers_are_awake()))
     threads = 1;
-  std::optional<pybind11::gil_scoped_release> released;
-  if (list.elements >= release_threshold) released.emplace();
+  // No object that takes the GIL back when it dies: where the interpreter has ended meanwhile,
+  // taking it ends the thread, which a destructor must not.
+  PyThreadState* released = list.elements < release_threshold ? nullptr : PyEval_SaveThread();
   parallel_for(list.extent, chunk_size(list.extent, unit, threads), threads, body, context);
+  if (released) PyEval_RestoreThread(released);
 }
 
 }  // namespace fastopt

@@ -1,7 +1,5 @@
 #include "memory_probe.hpp"
 
-#include <pybind11/pybind11.h>
-
 #include "parallel.hpp"
 #include "platform.hpp"
 
@@ -43,8 +41,9 @@ void probe_range(const void* context, std::int64_t begin, std::int64_t end) {
 
 void probe_memory(const TensorList& list, int threads) {
   if (list.tensors.empty()) return;
-  pybind11::gil_scoped_release released;
+  PyThreadState* released = PyEval_SaveThread();
   parallel_for(list.extent, (list.extent + threads - 1) / threads, threads, probe_range, &list);
+  PyEval_RestoreThread(released);
 }
 
 }  // namespace fastopt

@@ -110,8 +110,9 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
       "set_num_threads",
       [](py::object n) {
         const int count = thread_count("set_num_threads", n.ptr());
-        py::gil_scoped_release released;  // it may wait for a step to end
+        PyThreadState* released = PyEval_SaveThread();  // it may wait for a step to end
         set_num_threads(count);
+        PyEval_RestoreThread(released);
       },
       py::arg("n"));
   module.def("compiler", compiler);

@@ -247,7 +247,7 @@ std::atomic<int> num_threads{1};
 }  // namespace
 
 void parallel_for(std::int64_t total, std::int64_t chunk, int threads, RangeBody body,
-                  const void* context) {
+                  const void* context) noexcept {
   const std::int64_t pieces = (total + chunk - 1) / chunk;
   threads = static_cast<int>(std::min<std::int64_t>(threads, pieces));
   if (threads > 1) {

@@ -12,7 +12,7 @@ using RangeBody = void (*)(const void* context, std::int64_t begin, std::int64_t
 // begin with a share of their own and then help each other; body must not depend on who does what.
 // If the pool is busy with a region of another thread, the caller does all pieces alone.
 void parallel_for(std::int64_t total, std::int64_t chunk, int threads, RangeBody body,
-                  const void* context);
+                  const void* context) noexcept;
 
 // True if the other threads have worked just now and wait for more, or would if this had been asked
 // and heeded: calls that come in quick succession shall find them awake.

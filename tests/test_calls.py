@@ -146,3 +146,26 @@ def test_flushing_denormals_changes_nothing_else(rng: np.random.Generator) -> No
         fastopt.adam_step(p, g, state, flush_denormals=True)
         fastopt.adam_step(q, g, other)
     assert p.tobytes() == q.tobytes()
+
+
+def test_the_core_refuses_wrong_calls() -> None:
+    """Nobody calls it directly; if somebody does, an exception is the answer."""
+    for name in ("sgd_step", "momentum_step", "adam_step", "rmsprop_step"):
+        for count in [*range(40), 1000]:
+            with pytest.raises(TypeError):
+                getattr(_core, name)(*[None] * count)
+    p, g = np.zeros(3), np.ones(3)
+    options = [0.1, 0.0, 0.0, 0.0, False, 0.0, 1.0, False, 1.0, False, None, None, None, None]
+    rest = [1e-6, False, None, None, False, None]
+    with pytest.raises(TypeError, match="sgd_step: too many arguments"):
+        _core.sgd_step(None, p, g, None, *options, *rest, "one more")
+    assert p.tolist() == [0, 0, 0]
+    for bad in (0, -1, 10**9):
+        with pytest.raises(ValueError, match="memory_probe: 1 <= threads"):
+            _core.memory_probe(p, g, (), bad)
+    with pytest.raises(ValueError, match="memory_probe: too many states"):
+        _core.memory_probe(p, g, (p,) * 9, 1)
+    with pytest.raises(ValueError, match="memory_probe: arrays must be contiguous"):
+        _core.memory_probe(np.zeros((4, 4))[:, :2], np.zeros((4, 2)), (), 1)
+    with pytest.raises(ValueError, match="instruction set 'x' is not available here"):
+        _core.select_isa("x")

@@ -116,6 +116,25 @@ def test_clip_tensor_norm_clips_each_alone() -> None:
         fastopt.sgd_step(params, grads, clip_norm=1.0, clip_tensor_norm=1.0)
 
 
+def test_clip_tensor_norm_goes_by_keys_not_by_their_order() -> None:
+    params = {"a": np.zeros(2), "b": np.zeros(2)}
+    grads = {"b": np.array([30.0, 40.0]), "a": np.array([0.3, 0.4])}
+    fastopt.sgd_step(params, grads, lr=1.0, clip_tensor_norm=1.0, clip_eps=0.0)
+    assert params["a"].tolist() == [-0.3, -0.4]
+    np.testing.assert_allclose(params["b"], [-0.6, -0.8], rtol=1e-15)
+
+
+def test_names_of_broken_gradients_are_made_before_anything_is_written() -> None:
+    class Key(str):
+        def __repr__(self) -> str:
+            raise KeyError("no name")
+
+    params = {Key("w"): np.ones(2)}
+    with pytest.raises(KeyError, match="no name"):
+        fastopt.sgd_step(params, {"w": np.full(2, np.nan)}, clip_norm=1.0)
+    assert params["w"].tolist() == [1, 1]
+
+
 def test_clip_value_comes_after_the_scale() -> None:
     p = np.zeros(4)
     g = np.array([0.1, -3.0, np.inf, np.nan])

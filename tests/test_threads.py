@@ -245,6 +245,30 @@ FORKS = {
             thread.start()
             thread.join()
         """,
+    "subclasses in many threads at once": """
+        class Sub(np.ndarray):
+            pass
+        def step():
+            for _ in range(50):
+                fastopt.sgd_step(np.zeros(5).view(Sub), np.ones(5).view(Sub))
+        threads = [threading.Thread(target=step) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        """,
+    "no threads to be had": """
+        import resource
+        # Thread stacks count as address space: with no room for one, starting a thread fails.
+        used = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        p, g = np.zeros(300_000, np.float32), np.ones(300_000, np.float32)
+        before = count_threads()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 6_000_000, used + 6_000_000))
+        for _ in range(3):
+            fastopt.sgd_step(p, g, lr=1.0, threads=4)
+        assert (p == -3).all()
+        assert count_threads() == before
+        """,
     "Ctrl-C between steps": """
         big_step()
         threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
