@@ -38,7 +38,7 @@ mask : like `params`, of bool or uint8, or None
     DropConnect (Wan et al. 2013): where the mask is zero the gradient becomes 0, elsewhere
     it is multiplied by ``1/keep_prob``. Penalties, decay and the rule act on all elements.
 keep_prob : float, default 1.0, in (0, 1]
-    The share of elements that `mask` keeps.
+    The share of elements that `mask` keeps; other than 1 it needs a mask.
 zero_grads : bool, default False
     Leave the gradients at zero, in the same pass over memory.
 clip_norm : float or None, default None, > 0
@@ -47,7 +47,8 @@ clip_norm : float or None, default None, > 0
     gradients after `grad_scale`. The factor goes into `grad_scale`; only the norm is a pass
     over the gradients of its own.
 clip_tensor_norm : float or None, default None, > 0
-    The same for the norm of each array alone, as Keras' ``clipnorm`` and thinc do.
+    The same for the norm of each array alone, as Keras' ``clipnorm`` and thinc do (with
+    ``clip_eps=0``). Not together with `clip_norm`.
 clip_eps : float, default 1e-6, >= 0
     torch's value; 0 for Keras and optax, which have none.
 clip_value : float or None, default None, > 0
@@ -63,7 +64,7 @@ flush_denormals : bool, default False
     During the step, count numbers too small for full precision (below 1.2e-38 in float32,
     2.2e-308 in float64) as zero. Where gradients stay at zero, moments decay into that range,
     and a step can take 20 times as long there. The one option that gives up the bits of the
-    reference.
+    reference. It has no effect but on x86-64 and 64-bit ARM, built with gcc or clang.
 threads : int or None, default None
     The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the
     same bits for any number.
@@ -80,8 +81,8 @@ TypeError
     If an argument is of the wrong kind: a list or None where an array belongs, another dtype
     (also byte-swapped), a masked array, another structure, the state of another rule.
 ValueError
-    If a number is outside of its range, if shapes or keys differ, if an output is read-only
-    or if memory overlaps. The message names function, argument and entry. Nothing has been
+    If a number is outside of its range, if shapes or keys differ, if an output is read-only,
+    an array is misaligned or memory overlaps. The message names function, argument and entry. Nothing has been
     changed then, not even the step count.
 """
 

@@ -154,7 +154,7 @@ def momentum_step(
     -----
     The same as ``torch.optim.SGD(momentum=...)``. Keras and scikit-learn keep the learning rate
     inside of the buffer (``vel = momentum*vel - lr*g; p += vel``): the same while lr is constant,
-    with ``buf = -vel / lr``.
+    with ``buf = -vel / lr`` and ``state.step`` at least 1 (in the first step ``buf`` is not read).
 
     Sources: Polyak 1964; Sutskever et al. 2013, "On the importance of initialization and momentum
     in deep learning".

@@ -21,7 +21,7 @@ class MomentumState:
     step: int
     """Updates made so far."""
     buf: Tree
-    """The momentum buffer, one array per array of the parameters."""
+    """The momentum buffer; overwritten, not read, by the step that finds ``step`` at 0."""
 
 
 @dataclass(slots=True, eq=False)

@@ -7,6 +7,7 @@ library that is light enough to be installed has the rule, it is asked itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -164,3 +165,62 @@ def test_scikit_learn_adam() -> None:
         return q + theirs._get_updates([g])[0]
 
     run(lambda p, g: fastopt.adam_step(p, g, state, lr=LR, epsilon_hat=True), sklearn)
+
+
+def test_thinc_adam() -> None:
+    """thinc passes the corrected learning rate on, as its Optimizer computes it."""
+    numpy_ops = pytest.importorskip("thinc.backends").NumpyOps()
+    m, v = np.zeros(50), np.zeros(50)
+    state = fastopt.adam_init(m)
+
+    def thinc(p: Any, g: Any, t: int) -> Any:
+        rate = LR * (1 - 0.999**t) ** 0.5 / (1 - 0.9**t)
+        return numpy_ops.adam(p.copy(), g.copy(), m, v, 0.9, 0.999, 1e-8, rate, 1.0)[0]
+
+    run(lambda p, g: fastopt.adam_step(p, g, state, lr=LR, epsilon_hat=True), thinc)
+
+
+def test_optax_rmsprop() -> None:
+    """optax adds eps inside of the root unless told otherwise (scale_by_rms)."""
+    state = fastopt.rmsprop_init(np.zeros(50))
+    nu = np.zeros(50)
+
+    def optax(p: Any, g: Any, t: int) -> Any:
+        nonlocal nu
+        nu = (1 - 0.9) * g**2 + 0.9 * nu
+        return p - LR * (g / np.sqrt(nu + 1e-8))
+
+    run(lambda p, g: fastopt.rmsprop_step(p, g, state, lr=LR, rho=0.9, eps_inside_sqrt=True), optax)
+
+
+def test_keras_and_optax_clip_without_epsilon() -> None:
+    for limit in (0.1, 5.0, 1e3):
+
+        def keras(p: Any, g: Any, t: int, limit: float = limit) -> Any:
+            return p - LR * (g * limit / max(np.linalg.norm(g), limit))
+
+        def optax(p: Any, g: Any, t: int, limit: float = limit) -> Any:
+            norm = np.linalg.norm(g)
+            return p - LR * (g if norm < limit else (g / norm) * limit)
+
+        options = {"lr": LR, "clip_eps": 0.0}
+        for theirs in (keras, optax):  # one array: the global norm is that of the array
+            for name in ("clip_norm", "clip_tensor_norm"):
+                step = partial(fastopt.sgd_step, **options, **{name: limit})
+                run(lambda p, g, step=step: step(p, g), theirs)
+
+
+def test_keras_clipvalue() -> None:
+    def keras(p: Any, g: Any, t: int) -> Any:
+        return p - LR * np.clip(g, -0.5, 0.5)
+
+    run(lambda p, g: fastopt.sgd_step(p, g, lr=LR, clip_value=0.5), keras)
+
+
+def test_a_converted_velocity_is_used() -> None:
+    """With step 0 the buffer would be overwritten by the first gradient."""
+    velocity = np.full(3, -0.2)
+    state = fastopt.MomentumState(step=1, buf=-velocity / LR)
+    p = np.zeros(3)
+    fastopt.momentum_step(p, np.ones(3), state, lr=LR)
+    np.testing.assert_allclose(p, 0.9 * velocity - LR * 1.0, **TOLERANCE)
