@@ -282,6 +282,9 @@ void TensorList::clear() {
   spans_.clear();
   tensors.clear();
   layouts.clear();
+  constexpr std::size_t many =
+      256;  // at 4 KB each; not worth keeping for a step that is large anyway
+  if (layouts.capacity() > many) layouts.shrink_to_fit();
   elements = extent = 0;
 }
 

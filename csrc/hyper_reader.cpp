@@ -52,11 +52,11 @@ bool is_bool(PyObject* object) {
          !std::strcmp(type, "numpy.bool_");
 }
 
-// NumPy's complex scalars would convert, with a warning and without their imaginary part.
-bool is_complex(PyObject* object) {
+// Scalars that would convert, but lose their imaginary part or their unit.
+bool is_more_than_a_number(PyObject* object) {
   const char* type = Py_TYPE(object)->tp_name;
   return PyComplex_Check(object) || !std::strncmp(type, "numpy.complex", 13) ||
-         !std::strcmp(type, "numpy.clongdouble");
+         !std::strcmp(type, "numpy.clongdouble") || !std::strcmp(type, "numpy.timedelta64");
 }
 
 }  // namespace
@@ -80,12 +80,13 @@ double HyperReader::number_or(const char* name, Range range, double otherwise) {
 }
 
 double HyperReader::convert(const char* name, PyObject* given) const {
-  const bool numeric =
-      PyNumber_Check(given) && !PySequence_Check(given) && !is_bool(given) && !is_complex(given);
+  const bool numeric = PyNumber_Check(given) && !PySequence_Check(given) && !is_bool(given) &&
+                       !is_more_than_a_number(given);
   if (numeric) {
     const double value = PyFloat_AsDouble(given);
     if (value != -1 || !PyErr_Occurred()) return value;
     const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError);
+    if (!too_large && !PyErr_ExceptionMatches(PyExc_TypeError)) throw pybind11::error_already_set();
     PyErr_Clear();
     if (too_large) return std::numeric_limits<double>::infinity();
   }
@@ -100,12 +101,14 @@ bool HyperReader::flag(const char* name) {
   if (!is_bool(given))
     raise_type_error(std::string(function_) + ": " + name + " must be True or False, not " +
                      repr_of(given));
-  return PyObject_IsTrue(given) == 1;
+  const int value = PyObject_IsTrue(given);
+  if (value < 0) throw pybind11::error_already_set();
+  return value == 1;
 }
 
 int HyperReader::threads(int otherwise) {
   PyObject* given = object();
-  return given == Py_None ? otherwise : thread_count(function_, given);
+  return given == Py_None ? otherwise : thread_count(function_, "threads", given);
 }
 
 PyObject* HyperReader::object() {
@@ -126,19 +129,19 @@ void HyperReader::check_not_needed(const char* name) const {
                     ", which is None; " + init + "(params, " + need_.by + "=True) makes it");
 }
 
-int thread_count(const char* function, PyObject* given) {
+int thread_count(const char* function, const char* name, PyObject* given) {
   PyObject* index = is_bool(given) ? nullptr : PyNumber_Index(given);
   if (!index) {
     PyErr_Clear();
-    raise_type_error(std::string(function) + ": threads must be an int or None, not " +
+    raise_type_error(std::string(function) + ": " + name + " must be an int, not " +
                      type_of(given));
   }
   int overflow;
   const long count = PyLong_AsLongAndOverflow(index, &overflow);
   Py_DECREF(index);
   if (overflow || count < 1 || count > max_threads)
-    raise_value_error(std::string(function) + ": 1 <= threads <= " + std::to_string(max_threads) +
-                      " must hold, it is " + repr_of(given));
+    raise_value_error(std::string(function) + ": 1 <= " + name +
+                      " <= " + std::to_string(max_threads) + " must hold, it is " + repr_of(given));
   return static_cast<int>(count);
 }
 

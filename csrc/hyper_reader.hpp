@@ -50,6 +50,6 @@ class HyperReader {
 
 // A number of threads; more than these are taken for a mistake.
 constexpr int max_threads = 1024;
-int thread_count(const char* function, PyObject* given);
+int thread_count(const char* function, const char* name, PyObject* given);
 
 }  // namespace fastopt

@@ -59,7 +59,7 @@ void memory_probe(py::object params, py::object grads, py::tuple states, py::obj
   TensorList list;
   list.collect("memory_probe", arguments.data(), static_cast<int>(arguments.size()));
   if (!list.layouts.empty()) throw py::value_error("memory_probe: arrays must be contiguous");
-  probe_memory(list, thread_count("memory_probe", threads.ptr()));
+  probe_memory(list, thread_count("memory_probe", "threads", threads.ptr()));
 }
 
 std::vector<std::string> available_isas() {
@@ -109,7 +109,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def(
       "set_num_threads",
       [](py::object n) {
-        const int count = thread_count("set_num_threads", n.ptr());
+        const int count = thread_count("set_num_threads", "n", n.ptr());
         PyThreadState* released = PyEval_SaveThread();  // it may wait for a step to end
         set_num_threads(count);
         PyEval_RestoreThread(released);

@@ -77,7 +77,8 @@ double Norms::sum_squares(const TensorList& list, int threads, double scale,
 pybind11::tuple global_norm(pybind11::object grads, pybind11::object threads) {
   const char* function = "global_norm";
   const ArrayArgument argument{{"grads", "", grads.ptr()}, Streams::param, false};
-  const int count = threads.is_none() ? get_num_threads() : thread_count(function, threads.ptr());
+  const int count =
+      threads.is_none() ? get_num_threads() : thread_count(function, "threads", threads.ptr());
   TensorList list;
   list.collect(function, &argument, 1, norm_chunk);
   Norms norms;

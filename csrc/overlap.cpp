@@ -45,15 +45,30 @@ bool find_overlap(std::vector<Span>& spans, std::vector<std::uintptr_t>& scratch
     std::sort(spans.begin(), spans.end(),
               [](const Span& a, const Span& b) { return a.begin < b.begin; });
   }
-  // `reach` is the furthest end so far: spans before one that begins beyond it are done with.
+  // `first` is where the spans begin that reach as far as this one, `reach` how far they do;
+  // `written` has those of them that are written, which are all that matters to one that is only
+  // read.
+  std::vector<std::uintptr_t>& written = scratch;
+  written.clear();
   std::size_t first = 0;
   std::uintptr_t reach = 0;
+  const auto shared = [&](std::size_t a, std::size_t b) {
+    return conflict(spans[a], spans[b]) && shares_memory(context, spans[a], spans[b]);
+  };
   for (std::size_t b = 0; b < spans.size(); ++b) {
-    if (spans.size() > few && spans[b].begin >= reach) first = b;
+    if (spans.size() > few && spans[b].begin >= reach) {
+      first = b;
+      written.clear();
+    }
     reach = std::max(reach, spans[b].end);
-    for (std::size_t a = first; a < b; ++a)
-      if (conflict(spans[a], spans[b]) && shares_memory(context, spans[a], spans[b]))
-        return report(spans, a, b);
+    if (spans[b].written) {
+      for (std::size_t a = first; a < b; ++a)
+        if (shared(a, b)) return report(spans, a, b);
+      written.push_back(b);
+    } else {
+      for (std::uintptr_t a : written)
+        if (shared(a, b)) return report(spans, a, b);
+    }
   }
   return false;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cfenv>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -62,6 +63,7 @@ class Pool {
     chunk_ = chunk;
     body_ = body;
     context_ = context;
+    std::fegetenv(&float_mode_);
     deal(threads);
     const std::uint64_t door = door_.load(std::memory_order_relaxed);
     door_.store(((door >> 32) + 1) << 32 | static_cast<std::uint64_t>(threads) << 16);
@@ -177,6 +179,7 @@ class Pool {
       if (may_enter(slot, served, door)) {
         if (!door_.compare_exchange_weak(door, door + 1, std::memory_order_acq_rel)) continue;
         served = region_of(door);
+        std::fesetenv(&float_mode_);
         work(slot);
         door_.fetch_sub(1, std::memory_order_release);
       } else if (!spin(slot, served)) {
@@ -211,6 +214,7 @@ class Pool {
   RangeBody body_ = nullptr;
   const void* context_ = nullptr;
   int threads_ = 0;
+  std::fenv_t float_mode_;  // of the calling thread: rounding, denormals
   std::vector<Share> shares_;
 
   alignas(64) std::atomic<std::uint64_t> door_{0};

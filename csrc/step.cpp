@@ -32,15 +32,19 @@ PyObject* step_attribute() {
   return interned;
 }
 
-pybind11::object attribute(PyObject* object, PyObject* name) {
-  PyObject* value = PyObject_GetAttr(object, name);
-  if (!value) throw pybind11::error_already_set();
+pybind11::object attribute(const char* function, PyObject* state, PyObject* name) {
+  PyObject* value = PyObject_GetAttr(state, name);
+  if (!value) {
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw pybind11::error_already_set();
+    PyErr_Clear();
+    raise_type_error(std::string(function) + ": state has no " + text_of(name));
+  }
   return pybind11::reinterpret_steal<pybind11::object>(value);
 }
 
 long long read_step(const char* function, PyObject* state) {
   constexpr long long exact_in_double = 1LL << 53;
-  const pybind11::object step = attribute(state, step_attribute());
+  const pybind11::object step = attribute(function, state, step_attribute());
   const auto index = pybind11::reinterpret_steal<pybind11::object>(
       PyBool_Check(step.ptr()) ? nullptr : PyNumber_Index(step.ptr()));
   if (!index) {
@@ -113,7 +117,7 @@ void StepCall::read_rest(const TermOptions& terms) {
 
 bool StepCall::take_state(const char* name, PyObject* interned_name, bool optional) {
   pybind11::object& tree = held_[state_arrays_];
-  tree = attribute(state_, interned_name);
+  tree = attribute(read.function(), state_, interned_name);
   if (optional && tree.is_none()) {
     read.check_not_needed(name);
     return false;

@@ -38,6 +38,13 @@ PyObject* item_at(Kind kind, PyObject* node, Py_ssize_t index) {
 
 PyObject* item_of(PyObject* dict, PyObject* key) {
   PyObject* item = nullptr;
+  if (!PyDict_CheckExact(dict)) {
+    // A subclass may have its own order and items. (Asked first: a defaultdict would add the key.)
+    const int found = PySequence_Contains(dict, key);
+    if (found > 0) item = PyObject_GetItem(dict, key);
+    if (found < 0 || (found > 0 && !item)) throw pybind11::error_already_set();
+    return item;
+  }
 #if PY_VERSION_HEX >= 0x030D0000
   if (PyDict_GetItemRef(dict, key, &item) < 0) throw pybind11::error_already_set();
 #else
@@ -75,22 +82,40 @@ class Walk {
 
  private:
   void visit_dict(PyObject* const* nodes, const Path& path, int depth) {
+    if (!PyDict_CheckExact(nodes[0])) return visit_dict_subclass(nodes, path, depth);
+    // Other threads wait, unless comparing keys runs code that lets them in: hence the references.
     pybind11::scoped_critical_section lock{pybind11::handle(nodes[0])};
     Py_ssize_t position = 0;
     PyObject *key, *value;
     const Py_ssize_t length = PyDict_Size(nodes[0]);
     while (PyDict_Next(nodes[0], &position, &key, &value)) {
       const auto held_key = pybind11::reinterpret_borrow<pybind11::object>(key);
-      Nodes children;
-      children.at[0] = Py_NewRef(value);
-      for (int tree = 1; tree < count_; ++tree)
-        if (!(children.at[tree] = item_of(nodes[tree], key)))
-          raise_value_error(here() + name(tree, path) + " has no entry " + repr_of(key) +
-                            ", which " + name(0, path) + " has");
-      visit(children.at, Path{&path, key, 0}, depth + 1);
+      const auto held_value = pybind11::reinterpret_borrow<pybind11::object>(value);
+      visit_entry(nodes, held_key.ptr(), held_value.ptr(), path, depth);
       if (PyDict_Size(nodes[0]) != length)
         raise_value_error(here() + name(0, path) + " changed while it was read");
     }
+  }
+
+  void visit_dict_subclass(PyObject* const* nodes, const Path& path, int depth) {
+    const pybind11::list keys(pybind11::reinterpret_borrow<pybind11::object>(nodes[0]));
+    for (pybind11::handle key : keys) {
+      const auto value =
+          pybind11::reinterpret_steal<pybind11::object>(item_of(nodes[0], key.ptr()));
+      if (!value) raise_value_error(here() + name(0, path) + " changed while it was read");
+      visit_entry(nodes, key.ptr(), value.ptr(), path, depth);
+    }
+  }
+
+  void visit_entry(PyObject* const* nodes, PyObject* key, PyObject* value, const Path& path,
+                   int depth) {
+    Nodes children;
+    children.at[0] = Py_NewRef(value);
+    for (int tree = 1; tree < count_; ++tree)
+      if (!(children.at[tree] = item_of(nodes[tree], key)))
+        raise_value_error(here() + name(tree, path) + " has no entry " + repr_of(key) + ", which " +
+                          name(0, path) + " has");
+    visit(children.at, Path{&path, key, 0}, depth + 1);
   }
 
   void visit_sequence(Kind kind, PyObject* const* nodes, const Path& path, int depth) {

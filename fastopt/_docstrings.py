@@ -82,8 +82,8 @@ TypeError
     (also byte-swapped), a masked array, another structure, the state of another rule.
 ValueError
     If a number is outside of its range, if shapes or keys differ, if an output is read-only,
-    an array is misaligned or memory overlaps. The message names function, argument and entry. Nothing has been
-    changed then, not even the step count.
+    an array is misaligned or memory overlaps. The message names function, argument and entry.
+    Nothing has been changed then, not even the step count.
 """
 
 

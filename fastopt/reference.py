@@ -355,7 +355,7 @@ def global_norm(grads: Tree, *, threads: int | None = None) -> GlobalNorm:
 
 
 def _norm(arrays: list[Any], names: list[str]) -> GlobalNorm:
-    total = sum((_sum_of_squares(array, 1.0) for array in arrays), 0.0)
+    total = _add([_sum_of_squares(array, 1.0) for array in arrays])
     if isfinite(total):
         return GlobalNorm(sqrt(total))
     # Something is not finite, or its square is not. On a small scale, no finite number has an
@@ -364,9 +364,17 @@ def _norm(arrays: list[Any], names: list[str]) -> GlobalNorm:
     squares = [_sum_of_squares(array, small) for array in arrays]
     broken = [i for i, square in enumerate(squares) if not isfinite(square)]
     return GlobalNorm(
-        np.sqrt(np.float64(sum(squares, 0.0))) / small,
+        np.sqrt(np.float64(_add(squares))) / small,
         f"grads{names[broken[0]]}" if broken else None,
     )
+
+
+def _add(numbers: list[float]) -> float:
+    """Add one after the other. (Python's own sum compensates for rounding, since 3.12.)"""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
 
 
 CHUNK, LANES = 4096, 16
@@ -378,8 +386,9 @@ def _sum_of_squares(array: Any, scale: float) -> float:
     The order is that of memory, with every axis walked forwards.
     """
     forwards = array[(..., *(slice(None, None, -1 if s < 0 else 1) for s in array.strides))]
-    x = forwards.ravel(order="K").astype(np.float64) * scale
-    total = 0.0
+    outer_first = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    x = forwards.transpose(outer_first).ravel().astype(np.float64) * scale
+    sums = []
     for start in range(0, x.size, CHUNK):
         chunk = x[start : start + CHUNK]
         rows = np.zeros((-(-chunk.size // LANES), LANES))
@@ -387,5 +396,5 @@ def _sum_of_squares(array: Any, scale: float) -> float:
         lanes = np.add.accumulate(rows, axis=0)[-1]
         while lanes.size > 1:
             lanes = lanes[: lanes.size // 2] + lanes[lanes.size // 2 :]
-        total += float(lanes[0])
-    return total
+        sums.append(float(lanes[0]))
+    return _add(sums)

@@ -54,7 +54,7 @@ def default_num_threads() -> int:
     for variable in ("FASTOPT_NUM_THREADS", "OMP_NUM_THREADS"):
         # OpenMP allows a list, one number for each level of nesting; the first is ours.
         text = os.environ.get(variable, "").split(",")[0].strip()
-        if text.isdecimal() and 0 < int(text) <= _core.max_threads:
+        if text.isdecimal() and len(text) < 9 and 0 < int(text) <= _core.max_threads:
             return int(text)
     return usable_cpus()
 

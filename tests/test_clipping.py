@@ -35,7 +35,11 @@ def test_norm_has_the_bits_of_the_reference(rng: np.random.Generator) -> None:
     for size in (0, 1, 15, 16, 17, 4095, 4096, 4097, 16385, 100_000):
         for dtype in (np.float32, np.float64):
             x = rng.standard_normal(size).astype(dtype)
-            for view in (x, x[::-1], x[::2], np.broadcast_to(x[:1], size)):
+            views = [x, x[::-1], x[::2], np.broadcast_to(x[:1], size)]
+            if 0 < size < 5000:
+                views += [np.broadcast_to(x, (5, size)), np.broadcast_to(x[:, None], (size, 3)).T]
+                views += [np.broadcast_to(x[:, None, None], (2, size, 3, 2)).transpose(2, 1, 0, 3)]
+            for view in views:
                 assert fastopt.global_norm(view, threads=2) == reference.global_norm(view)
 
 
@@ -124,15 +128,14 @@ def test_clip_tensor_norm_goes_by_keys_not_by_their_order() -> None:
     np.testing.assert_allclose(params["b"], [-0.6, -0.8], rtol=1e-15)
 
 
-def test_names_of_broken_gradients_are_made_before_anything_is_written() -> None:
+def test_a_gradient_whose_key_cannot_be_shown() -> None:
     class Key(str):
         def __repr__(self) -> str:
             raise KeyError("no name")
 
     params = {Key("w"): np.ones(2)}
-    with pytest.raises(KeyError, match="no name"):
-        fastopt.sgd_step(params, {"w": np.full(2, np.nan)}, clip_norm=1.0)
-    assert params["w"].tolist() == [1, 1]
+    result = fastopt.sgd_step(params, {"w": np.full(2, np.nan)}, clip_norm=1.0)
+    assert result.nonfinite.startswith("grads[<")
 
 
 def test_clip_value_comes_after_the_scale() -> None:

@@ -168,16 +168,18 @@ def test_scikit_learn_adam() -> None:
 
 
 def test_thinc_adam() -> None:
-    """thinc passes the corrected learning rate on, as its Optimizer computes it."""
+    """thinc passes the corrected learning rate on, as its Optimizer computes it; float32 alone."""
     numpy_ops = pytest.importorskip("thinc.backends").NumpyOps()
-    m, v = np.zeros(50), np.zeros(50)
-    state = fastopt.adam_init(m)
-
-    def thinc(p: Any, g: Any, t: int) -> Any:
+    rng = np.random.default_rng(1)
+    p, q = np.zeros((2, 50), np.float32)
+    m, v = np.zeros((2, 50), np.float32)
+    state = fastopt.adam_init(p)
+    for t in range(1, STEPS + 1):
+        g = rng.standard_normal(50).astype(np.float32)
+        fastopt.adam_step(p, g, state, lr=LR, epsilon_hat=True)
         rate = LR * (1 - 0.999**t) ** 0.5 / (1 - 0.9**t)
-        return numpy_ops.adam(p.copy(), g.copy(), m, v, 0.9, 0.999, 1e-8, rate, 1.0)[0]
-
-    run(lambda p, g: fastopt.adam_step(p, g, state, lr=LR, epsilon_hat=True), thinc)
+        q = numpy_ops.adam(q, g.copy(), m, v, 0.9, 0.999, 1e-8, rate, 1.0)[0]
+        np.testing.assert_allclose(p, q, rtol=1e-5, atol=1e-6)
 
 
 def test_optax_rmsprop() -> None:

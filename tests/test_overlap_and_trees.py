@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict, defaultdict, namedtuple
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from refused import check_refused, scene
 
 import fastopt
+from fastopt import reference
 
 every_rule = pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
 
@@ -142,6 +143,35 @@ def test_a_step_within_the_checks_of_a_step() -> None:
     fastopt.sgd_step(params, {Key("a"): np.ones(2)}, lr=1.0)
     assert params["a"].tolist() == [-1, -1]
     assert (inner < 0).all()
+
+
+def test_dicts_with_a_mind_of_their_own() -> None:
+    class Doubling(dict):
+        def __getitem__(self, key: str) -> Any:
+            return 2 * super().__getitem__(key)
+
+    p = {"w": np.zeros(2)}
+    fastopt.sgd_step(p, Doubling(w=np.ones(2)), lr=1.0)
+    assert p["w"].tolist() == [-2, -2]
+    missing = defaultdict(lambda: np.ones(2))
+    with pytest.raises(ValueError, match="grads has no entry 'w', which params has"):
+        fastopt.sgd_step(p, missing)
+    assert len(missing) == 0
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        grads = OrderedDict((key, rng.standard_normal(9)) for key in "abcdef")
+        grads.move_to_end("a")
+        assert fastopt.global_norm(grads) == reference.global_norm(grads)
+
+
+def test_many_columns_and_a_shared_gradient() -> None:
+    """Neither is a reason to compare all with all by exact arithmetic."""
+    whole = np.zeros((50, 1500))
+    columns = [whole[:, i] for i in range(1500)]
+    fastopt.sgd_step(columns, [np.ones(50)] * 1500, lr=1.0)
+    assert (whole == -1).all()
+    params = [np.zeros(10) for _ in range(20_000)]
+    fastopt.sgd_step(params, [np.frombuffer(bytes(80))] * 20_000)
 
 
 def test_trees_of_other_kinds() -> None:

@@ -102,6 +102,14 @@ def test_state_of_another_rule(case: Case) -> None:
         assert p.tolist() == [1, 1, 1]
 
 
+def test_a_state_without_its_arrays() -> None:
+    p = np.ones(3)
+    state = fastopt.adam_init(p)
+    del state.v
+    with pytest.raises(TypeError, match="^adam_step: state has no v$"):
+        fastopt.adam_step(p, np.ones(3), state)
+
+
 def test_a_state_of_a_subclass() -> None:
     class Mine(fastopt.AdamState):
         pass
