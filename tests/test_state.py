@@ -106,7 +106,7 @@ def test_a_state_without_its_arrays() -> None:
     p = np.ones(3)
     state = fastopt.adam_init(p)
     del state.v
-    with pytest.raises(TypeError, match="^adam_step: state has no v$"):
+    with pytest.raises(TypeError, match=r"^adam_step: state has no v$"):
         fastopt.adam_step(p, np.ones(3), state)
 
 
