@@ -36,11 +36,12 @@ struct TermOptions {
 
   static constexpr double not_given = -1;
 
-  // True where nothing happens around the rule, but for the scale of the gradient, which clipping
-  // may change from step to step. (Gradients are zeroed by the loop.)
-  bool absent() const {
-    return l1 == 0 && l2 == 0 && weight_decay == 0 && l1_prox == 0 && std::isinf(clip_value);
-  }
+  // True where nothing but the linear terms is asked for. (Zeroing gradients is no term.)
+  bool linear() const { return l1 == 0 && l1_prox == 0 && std::isinf(clip_value); }
+
+  // True where nothing is asked for, but for the scale, which clipping may change from step to
+  // step.
+  bool absent() const { return linear() && l2 == 0 && weight_decay == 0; }
 
   double signed_scale() const { return maximize ? -grad_scale : grad_scale; }
 };
@@ -73,17 +74,19 @@ struct GradTerms {
 
   FASTOPT_INLINE T masked(T g, bool keep) const { return keep ? g * keep_scale : T(0); }
 
-  FASTOPT_INLINE T regularized(T g, T p) const {
-    g = l2 != 0 ? g + l2 * p : g;
-    return l1 != 0 ? g + l1 * sign(p) : g;
+  FASTOPT_INLINE T with_l2(T g, T p) const { return l2 != 0 ? g + l2 * p : g; }
+
+  FASTOPT_INLINE T with_l1(T g, T p) const { return l1 != 0 ? g + l1 * sign(p) : g; }
+
+  FASTOPT_INLINE T decayed_before(T p) const {
+    return decay_before != 0 ? p - decay_before * p : p;
   }
 
-  FASTOPT_INLINE void before_rule(T& p) const { p = decay_before != 0 ? p - decay_before * p : p; }
+  FASTOPT_INLINE T decayed_after(T p) const { return decay_after != 0 ? p - decay_after * p : p; }
 
-  FASTOPT_INLINE void after_rule(T& p) const {
-    p = decay_after != 0 ? p - decay_after * p : p;
+  FASTOPT_INLINE T thresholded(T p) const {
     const T shrunk = std::fabs(p) - prox_threshold;
-    p = prox_threshold != 0 ? sign(p) * (shrunk < 0 ? T(0) : shrunk) : p;
+    return prox_threshold != 0 ? sign(p) * (shrunk < 0 ? T(0) : shrunk) : p;
   }
 
   FASTOPT_INLINE T average(T ema, T p) const { return ema_decay * ema + one_minus_ema_decay * p; }

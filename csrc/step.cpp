@@ -166,11 +166,11 @@ void StepCall::clip_grads(const TermOptions& terms, const ClipOptions& clip) {
 
 void StepCall::launch_rule(int rule, const void* float32, const void* float64,
                            const TermOptions& terms) {
-  const bool bare = terms.absent() && grad_scale_ == 1 && !tensor_factors_;
-  const Terms kind = masked_     ? (averaged_ ? Terms::masked_averaged : Terms::masked)
-                     : averaged_ ? Terms::averaged
-                     : bare      ? Terms::none
-                                 : Terms::plain;
+  const bool scaled = grad_scale_ != 1 || tensor_factors_;
+  const Terms kind = masked_ || !terms.linear()  ? Terms::all
+                     : averaged_                 ? Terms::linear_averaged
+                     : scaled || !terms.absent() ? Terms::linear
+                                                 : Terms::none;
   const double* factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
   launch(work_->list,
          Launch{rule, kind, {float32, float64}, grad_scale_, factors, written_, flush_denormals_},

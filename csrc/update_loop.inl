@@ -21,16 +21,18 @@ FASTOPT_NOINLINE void update_range(const StepScalars<Rule, Compute<Stored>>& sca
   for (std::int64_t i = 0; i < n; ++i) {
     Widened<Stored> p(param[i]);
     Compute<Stored> g = Storage<Stored>::load(grad[i]);
+    if constexpr (kind != Terms::none) g = g * grad_scale;
+    if constexpr (kind == Terms::all) g = terms.masked(terms.clipped(g), mask[i] != 0);
     if constexpr (kind != Terms::none) {
-      g = terms.clipped(g * grad_scale);
-      if constexpr (has_mask(kind)) g = terms.masked(g, mask[i] != 0);
-      g = terms.regularized(g, p.value);
-      terms.before_rule(p.value);
+      g = terms.with_l2(g, p.value);
+      if constexpr (kind == Terms::all) g = terms.with_l1(g, p.value);
+      p.value = terms.decayed_before(p.value);
     }
     apply_rule(rule, p.value, g, Widened<State>(state[i])...);
-    if constexpr (kind != Terms::none) terms.after_rule(p.value);
+    if constexpr (kind != Terms::none) p.value = terms.decayed_after(p.value);
+    if constexpr (kind == Terms::all) p.value = terms.thresholded(p.value);
     p.store();
-    if constexpr (has_average(kind)) {
+    if constexpr (kind == Terms::linear_averaged || kind == Terms::all) {
       Widened<Stored> average(ema[i]);
       average.value = terms.average(average.value, p.value);
       average.store();
@@ -38,8 +40,18 @@ FASTOPT_NOINLINE void update_range(const StepScalars<Rule, Compute<Stored>>& sca
   }
 }
 
-// Gradients are zeroed block by block, while the block is still in the first-level cache.
-constexpr std::int64_t zeroing_block = 1024;
+// Some steps go block by block: gradients are zeroed while a block is still in the first-level
+// cache, and the loop with all terms takes a mask or an average that the step has not from a block
+// there.
+constexpr std::int64_t block_size = 1024;
+
+struct KeepAll {
+  std::uint8_t at[block_size];
+  constexpr KeepAll() : at() {
+    for (std::uint8_t& keep : at) keep = 1;
+  }
+};
+constexpr KeepAll keep_all;
 
 template <Terms kind, template <class> class Rule, class Stored, int... State>
 void update(const void* untyped, double grad_scale, const Streams& streams, std::int64_t n,
@@ -50,12 +62,17 @@ void update(const void* untyped, double grad_scale, const Streams& streams, std:
   auto* grad = static_cast<Stored*>(streams.at[Streams::grad]);
   auto* mask = static_cast<const std::uint8_t*>(streams.at[Streams::mask]);
   auto* ema = static_cast<Stored*>(streams.at[Streams::ema]);
-  const std::int64_t block = scalars.zero_grads ? zeroing_block : n;
+  Stored no_average[kind == Terms::all ? block_size : 1];
+  if (kind == Terms::all && !ema)
+    for (std::int64_t i = 0; i < block_size && i < n; ++i) no_average[i] = Stored();
+
+  const bool by_block = scalars.zero_grads || kind == Terms::all;
+  const std::int64_t block = by_block && n > block_size ? block_size : n;
   for (std::int64_t begin = 0; begin < n; begin += block) {
     const std::int64_t count = n - begin < block ? n - begin : block;
     update_range<kind, Rule, Stored>(
-        scalars, scale, count, param + begin, grad + begin, mask ? mask + begin : mask,
-        ema ? ema + begin : ema,
+        scalars, scale, count, param + begin, grad + begin, mask ? mask + begin : keep_all.at,
+        ema ? ema + begin : no_average,
         static_cast<Stored*>(streams.at[Streams::first_state + State]) + begin...);
     if (scalars.zero_grads)
       for (std::int64_t i = 0; i < count; ++i) Storage<Stored>::store(grad[begin + i], 0);
@@ -68,10 +85,9 @@ void kernel(const void* scalars, double grad_scale, const Streams& streams, std:
                              std::make_integer_sequence<int, Rule<Compute<Stored>>::states>{});
 }
 
-#define FASTOPT_KERNELS(Rule, Stored)                                          \
-  {kernel<Terms::none, Rule, Stored>, kernel<Terms::plain, Rule, Stored>,      \
-   kernel<Terms::masked, Rule, Stored>, kernel<Terms::averaged, Rule, Stored>, \
-   kernel<Terms::masked_averaged, Rule, Stored>}
+#define FASTOPT_KERNELS(Rule, Stored)                                      \
+  {kernel<Terms::none, Rule, Stored>, kernel<Terms::linear, Rule, Stored>, \
+   kernel<Terms::linear_averaged, Rule, Stored>, kernel<Terms::all, Rule, Stored>}
 
 template <template <class> class... Rule>
 constexpr KernelTable make_table(const char* name, RuleList<Rule...>) {

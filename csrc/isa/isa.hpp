@@ -34,14 +34,10 @@ using Kernel = void (*)(const void* scalars, double grad_scale, const Streams& s
 // that is the same everywhere; see reduce.inl.
 using SumOfSquares = double (*)(const void* x, double scale, std::int64_t n);
 
-// What a kernel does beside the rule: nothing, or all terms, with or without a mask and an average.
-enum class Terms { none, plain, masked, averaged, masked_averaged, count };
-constexpr bool has_mask(Terms terms) {
-  return terms == Terms::masked || terms == Terms::masked_averaged;
-}
-constexpr bool has_average(Terms terms) {
-  return terms == Terms::averaged || terms == Terms::masked_averaged;
-}
+// What a kernel does beside the rule: nothing; the linear terms (scale, L2, decay), without or with
+// the moving average; or all terms. Comparing and selecting takes time that memory does not hide,
+// so frequent recipes have loops without it; the rest share one.
+enum class Terms { none, linear, linear_averaged, all, count };
 
 enum class Dtype { float32, float64, count };
 

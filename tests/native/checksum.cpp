@@ -71,6 +71,8 @@ void run(const char* function, Dtype dtype, const KernelTable& table) {
       const StepScalars<Rule, T> scalars{{options, double(t)}, {term_options, options.lr}, t == 5};
       kernel(&scalars, -1.25, streams, size);
     }
+    const double squares = table.sum_of_squares[int(dtype)](streams.at[Streams::param], 0.5, size);
+    hash = checksum(&squares, sizeof squares, hash);
     for (const auto& array : arrays) hash = checksum(array.data(), size * sizeof(T), hash);
   }
   std::printf("%s rule %d %s %016llx\n", function, rule_id<Rule>,
