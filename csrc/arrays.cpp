@@ -259,6 +259,7 @@ void TensorList::add(PyObject* const* arrays, const int* streams, int count, int
   tensor.dtype = PyArray_TYPE(first) == NPY_FLOAT32 ? Dtype::float32 : Dtype::float64;
   tensor.layout = contiguous ? -1 : add_layout(arrays, streams, count, tensor);
   tensors.push_back(tensor);
+  has_[int(tensor.dtype)] = true;
   elements += tensor.size;
   extent += (tensor.size + alignment - 1) / alignment * alignment;
 }
@@ -286,6 +287,7 @@ void TensorList::clear() {
       256;  // at 4 KB each; not worth keeping for a step that is large anyway
   if (layouts.capacity() > many) layouts.shrink_to_fit();
   elements = extent = 0;
+  std::fill(std::begin(has_), std::end(has_), false);
 }
 
 void import_numpy() {

@@ -42,6 +42,8 @@ class TensorList {
   std::int64_t elements = 0;  // the sum of the sizes
   std::int64_t extent = 0;    // the end of the index space
 
+  bool has(Dtype dtype) const { return has_[int(dtype)]; }
+
   // Checks all arguments against each other and fills the list. arguments[0] is params; the others
   // must have its structure. Tensors begin at multiples of `alignment` in the index space, so that
   // cutting the space into chunks cuts arrays at multiples of it. Throws with nothing changed.
@@ -80,6 +82,7 @@ class TensorList {
   int add_layout(PyObject* const* arrays, const int* streams, int count, Tensor& tensor);
 
   int arguments_ = 0;
+  bool has_[int(Dtype::count)] = {};
   std::vector<PyObject*> kept_;
   std::vector<Span> spans_;
   std::vector<std::uintptr_t> scratch_;

@@ -1,6 +1,7 @@
 // A public step function, made from a family of rules: reads and checks everything, then launches.
 #pragma once
 #include <array>
+#include <optional>
 
 #include "arrays.hpp"
 #include "clipping.hpp"
@@ -45,9 +46,16 @@ class StepCall {
   template <template <class> class Rule, class Options>
   void run(const Options& options, const TermOptions& terms) {
     const double t = static_cast<double>(step_);
-    const StepScalars<Rule, float> float32{{options, t}, {terms, options.lr}, terms.zero_grads};
-    const StepScalars<Rule, double> float64{{options, t}, {terms, options.lr}, terms.zero_grads};
-    launch_rule(rule_id<Rule>, &float32, &float64, terms);
+    // Bias corrections take as long as a hundred elements: only for the dtypes that are there.
+    std::optional<StepScalars<Rule, float>> float32;
+    std::optional<StepScalars<Rule, double>> float64;
+    if (work_->list.has(Dtype::float32))
+      float32.emplace(
+          StepScalars<Rule, float>{{options, t}, {terms, options.lr}, terms.zero_grads});
+    if (work_->list.has(Dtype::float64))
+      float64.emplace(
+          StepScalars<Rule, double>{{options, t}, {terms, options.lr}, terms.zero_grads});
+    launch_rule(rule_id<Rule>, float32 ? &*float32 : nullptr, float64 ? &*float64 : nullptr, terms);
   }
 
   // What Python gets: None, or what was found out about the gradients.
