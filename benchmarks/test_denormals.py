@@ -1,7 +1,7 @@
 """What denormal moments cost, and what ``flush_denormals`` saves (LBANN#56, dfdx#59).
 
-Where a gradient stays at zero, moments decay until they are denormal: after some 850 steps of Adam in
-float32. Arithmetic with them is slow on x86.
+Where a gradient stays at zero, moments decay until they are denormal: after some 850 steps of Adam
+in float32. Arithmetic with them is slow on x86.
 """
 
 from __future__ import annotations

@@ -113,8 +113,7 @@ class _Terms:
         if (threshold := T(self.lr * self.l1_prox)) != 0:  # soft thresholding
             p[...] = np.sign(p) * np.maximum(np.abs(p) - threshold, T(0))
         if average is not None and self.ema_decay is not None:
-            average *= T(self.ema_decay)
-            average += T(1 - self.ema_decay) * p
+            average[...] = T(self.ema_decay) * average + T(1 - self.ema_decay) * p
         if self.zero_grads:
             g[...] = 0
 
@@ -218,8 +217,7 @@ def momentum_step(
         if state.step == 1:
             buf[...] = g
         else:
-            buf *= T(momentum)
-            buf += T(1 - dampening) * g
+            buf[...] = T(momentum) * buf + T(1 - dampening) * g
         p -= T(lr) * (g + T(momentum) * buf if nesterov else buf)
         terms.after_rule(p, grad, average)
     return result
@@ -274,10 +272,8 @@ def adam_step(
     for p, grad, m, v, keep, average in zip_trees(params, grads, state.m, state.v, mask, ema):
         T = p.dtype.type
         g = terms.before_rule(p, grad, keep)
-        m *= T(beta1)
-        m += T(1 - beta1) * g
-        v *= T(beta2)
-        v += T(1 - beta2) * (g * g)
+        m[...] = T(beta1) * m + T(1 - beta1) * g
+        v[...] = T(beta2) * v + T(1 - beta2) * (g * g)
         p -= T(step_size) * (m / (np.sqrt(v) * T(inv_sqrt_correction2) + T(eps)))
         terms.after_rule(p, grad, average)
     return result
@@ -328,12 +324,10 @@ def rmsprop_step(
     ):
         T = p.dtype.type
         g = terms.before_rule(p, grad, keep)
-        v *= T(rho)
-        v += T(1 - rho) * (g * g)
+        v[...] = T(rho) * v + T(1 - rho) * (g * g)
         mean_square = v
         if avg is not None:
-            avg *= T(rho)
-            avg += T(1 - rho) * g
+            avg[...] = T(rho) * avg + T(1 - rho) * g
             mean_square = np.maximum(v - avg * avg, T(0))  # rounding can push it below zero
         if eps_inside_sqrt:
             d = np.sqrt(mean_square + T(eps))
@@ -342,8 +336,7 @@ def rmsprop_step(
         if buf is None:
             p -= T(lr) * (g / d)
         else:
-            buf *= T(momentum)
-            buf += g / d
+            buf[...] = T(momentum) * buf + g / d
             p -= T(lr) * buf
         terms.after_rule(p, grad, average)
     return result
