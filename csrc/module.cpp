@@ -49,6 +49,21 @@ void check_params(const char* function, py::object params) {
   TensorList().collect(function, &argument, 1);
 }
 
+py::tuple global_norm(py::object grads, py::object threads) {
+  const char* function = "global_norm";
+  const ArrayArgument argument{{"grads", "", grads.ptr()}, Streams::param, false};
+  const int count =
+      threads.is_none() ? get_num_threads() : thread_count(function, "threads", threads.ptr());
+  TensorList list;
+  list.collect(function, &argument, 1, norm_chunk);
+  Norms norms;
+  norms.measure(list, count);
+  py::object nonfinite = py::none();
+  if (norms.nonfinite_entry >= 0)
+    nonfinite = py::str("grads" + path_of_leaf(argument.tree, norms.nonfinite_entry));
+  return py::make_tuple(norms.global, nonfinite);
+}
+
 void memory_probe(py::object params, py::object grads, py::tuple states, py::object threads) {
   if (states.size() > Streams::max_states) throw py::value_error("memory_probe: too many states");
   std::vector<ArrayArgument> arguments{{{"params", "", params.ptr()}, Streams::param, true},

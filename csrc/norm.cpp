@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "hyper_reader.hpp"
 #include "launch.hpp"
 
 namespace fastopt {
@@ -72,23 +71,6 @@ double Norms::sum_squares(const TensorList& list, int threads, double scale,
     total += sum;
   }
   return total;
-}
-
-pybind11::tuple global_norm(pybind11::object grads, pybind11::object threads) {
-  const char* function = "global_norm";
-  const ArrayArgument argument{{"grads", "", grads.ptr()}, Streams::param, false};
-  const int count =
-      threads.is_none() ? get_num_threads() : thread_count(function, "threads", threads.ptr());
-  TensorList list;
-  list.collect(function, &argument, 1, norm_chunk);
-  Norms norms;
-  norms.measure(list, count);
-  return pybind11::make_tuple(norms.global, name_of_grad(grads.ptr(), norms.nonfinite_entry));
-}
-
-pybind11::object name_of_grad(PyObject* grads, int entry) {
-  if (entry < 0) return pybind11::none();
-  return pybind11::str("grads" + path_of_leaf({"grads", "", grads}, entry));
 }
 
 }  // namespace fastopt

@@ -1,7 +1,5 @@
 // The norm of all gradients of a step, and whether they are finite.
 #pragma once
-#include <pybind11/pybind11.h>
-
 #include <vector>
 
 #include "launch.hpp"
@@ -28,11 +26,5 @@ struct Norms {
   // Kept to spare allocations.
   std::vector<double> of_chunks_, of_tensors_, of_small_tensors_;
 };
-
-// Measures a tree of gradients for a function of its own.
-pybind11::tuple global_norm(pybind11::object grads, pybind11::object threads);
-
-// Such as "grads['w']"; None where entry is negative.
-pybind11::object name_of_grad(PyObject* grads, int entry);
 
 }  // namespace fastopt

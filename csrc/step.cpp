@@ -150,7 +150,8 @@ void StepCall::measure_grads() {
   constexpr int grads = 1;  // params and grads are the first arguments taken
   work_->grads.take_argument(work_->list, grads, norm_chunk);
   work_->norms.measure(work_->grads, threads_);
-  nonfinite_ = name_of_grad(arguments_[0].tree.root, work_->norms.nonfinite_entry);
+  const int entry = work_->norms.nonfinite_entry;  // counted in the order of params
+  if (entry >= 0) nonfinite_ = pybind11::str("grads" + path_of_leaf(arguments_[0].tree, entry));
 }
 
 // Norms are those of the gradient as it is after grad_scale.

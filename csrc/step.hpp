@@ -80,7 +80,7 @@ class StepCall {
   double grad_scale_ = 1;
   bool tensor_factors_ = false;
   Workspace* work_ = nullptr;
-  pybind11::object nonfinite_;  // the name of a gradient, or None
+  pybind11::object nonfinite_ = pybind11::none();  // or the name of a gradient
 };
 
 template <int Required, int Optional>
