@@ -114,8 +114,8 @@ class TensorList::Collector final : public LeafVisitor {
     for (int i = 0; i < count_; ++i) check(i);
     for (int i = 0; i < count_; ++i) list_.kept_.push_back(Py_NewRef(nodes[i]));
     list_.add(nodes, streams_, count_, entries_, alignment_);
-    for (int i = 0; i < count_; ++i) {
-      if (PyArray_SIZE(array(i)) == 0) continue;
+    const bool empty = PyArray_SIZE(array(0)) == 0;  // all have one shape
+    for (int i = 0; i < count_ && !empty; ++i) {
       Span span = span_of(array(i));
       span.entry = entries_;
       span.argument = i;
