@@ -281,12 +281,12 @@ FORKS = {
     "Ctrl-C while asleep after a step": """
         big_step()
         threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        began = time.monotonic()
+        interrupted = False
         try:
             time.sleep(60)
         except KeyboardInterrupt:
-            pass
-        assert time.monotonic() - began < 30
+            interrupted = True
+        assert interrupted
         big_step()
         """,
 }
