@@ -216,4 +216,4 @@ def test_what_conversions_raise_is_not_hidden() -> None:
     with pytest.raises(KeyboardInterrupt):
         fastopt.sgd_step(np.zeros(1), np.zeros(1), lr=Interrupting())
     with pytest.raises(TypeError, match="lr must be a number"):
-        fastopt.sgd_step(np.zeros(1), np.zeros(1), lr=np.timedelta64(1))
+        fastopt.sgd_step(np.zeros(1), np.zeros(1), lr=np.timedelta64(1, "s"))
