@@ -142,8 +142,8 @@ def test_any_layout_with_any(
 
 
 def test_many_dimensions(rng: np.random.Generator) -> None:
-    """32 axes, the most that every NumPy has, most of them of length one."""
-    shape = tuple(2 if axis % 4 == 0 else 1 for axis in range(32))
+    """31 axes, most of them of length one; the test needs one of the 32 of older NumPy itself."""
+    shape = tuple(2 if axis % 4 == 0 else 1 for axis in range(31))
     p, g = random_like([np.empty(shape)] * 2, rng)
     backwards = lambda a: np.flip(transposed_memory(np.flip(a)))  # noqa: E731
     check_layouts(Case("adam"), {}, p, g, [transposed_memory, backwards, transposed_memory], rng)
