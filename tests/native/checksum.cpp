@@ -51,8 +51,7 @@ void run(const char* function, Dtype dtype, const KernelTable& table) {
   const Options options(fixed);
   const TermOptions term_options(fixed);
   std::uint64_t hash = 14695981039346656037u;
-  for (Terms terms :
-       {Terms::none, Terms::plain, Terms::masked, Terms::averaged, Terms::masked_averaged}) {
+  for (Terms terms : {Terms::none, Terms::linear, Terms::linear_averaged, Terms::all}) {
     Numbers numbers;
     std::vector<T> arrays[Streams::count];
     std::vector<std::uint8_t> mask(size);
