@@ -91,8 +91,10 @@ bool Layout::simplify(Streams& streams, const ItemSizes& item_sizes) {
   for (int axis = 0; axis < axes; ++axis)
     if (shape[axis] != 1) order[kept++] = axis;
   const auto& leading = strides[Streams::param];
-  std::stable_sort(order, order + kept,
-                   [&](int a, int b) { return std::abs(leading[a]) > std::abs(leading[b]); });
+  std::sort(order, order + kept, [&](int a, int b) {  // std::stable_sort would allocate
+    const auto first = std::abs(leading[a]), second = std::abs(leading[b]);
+    return first != second ? first > second : a < b;
+  });
 
   const Layout old = *this;
   axes = 0;
