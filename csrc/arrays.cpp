@@ -1,108 +1,57 @@
 #include "arrays.hpp"
 
-#define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
-#include <numpy/arrayobject.h>
-
 #include <algorithm>
 #include <string>
 
 #include "errors.hpp"
+#include "masks.hpp"
+#include "numpy_array.hpp"
+#include "option_reader.hpp"
 
 namespace fastopt {
-namespace {
-
-PyArrayObject* as_array(PyObject* object) { return reinterpret_cast<PyArrayObject*>(object); }
-
-std::string integers(const npy_intp* values, int count) {
-  std::string text = "(";
-  for (int i = 0; i < count; ++i) text += (i ? ", " : "") + std::to_string(values[i]);
-  return text + (count == 1 ? ",)" : ")");
-}
-
-std::string shape_of(PyArrayObject* array) {
-  return integers(PyArray_DIMS(array), PyArray_NDIM(array));
-}
-
-std::string dtype_of(PyArrayObject* array) {
-  return text_of(reinterpret_cast<PyObject*>(PyArray_DESCR(array)));
-}
-
-// What the checks need of NumPy's Python side. Looked up at import: an import in the middle of a
-// step could make threads wait for each other.
-struct {
-  PyObject *masked_array, *matrix, *shares_memory, *too_hard;
-} numpy;
-
-// Tells the allocation behind an array, or 0.
-std::uintptr_t owner_of(PyArrayObject* array) {
-  // NumPy makes the base of a view the array that owns the memory, however many views lie between.
-  while (!(PyArray_FLAGS(array) & NPY_ARRAY_OWNDATA)) {
-    PyObject* base = PyArray_BASE(array);
-    if (!base || !PyArray_Check(base)) return 0;
-    array = as_array(base);
-  }
-  return reinterpret_cast<std::uintptr_t>(PyArray_DATA(array));
-}
-
-Span span_of(PyArrayObject* array) {
-  const auto data = reinterpret_cast<std::uintptr_t>(PyArray_DATA(array));
-  std::uintptr_t begin = data, end = data + PyArray_ITEMSIZE(array);
-  for (int axis = 0; axis < PyArray_NDIM(array); ++axis) {
-    const npy_intp reach = PyArray_STRIDE(array, axis) * (PyArray_DIM(array, axis) - 1);
-    (reach < 0 ? begin : end) += reach;
-  }
-  return Span{begin, end, owner_of(array), 0, 0, false};
-}
-
-// A cheap proof for the usual case of spans that intersect: columns of one matrix. Where two arrays
-// have the same strides and all but the longest keep within its length, the gaps between the rows
-// of one may hold the rows of the other.
-bool rows_interleave(PyArrayObject* a, PyArrayObject* b) {
-  const int axes = PyArray_NDIM(a);
-  if (axes == 0 || PyArray_NDIM(b) != axes) return false;
-  npy_intp longest = 0;
-  for (int axis = 0; axis < axes; ++axis) {
-    if (PyArray_STRIDE(a, axis) != PyArray_STRIDE(b, axis) || PyArray_STRIDE(a, axis) < 0)
-      return false;
-    longest = std::max(longest, PyArray_STRIDE(a, axis));
-  }
-  const auto row_length = [&](PyArrayObject* array) {
-    npy_intp length = PyArray_ITEMSIZE(array);
-    for (int axis = 0; axis < axes; ++axis)
-      if (PyArray_STRIDE(array, axis) != longest)
-        length += PyArray_STRIDE(array, axis) * (PyArray_DIM(array, axis) - 1);
-    return length;
-  };
-  if (longest == 0) return false;
-  npy_intp distance = (PyArray_BYTES(b) - PyArray_BYTES(a)) % longest;
-  if (distance < 0) distance += longest;
-  return distance >= row_length(a) && distance + row_length(b) <= longest;
-}
-
-}  // namespace
 
 const ItemSizes& item_sizes(Dtype dtype) {
-  static constexpr ItemSizes of_float32{4, 4, 1, 4, 4, 4, 4}, of_float64{8, 8, 1, 8, 8, 8, 8};
+  static constexpr ItemSizes of_float32{4, 4, 1, 1, 4, 4, 4, 4}, of_float64{8, 8, 1, 1, 8, 8, 8, 8};
   return dtype == Dtype::float32 ? of_float32 : of_float64;
+}
+
+Streams Tensor::at(std::int64_t begin) const {
+  Streams moved = streams;
+  const ItemSizes& sizes = item_sizes(dtype);
+  for (int s = 0; s < Streams::count; ++s)
+    if (moved.at[s])
+      moved.at[s] =
+          static_cast<char*>(moved.at[s]) + (packed >> s & 1 ? begin / 8 : begin * sizes[s]);
+  return moved;
 }
 
 class TensorList::Collector final : public LeafVisitor {
  public:
-  Collector(const char* function, const ArrayArgument* arguments, int count, std::int64_t alignment,
+  Collector(const char* function, const Arguments& arguments, std::int64_t alignment,
             TensorList& list)
       : function_(function),
-        arguments_(arguments),
-        count_(count),
+        arguments_(arguments.arrays),
+        count_(arguments.count),
+        given_penalties_(arguments.penalties),
+        drop_(arguments.drop),
         alignment_(alignment),
         list_(list) {
-    for (int i = 0; i < count; ++i) {
-      trees_[i] = arguments[i].tree;
-      streams_[i] = arguments[i].stream;
+    for (int i = 0; i < count_; ++i) {
+      trees_[i] = arguments_[i].tree;
+      streams_[i] = arguments_[i].stream;
+    }
+    if (!given_penalties_) return;
+    for (int id = 0; id < Penalties::count; ++id) {
+      const Penalty& penalty = given_penalties_->at[id];
+      penalties_[id] = penalty.value;
+      if (!penalty.tree) continue;
+      penalty_trees_[tree_count_] = id;
+      trees_[count_ + tree_count_++] = {penalty.name, "", penalty.tree, /*prefix=*/true};
     }
   }
 
   void collect() {
-    walk_trees(function_, trees_, count_, *this);
+    walk_trees(function_, trees_, count_ + tree_count_, *this);
     if (find_overlap(list_.spans_, list_.scratch_, share_memory, this))
       raise_value_error(here() + name_of(list_.spans_[0]) + " and " + name_of(list_.spans_[1]) +
                         " overlap in memory");
@@ -111,11 +60,14 @@ class TensorList::Collector final : public LeafVisitor {
   void leaf(PyObject* const* nodes, const Path& path) override {
     path_ = &path;
     nodes_ = nodes;
-    for (int i = 0; i < count_; ++i) check(i);
+    for (int i = 0; i < count_; ++i)
+      if (!is_absent(i)) check(i);
+    for (int i = 0; i < tree_count_; ++i) read_penalty(i);
     for (int i = 0; i < count_; ++i) list_.kept_.push_back(Py_NewRef(nodes[i]));
-    list_.add(nodes, streams_, count_, entries_, alignment_);
-    const bool empty = PyArray_SIZE(array(0)) == 0;  // all have one shape
-    for (int i = 0; i < count_ && !empty; ++i) {
+    Tensor* tensor = list_.add(nodes, streams_, count_, entries_, alignment_, drop_);
+    if (tensor) std::copy_n(penalties_, int(Penalties::count), tensor->penalties);
+    for (int i = 0; i < count_ && tensor; ++i) {
+      if (is_absent(i)) continue;
       Span span = span_of(array(i));
       span.entry = entries_;
       span.argument = i;
@@ -127,6 +79,11 @@ class TensorList::Collector final : public LeafVisitor {
 
  private:
   PyArrayObject* array(int argument) const { return as_array(nodes_[argument]); }
+
+  // An entry may do without a mask.
+  bool is_absent(int i) const {
+    return nodes_[i] == Py_None && Streams::is_mask(arguments_[i].stream);
+  }
 
   void check(int i) const {
     if (!PyArray_CheckExact(nodes_[i])) check_class(i);
@@ -141,25 +98,29 @@ class TensorList::Collector final : public LeafVisitor {
     }
   }
 
+  void read_penalty(int i) {
+    PyObject* given = nodes_[count_ + i];
+    double& value = penalties_[penalty_trees_[i]];
+    if (PyFloat_CheckExact(given) && PyFloat_AS_DOUBLE(given) == 0) {  // no need to make its name
+      value = 0;
+      return;
+    }
+    value = to_number(function_, name(count_ + i).c_str(), Range::non_negative, given);
+  }
+
   // A subclass is welcome if it is nothing but a view of memory.
   void check_class(int i) const {
-    PyObject* node = nodes_[i];
-    if (!PyArray_Check(node))
-      raise_type_error(here() + name(i) + " must be a NumPy array, not " + type_of(node));
-    if (is_instance(node, numpy.masked_array))
-      raise_type_error(here() + name(i) + " must be a NumPy array, not a masked array; its .data " +
-                       "is one");
-    if (is_instance(node, numpy.matrix))
-      raise_type_error(here() + name(i) + " must be a NumPy array, not a matrix; its .A is one");
+    if (const std::string wrong = why_not_plain(nodes_[i]); !wrong.empty())
+      raise_type_error(here() + name(i) + " must be a NumPy array, not " + wrong);
   }
 
   void check_dtype(int i) const {
     const int type = PyArray_TYPE(array(i)), param_type = PyArray_TYPE(array(0));
     const bool native = PyArray_ISNOTSWAPPED(array(i));
-    if (arguments_[i].stream == Streams::mask) {
+    if (Streams::is_mask(arguments_[i].stream)) {
       if (type != NPY_BOOL && type != NPY_UINT8)
         raise_type_error(here() + name(i) + " has dtype " + dtype_of(array(i)) +
-                         ", it must be bool or uint8");
+                         ", it must be bool, or uint8 (also with packed bits)");
     } else if (i == 0) {
       if ((type != NPY_FLOAT32 && type != NPY_FLOAT64) || !native)
         raise_type_error(here() + name(0) + " has dtype " + dtype_of(array(0)) +
@@ -171,11 +132,18 @@ class TensorList::Collector final : public LeafVisitor {
   }
 
   void check_shape(int i) const {
-    const int axes = PyArray_NDIM(array(0));
-    if (PyArray_NDIM(array(i)) != axes ||
-        !PyArray_CompareLists(PyArray_DIMS(array(0)), PyArray_DIMS(array(i)), axes))
-      raise_value_error(here() + name(i) + " has shape " + shape_of(array(i)) + ", " + name(0) +
-                        " has " + shape_of(array(0)));
+    if (have_one_shape(array(0), array(i))) return;
+    const npy_intp packed = packed_size(PyArray_SIZE(array(0)));
+    const bool is_mask = Streams::is_mask(arguments_[i].stream);
+    const bool is_packed = is_mask && PyArray_TYPE(array(i)) == NPY_UINT8 &&
+                           PyArray_NDIM(array(i)) == 1 && PyArray_DIM(array(i), 0) == packed;
+    if (is_packed && PyArray_IS_C_CONTIGUOUS(array(i))) return;
+    if (is_packed)
+      raise_value_error(here() + name(i) + " has packed bits, which must be contiguous");
+    raise_value_error(
+        here() + name(i) + " has shape " + shape_of(array(i)) + ", " + name(0) + " has " +
+        shape_of(array(0)) +
+        (is_mask ? "; in packed bits (uint8), it would be " + integers(&packed, 1) : ""));
   }
 
   void check_written_once(int i) const {
@@ -191,20 +159,8 @@ class TensorList::Collector final : public LeafVisitor {
 
   static bool share_memory(void* context, const Span& a, const Span& b) {
     const auto& self = *static_cast<Collector*>(context);
-    PyObject* first = self.list_.kept_[a.entry * self.count_ + a.argument];
-    PyObject* second = self.list_.kept_[b.entry * self.count_ + b.argument];
-    if (PyArray_IS_C_CONTIGUOUS(as_array(first)) && PyArray_IS_C_CONTIGUOUS(as_array(second)))
-      return true;
-    if (rows_interleave(as_array(first), as_array(second))) return false;
-    constexpr long long max_work = 10000;  // beyond this it gives up with an exception
-    PyObject* answer = PyObject_CallFunction(numpy.shares_memory, "OOL", first, second, max_work);
-    if (!answer) {
-      if (!PyErr_ExceptionMatches(numpy.too_hard)) throw pybind11::error_already_set();
-      PyErr_Clear();
-      return true;
-    }
-    Py_DECREF(answer);
-    return answer != Py_False;
+    return fastopt::share_memory(as_array(self.list_.kept_[a.entry * self.count_ + a.argument]),
+                                 as_array(self.list_.kept_[b.entry * self.count_ + b.argument]));
   }
 
   std::string here() const { return std::string(function_) + ": "; }
@@ -220,6 +176,11 @@ class TensorList::Collector final : public LeafVisitor {
   const char* function_;
   const ArrayArgument* arguments_;
   int count_;
+  const Penalties* given_penalties_;
+  const DropoutStream* drop_;
+  double penalties_[Penalties::count] = {};  // of what the walk is at
+  int penalty_trees_[Penalties::count];      // which of them is a tree
+  int tree_count_ = 0;
   std::int64_t alignment_;
   TensorList& list_;
   NamedTree trees_[max_trees];
@@ -229,11 +190,10 @@ class TensorList::Collector final : public LeafVisitor {
   PyObject* const* nodes_ = nullptr;
 };
 
-void TensorList::collect(const char* function, const ArrayArgument* arguments, int count,
-                         std::int64_t alignment) {
+void TensorList::collect(const char* function, const Arguments& arguments, std::int64_t alignment) {
   clear();
-  arguments_ = count;
-  Collector(function, arguments, count, alignment, *this).collect();
+  arguments_ = arguments.count;
+  Collector(function, arguments, alignment, *this).collect();
 }
 
 void TensorList::take_argument(const TensorList& other, int argument, std::int64_t alignment) {
@@ -243,44 +203,83 @@ void TensorList::take_argument(const TensorList& other, int argument, std::int64
     add(&other.kept_[i], &stream, 1, static_cast<int>(entry), alignment);
 }
 
-void TensorList::add(PyObject* const* arrays, const int* streams, int count, int entry,
-                     std::int64_t alignment) {
+Tensor* TensorList::add(PyObject* const* arrays, const int* streams, int count, int entry,
+                        std::int64_t alignment, const DropoutStream* drop) {
   PyArrayObject* first = as_array(arrays[0]);
   Tensor tensor{};
   tensor.size = PyArray_SIZE(first);
-  if (tensor.size == 0) return;
+  if (tensor.size == 0) return nullptr;
   bool contiguous = true;
   for (int i = 0; i < count; ++i) {
-    tensor.streams.at[streams[i]] = PyArray_DATA(as_array(arrays[i]));
-    contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(as_array(arrays[i]));
+    if (arrays[i] == Py_None) continue;
+    PyArrayObject* array = as_array(arrays[i]);
+    tensor.streams.at[streams[i]] = PyArray_DATA(array);
+    contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(array);
+    if (Streams::is_mask(streams[i]) && !have_one_shape(first, array))
+      tensor.packed |= 1u << streams[i];
   }
   tensor.offset = extent;
   tensor.entry = entry;
   tensor.dtype = PyArray_TYPE(first) == NPY_FLOAT32 ? Dtype::float32 : Dtype::float64;
-  tensor.layout = contiguous ? -1 : add_layout(arrays, streams, count, tensor);
+  tensor.layout = contiguous ? -1 : add_layout(arrays, streams, count, tensor, drop);
   tensors.push_back(tensor);
   has_[int(tensor.dtype)] = true;
   elements += tensor.size;
   extent += (tensor.size + alignment - 1) / alignment * alignment;
+  return &tensors.back();
 }
 
-int TensorList::add_layout(PyObject* const* arrays, const int* streams, int count, Tensor& tensor) {
+int TensorList::add_layout(PyObject* const* arrays, const int* streams, int count, Tensor& tensor,
+                           const DropoutStream* drop) {
   layouts.emplace_back();
   Layout& layout = layouts.back();
   layout.axes = PyArray_NDIM(as_array(arrays[0]));
   std::copy_n(PyArray_DIMS(as_array(arrays[0])), layout.axes, layout.shape);
-  for (int i = 0; i < count; ++i)
-    std::copy_n(PyArray_STRIDES(as_array(arrays[i])), layout.axes, layout.strides[streams[i]]);
+  const auto set_mask = [&](int stream, std::uint8_t* mask) {
+    tensor.streams.at[stream] = mask;
+    tensor.packed &= ~(1u << stream);
+    std::int64_t stride = 1;
+    for (int axis = layout.axes - 1; axis >= 0; --axis) {
+      layout.strides[stream][axis] = stride;
+      stride *= layout.shape[axis];
+    }
+  };
+  for (int i = 0; i < count; ++i) {
+    if (arrays[i] == Py_None) continue;
+    PyArrayObject* array = as_array(arrays[i]);
+    if (tensor.packed >> streams[i] & 1) {
+      std::uint8_t* mask = new_mask(tensor.size);
+      const auto* bits = static_cast<const std::uint8_t*>(PyArray_DATA(array));
+      current_table().unpack_bits(bits, packed_size(tensor.size), mask);
+      set_mask(streams[i], mask);
+    } else {
+      std::copy_n(PyArray_STRIDES(array), layout.axes, layout.strides[streams[i]]);
+    }
+  }
+  if (drop) {
+    std::uint8_t* mask = new_mask(tensor.size);
+    for (std::int64_t begin = 0; begin < tensor.size; begin += keep_block)
+      current_table().philox_keep(drop->of_entry(tensor.entry), begin / keep_block, mask + begin);
+    set_mask(Streams::mask, mask);
+  }
   if (!layout.simplify(tensor.streams, item_sizes(tensor.dtype)))
     return static_cast<int>(layouts.size()) - 1;
   layouts.pop_back();
   return -1;
 }
 
+// Bits and random numbers know the order of an array's elements alone, not that of its memory.
+std::uint8_t* TensorList::new_mask(std::int64_t size) {
+  const std::int64_t whole_blocks = (size + keep_block - 1) / keep_block * keep_block;
+  masks_.emplace_back(new std::uint8_t[whole_blocks]);
+  return masks_.back().get();
+}
+
 void TensorList::clear() {
   for (PyObject* object : kept_) Py_DECREF(object);
   kept_.clear();
   spans_.clear();
+  masks_.clear();
   tensors.clear();
   layouts.clear();
   constexpr std::size_t many =
@@ -288,18 +287,6 @@ void TensorList::clear() {
   if (layouts.capacity() > many) layouts.shrink_to_fit();
   elements = extent = 0;
   std::fill(std::begin(has_), std::end(has_), false);
-}
-
-void import_numpy() {
-  if (_import_array() < 0) throw pybind11::error_already_set();
-  const auto attribute = [](const char* module, const char* name) {
-    return pybind11::object(pybind11::module_::import(module).attr(name)).release().ptr();
-  };
-  numpy.masked_array = attribute("numpy.ma", "MaskedArray");
-  numpy.matrix = attribute("numpy", "matrix");
-  numpy.shares_memory = attribute("numpy", "shares_memory");
-  const bool has_exceptions = pybind11::hasattr(pybind11::module_::import("numpy"), "exceptions");
-  numpy.too_hard = attribute(has_exceptions ? "numpy.exceptions" : "numpy", "TooHardError");
 }
 
 }  // namespace fastopt

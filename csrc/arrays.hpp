@@ -1,20 +1,23 @@
-// The only place that looks inside a NumPy array: every check of one, every message about one.
-// Trees of arrays go in, a flat list of tensors comes out, or an exception names what is wrong.
+// Every check of NumPy arrays, every message about them. Trees of arrays go in, a flat list of
+// tensors comes out, or an exception names what is wrong.
 #pragma once
 #include <Python.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "isa/isa.hpp"
 #include "layout.hpp"
 #include "overlap.hpp"
+#include "step_options.hpp"
+#include "streams.hpp"
 #include "tree.hpp"
 
 namespace fastopt {
 
-static_assert(Streams::count <= max_trees);
+static_assert(int(Streams::count) + int(Penalties::count) <= max_trees);
 
 // An argument of a step that holds arrays.
 struct ArrayArgument {
@@ -23,14 +26,34 @@ struct ArrayArgument {
   bool written;  // an output; otherwise it is only read
 };
 
-// One array of the parameters with the arrays that belong to it.
+// What a call passes besides the name of the function. arrays[0] is params, whose structure the
+// others must have.
+struct Arguments {
+  const ArrayArgument* arrays;
+  int count;
+  const Penalties* penalties = nullptr;
+  const DropoutStream* drop = nullptr;  // of the first entry; every further one has the next offset
+};
+
+// One array of the parameters with what belongs to it.
 struct Tensor {
   Streams streams;
   std::int64_t size;    // elements
   std::int64_t offset;  // where it begins in the index space that the whole list shares
   Dtype dtype;
-  int layout;  // index into TensorList::layouts, or -1 where all streams are contiguous
-  int entry;   // which leaf of the trees it is; empty arrays are leaves, but no tensors
+  int layout;       // index into TensorList::layouts, or -1 where all streams are contiguous
+  int entry;        // which leaf of the trees it is; empty arrays are leaves, but no tensors
+  unsigned packed;  // a bit for each stream that is a mask in packed bits
+  double penalties[Penalties::count];
+
+  // Where element `begin` is in every stream. The tensor must be contiguous, and where masks are in
+  // packed bits, `begin` a multiple of 8.
+  Streams at(std::int64_t begin) const;
+};
+
+// What threads share out among them. Between tensors it may have gaps.
+struct IndexSpace {
+  std::int64_t elements, extent;
 };
 
 // All tensors of a call. It keeps the arrays alive, because kernels run without the GIL. Reuse it:
@@ -42,14 +65,18 @@ class TensorList {
   std::int64_t elements = 0;  // the sum of the sizes
   std::int64_t extent = 0;    // the end of the index space
 
+  IndexSpace index_space() const { return {elements, extent}; }
+
   bool has(Dtype dtype) const { return has_[int(dtype)]; }
 
-  // Checks all arguments against each other and fills the list. arguments[0] is params; the others
-  // must have its structure. Tensors begin at multiples of `alignment` in the index space, so that
-  // cutting the space into chunks cuts arrays at multiples of it. Throws with nothing changed.
-  // Needs the GIL.
-  void collect(const char* function, const ArrayArgument* arguments, int count,
-               std::int64_t alignment = 64);
+  // Leaves of the trees, empty arrays among them.
+  int entries() const { return arguments_ ? static_cast<int>(kept_.size()) / arguments_ : 0; }
+
+  // Checks all arguments against each other and fills the list. Tensors begin at multiples of
+  // `alignment` in the index space, so that cutting the space into chunks cuts arrays at multiples
+  // of it. Throws with nothing changed. Needs the GIL.
+  void collect(const char* function, const Arguments& arguments,
+               std::int64_t alignment = keep_block);
 
   // Calls visit(tensor, from, to) for the elements of every tensor that lie in [begin, end) of the
   // index space.
@@ -77,20 +104,20 @@ class TensorList {
 
  private:
   class Collector;
-  void add(PyObject* const* arrays, const int* streams, int count, int entry,
-           std::int64_t alignment);
-  int add_layout(PyObject* const* arrays, const int* streams, int count, Tensor& tensor);
+  Tensor* add(PyObject* const* arrays, const int* streams, int count, int entry,
+              std::int64_t alignment, const DropoutStream* drop = nullptr);
+  int add_layout(PyObject* const* arrays, const int* streams, int count, Tensor& tensor,
+                 const DropoutStream* drop);
+  std::uint8_t* new_mask(std::int64_t size);
 
   int arguments_ = 0;
   bool has_[int(Dtype::count)] = {};
   std::vector<PyObject*> kept_;
   std::vector<Span> spans_;
   std::vector<std::uintptr_t> scratch_;
+  std::vector<std::unique_ptr<std::uint8_t[]>> masks_;  // of arrays that are not contiguous
 };
 
 const ItemSizes& item_sizes(Dtype dtype);
-
-// Makes NumPy's C API available. To be called once, before anything else here.
-void import_numpy();
 
 }  // namespace fastopt

@@ -28,31 +28,8 @@ constexpr std::int64_t release_threshold = 4096;
 
 struct Task {
   const TensorList& list;
-  const Launch& step;
+  const Update& step;
   const KernelTable& table;
-
-  // Updates the elements [begin, end) of one tensor.
-  void update(const Tensor& tensor, std::int64_t begin, std::int64_t end) const {
-    const Kernel kernel = table.find(step.rule, tensor.dtype, step.terms);
-    const void* scalars = step.scalars[int(tensor.dtype)];
-    const ItemSizes& sizes = item_sizes(tensor.dtype);
-    const double factor =
-        step.tensor_factors ? step.tensor_factors[&tensor - list.tensors.data()] : 1;
-    const double grad_scale = step.grad_scale * factor;
-    if (tensor.layout >= 0) {
-      for (; begin < end; begin += Tile::size) {
-        const std::int64_t count = std::min(Tile::size, end - begin);
-        const Tile tile(list.layouts[tensor.layout], tensor.streams, sizes, begin, count);
-        kernel(scalars, grad_scale, tile.streams, count);
-        tile.write_back(step.written);
-      }
-      return;
-    }
-    Streams at = tensor.streams;
-    for (int s = 0; s < Streams::count; ++s)
-      if (at.at[s]) at.at[s] = static_cast<char*>(at.at[s]) + begin * sizes[s];
-    kernel(scalars, grad_scale, at, end - begin);
-  }
 };
 
 void run_range(const void* context, std::int64_t begin, std::int64_t end) {
@@ -60,26 +37,26 @@ void run_range(const void* context, std::int64_t begin, std::int64_t end) {
   const FlushDenormals mode(task.step.flush_denormals);
   task.list.for_each_piece(begin, end,
                            [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
-                             task.update(tensor, from, to);
+                             update_tensor(task.table, task.step, task.list, tensor, from, to);
                            });
 }
 
 }  // namespace
 
-void launch(const TensorList& list, const Launch& step, int threads) {
+void launch(const TensorList& list, const Update& step, int threads) {
   const Task task{list, step, current_table()};
-  run_chunks(list, update_unit, threads, run_range, &task);
+  run_chunks(list.index_space(), update_unit, threads, run_range, &task);
 }
 
-void run_chunks(const TensorList& list, std::int64_t unit, int threads, RangeBody body,
+void run_chunks(IndexSpace space, std::int64_t unit, int threads, RangeBody body,
                 const void* context) {
-  if (list.elements < parallel_threshold ||
-      (list.elements < wake_threshold && !workers_are_awake()))
+  if (space.elements < parallel_threshold ||
+      (space.elements < wake_threshold && !workers_are_awake()))
     threads = 1;
   // No object that takes the GIL back when it dies: where the interpreter has ended meanwhile,
   // taking it ends the thread, which a destructor must not.
-  PyThreadState* released = list.elements < release_threshold ? nullptr : PyEval_SaveThread();
-  parallel_for(list.extent, chunk_size(list.extent, unit, threads), threads, body, context);
+  PyThreadState* released = space.elements < release_threshold ? nullptr : PyEval_SaveThread();
+  parallel_for(space.extent, chunk_size(space.extent, unit, threads), threads, body, context);
   if (released) PyEval_RestoreThread(released);
 }
 

@@ -3,7 +3,7 @@
 #pragma once
 #include <cstdint>
 
-#include "isa/isa.hpp"
+#include "streams.hpp"
 
 namespace fastopt {
 

@@ -37,13 +37,35 @@ void probe_range(const void* context, std::int64_t begin, std::int64_t end) {
   });
 }
 
-}  // namespace
+template <class T>
+void add_one(std::int64_t n, const T* FASTOPT_RESTRICT from, T* FASTOPT_RESTRICT to) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = from[i] + 1;
+}
 
-void probe_memory(const TensorList& list, int threads) {
+template <class T>
+void copy(const Streams& streams, std::int64_t begin, std::int64_t end) {
+  add_one(end - begin, static_cast<const T*>(streams.at[Streams::grad]) + begin,
+          static_cast<T*>(streams.at[Streams::param]) + begin);
+}
+
+void copy_range(const void* context, std::int64_t begin, std::int64_t end) {
+  const auto& list = *static_cast<const TensorList*>(context);
+  list.for_each_piece(begin, end, [](const Tensor& tensor, std::int64_t from, std::int64_t to) {
+    (tensor.dtype == Dtype::float32 ? copy<float> : copy<double>)(tensor.streams, from, to);
+  });
+}
+
+void run(const TensorList& list, int threads, RangeBody body) {
   if (list.tensors.empty()) return;
   PyThreadState* released = PyEval_SaveThread();
-  parallel_for(list.extent, (list.extent + threads - 1) / threads, threads, probe_range, &list);
+  parallel_for(list.extent, (list.extent + threads - 1) / threads, threads, body, &list);
   PyEval_RestoreThread(released);
 }
+
+}  // namespace
+
+void probe_memory(const TensorList& list, int threads) { run(list, threads, probe_range); }
+
+void probe_copy(const TensorList& list, int threads) { run(list, threads, copy_range); }
 
 }  // namespace fastopt

@@ -9,4 +9,8 @@ namespace fastopt {
 // thread. All arrays must be contiguous.
 void probe_memory(const TensorList& list, int threads);
 
+// The same for dropout and what else reads one array and writes another: the parameter becomes the
+// gradient plus one.
+void probe_copy(const TensorList& list, int threads);
+
 }  // namespace fastopt

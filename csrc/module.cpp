@@ -5,11 +5,15 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "activations.hpp"
 #include "arrays.hpp"
 #include "isa/isa.hpp"
+#include "max_norm.hpp"
 #include "memory_probe.hpp"
 #include "norm.hpp"
+#include "numpy_array.hpp"
 #include "parallel.hpp"
+#include "penalty.hpp"
 #include "step.hpp"
 
 namespace py = pybind11;
@@ -46,22 +50,87 @@ void add_steps(py::module_& module, FamilyList<Family...>) {
 
 void check_params(const char* function, py::object params) {
   const ArrayArgument argument{{"params", "", params.ptr()}, Streams::param, true};
-  TensorList().collect(function, &argument, 1);
+  TensorList().collect(function, {&argument, 1});
+}
+
+int threads_or_default(const char* function, py::handle threads) {
+  return threads.is_none() ? get_num_threads() : thread_count(function, "threads", threads.ptr());
 }
 
 py::tuple global_norm(py::object grads, py::object threads) {
   const char* function = "global_norm";
   const ArrayArgument argument{{"grads", "", grads.ptr()}, Streams::param, false};
-  const int count =
-      threads.is_none() ? get_num_threads() : thread_count(function, "threads", threads.ptr());
+  const int count = threads_or_default(function, threads);
   TensorList list;
-  list.collect(function, &argument, 1, norm_chunk);
+  list.collect(function, {&argument, 1}, norm_chunk);
   Norms norms;
   norms.measure(list, count);
   py::object nonfinite = py::none();
   if (norms.nonfinite_entry >= 0)
     nonfinite = py::str("grads" + path_of_leaf(argument.tree, norms.nonfinite_entry));
   return py::make_tuple(norms.global, nonfinite);
+}
+
+double penalty(py::object params, py::object l1, py::object l2, py::object threads) {
+  const char* function = "penalty";
+  const ArrayArgument argument{{"params", "", params.ptr()}, Streams::param, false};
+  const auto read = [&](const char* name, py::handle given) {
+    return to_penalty(function, name, given.ptr());
+  };
+  Penalties penalties{};
+  penalties.at[Penalties::l1] = read("l1", l1);
+  penalties.at[Penalties::l2] = read("l2", l2);
+  const int count = threads_or_default(function, threads);
+  TensorList list;
+  list.collect(function, {&argument, 1, &penalties}, norm_chunk);
+  return penalty_of(list, count);
+}
+
+std::vector<std::int64_t> count_zeros(py::object params, py::object threads) {
+  const char* function = "sparsity";
+  const ArrayArgument argument{{"params", "", params.ptr()}, Streams::param, false};
+  const int count = threads_or_default(function, threads);
+  TensorList list;
+  list.collect(function, {&argument, 1}, norm_chunk);
+  return zeros_of(list, count);
+}
+
+void max_norm(py::list arrays, std::vector<int> vector_axes, py::object limit, py::object threads) {
+  const char* function = "max_norm";
+  const double longest = to_number(function, "limit", Range::positive, limit.ptr());
+  const int count = threads_or_default(function, threads);
+  for (std::size_t i = 0; i < arrays.size(); ++i)
+    limit_norms(StridedArray(py::object(arrays[i]).ptr()), vector_axes.at(i), longest, count);
+}
+
+DropoutStream dropout_stream(const char* function, py::handle p, py::handle seed,
+                             py::handle offset) {
+  return {to_number(function, "p", Range::zero_to_one, p.ptr()),
+          to_uint64(function, "seed", seed.ptr()), to_uint64(function, "offset", offset.ptr())};
+}
+
+PyObject* or_null(py::handle object) { return object.is_none() ? nullptr : object.ptr(); }
+
+void dropout(const char* function, const char* name, py::object x, py::object p, py::object seed,
+             py::object offset, py::object out, py::object mask, py::object mask_out,
+             py::object threads) {
+  const DropoutStream stream = dropout_stream(function, p, seed, offset);
+  const int count = threads_or_default(function, threads);
+  drop_activations(function, {name, x.ptr()}, {"out", out.ptr()}, stream, {"mask", or_null(mask)},
+                   {"mask_out", or_null(mask_out)}, count);
+}
+
+void check_dropout(const char* function, py::object p, py::object seed, py::object offset) {
+  dropout_stream(function, p, seed, offset);
+}
+
+void dropout_mask(py::buffer out, std::int64_t elements, py::object p, py::object seed,
+                  py::object offset, bool packed, py::object threads) {
+  const char* function = "dropout_mask";
+  const DropoutStream stream = dropout_stream(function, p, seed, offset);
+  const int count = threads_or_default(function, threads);
+  const py::buffer_info bytes = out.request(/*writable=*/true);
+  write_mask(stream, elements, packed, static_cast<std::uint8_t*>(bytes.ptr), count);
 }
 
 void memory_probe(py::object params, py::object grads, py::tuple states, py::object threads) {
@@ -72,9 +141,18 @@ void memory_probe(py::object params, py::object grads, py::tuple states, py::obj
   for (py::handle state : states)
     arguments.push_back({{"states", "", state.ptr()}, stream++, true});
   TensorList list;
-  list.collect("memory_probe", arguments.data(), static_cast<int>(arguments.size()));
+  list.collect("memory_probe", {arguments.data(), static_cast<int>(arguments.size())});
   if (!list.layouts.empty()) throw py::value_error("memory_probe: arrays must be contiguous");
   probe_memory(list, thread_count("memory_probe", "threads", threads.ptr()));
+}
+
+void copy_probe(py::object to, py::object from, py::object threads) {
+  const ArrayArgument arguments[] = {{{"to", "", to.ptr()}, Streams::param, true},
+                                     {{"from", "", from.ptr()}, Streams::grad, false}};
+  TensorList list;
+  list.collect("copy_probe", {arguments, 2});
+  if (!list.layouts.empty()) throw py::value_error("copy_probe: arrays must be contiguous");
+  probe_copy(list, thread_count("copy_probe", "threads", threads.ptr()));
 }
 
 std::vector<std::string> available_isas() {
@@ -111,11 +189,26 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     throw py::import_error(std::string("FASTOPT_ISA: ") + error.what());
   }
 
+  KeywordReader::learn_names();
   add_steps(module, Families{});
+  module.def("use_classes", use_classes, py::arg("step_result"), py::arg("dropout"));
   module.def("check_params", check_params, py::arg("function"), py::arg("params"));
   module.def("global_norm", global_norm, py::arg("grads"), py::arg("threads"));
+  module.def("penalty", penalty, py::arg("params"), py::arg("l1"), py::arg("l2"),
+             py::arg("threads"));
+  module.def("count_zeros", count_zeros, py::arg("params"), py::arg("threads"));
+  module.def("max_norm", max_norm, py::arg("arrays"), py::arg("vector_axes"), py::arg("limit"),
+             py::arg("threads"));
+  module.def("dropout", dropout, py::arg("function"), py::arg("name"), py::arg("x"), py::arg("p"),
+             py::arg("seed"), py::arg("offset"), py::arg("out"), py::arg("mask"),
+             py::arg("mask_out"), py::arg("threads"));
+  module.def("check_dropout", check_dropout, py::arg("function"), py::arg("p"), py::arg("seed"),
+             py::arg("offset"));
+  module.def("dropout_mask", dropout_mask, py::arg("out"), py::arg("elements"), py::arg("p"),
+             py::arg("seed"), py::arg("offset"), py::arg("packed"), py::arg("threads"));
   module.def("memory_probe", memory_probe, py::arg("params"), py::arg("grads"), py::arg("states"),
              py::arg("threads"));
+  module.def("copy_probe", copy_probe, py::arg("to"), py::arg("from_"), py::arg("threads"));
   module.def("isa", [] { return std::string(current_table().name); });
   module.def("available_isas", available_isas);
   module.def("select_isa", select_table, py::arg("name"));

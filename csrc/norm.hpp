@@ -2,14 +2,9 @@
 #pragma once
 #include <vector>
 
-#include "launch.hpp"
+#include "sums.hpp"
 
 namespace fastopt {
-
-// Every tensor is cut into chunks of so many elements, and the sums of the chunks are added in
-// their order: the same bits for any number of threads. Lists to be measured must be collected with
-// offsets that are multiples of this.
-constexpr std::int64_t norm_chunk = 4096;
 
 struct Norms {
   double global = 0;               // the square root of the sum of all squares
@@ -20,11 +15,7 @@ struct Norms {
   void measure(const TensorList& list, int threads);
 
  private:
-  double sum_squares(const TensorList& list, int threads, double scale,
-                     std::vector<double>& squares);
-
-  // Kept to spare allocations.
-  std::vector<double> of_chunks_, of_tensors_, of_small_tensors_;
+  TensorSums sums_, small_sums_;  // kept to spare allocations
 };
 
 }  // namespace fastopt

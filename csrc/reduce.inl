@@ -9,25 +9,37 @@ constexpr int lanes = 16;
 // waits while others run.
 constexpr int prefetch_bytes = 16384;
 
-template <class Stored>
-FASTOPT_INLINE double square_of(const Stored& stored, double scale) {
-  const double x = static_cast<double>(Storage<Stored>::load(stored)) * scale;
-  return x * x;
-}
+struct Square {
+  FASTOPT_INLINE double operator()(double x) const { return x * x; }
+};
 
-template <class Stored>
-double sum_of_squares(const void* untyped, double scale, std::int64_t n) {
-  const auto* x = static_cast<const Stored*>(untyped);
+struct Magnitude {
+  FASTOPT_INLINE double operator()(double x) const { return std::fabs(x); }
+};
+
+struct IsZero {
+  FASTOPT_INLINE double operator()(double x) const { return x == 0; }
+};
+
+template <class Of, class T>
+double sum_of(const void* untyped, double scale, std::int64_t n) {
+  const auto* x = static_cast<const T*>(untyped);
+  constexpr Of of{};
   double sum[lanes] = {};
   std::int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     // As an integer, because the address may lie behind the array.
     FASTOPT_PREFETCH(
         reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(x + i) + prefetch_bytes));
-    for (int lane = 0; lane < lanes; ++lane) sum[lane] += square_of(x[i + lane], scale);
+    for (int lane = 0; lane < lanes; ++lane) sum[lane] += of(double(x[i + lane]) * scale);
   }
-  for (int lane = 0; i + lane < n; ++lane) sum[lane] += square_of(x[i + lane], scale);
+  for (int lane = 0; i + lane < n; ++lane) sum[lane] += of(double(x[i + lane]) * scale);
   for (int half = lanes / 2; half > 0; half /= 2)
     for (int lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
   return sum[0];
+}
+
+template <class T>
+constexpr Sums sums() {
+  return {sum_of<Square, T>, sum_of<Magnitude, T>, sum_of<IsZero, T>};
 }

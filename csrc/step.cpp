@@ -27,24 +27,25 @@ void give_back(Workspace* work) {
   spare.emplace_back(work);
 }
 
-PyObject* step_attribute() {
-  static PyObject* interned = PyUnicode_InternFromString("step");
-  return interned;
-}
+// Looked up at import: an import in the middle of a step could make threads wait for each other.
+struct {
+  PyObject *step_result, *dropout;
+  PyObject *step, *p, *seed, *offset, *training;  // names of attributes
+} python;
 
-pybind11::object attribute(const char* function, PyObject* state, PyObject* name) {
-  PyObject* value = PyObject_GetAttr(state, name);
+pybind11::object attribute(const char* function, const char* of, PyObject* object, PyObject* name) {
+  PyObject* value = PyObject_GetAttr(object, name);
   if (!value) {
     if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw pybind11::error_already_set();
     PyErr_Clear();
-    raise_type_error(std::string(function) + ": state has no " + text_of(name));
+    raise_type_error(std::string(function) + ": " + of + " has no " + text_of(name));
   }
   return pybind11::reinterpret_steal<pybind11::object>(value);
 }
 
 long long read_step(const char* function, PyObject* state) {
   constexpr long long exact_in_double = 1LL << 53;
-  const pybind11::object step = attribute(function, state, step_attribute());
+  const pybind11::object step = attribute(function, "state", state, python.step);
   const auto index = pybind11::reinterpret_steal<pybind11::object>(
       PyBool_Check(step.ptr()) ? nullptr : PyNumber_Index(step.ptr()));
   if (!index) {
@@ -68,7 +69,19 @@ void check_class(const char* function, PyObject* state, PyObject* wanted) {
   raise_type_error(std::string(function) + ": state must be " + name + ", not " + type_of(state));
 }
 
+void set_count(PyObject* object, PyObject* name, pybind11::object value) {
+  if (!value || PyObject_SetAttr(object, name, value.ptr()) < 0)
+    throw pybind11::error_already_set();
+}
+
 }  // namespace
+
+void use_classes(pybind11::object step_result, pybind11::object dropout) {
+  python = {step_result.release().ptr(),           dropout.release().ptr(),
+            PyUnicode_InternFromString("step"),    PyUnicode_InternFromString("p"),
+            PyUnicode_InternFromString("seed"),    PyUnicode_InternFromString("offset"),
+            PyUnicode_InternFromString("training")};
+}
 
 StepCall::StepCall(const char* function, PyObject* const* arguments, Py_ssize_t count)
     : read(function, arguments, count) {
@@ -95,29 +108,45 @@ StepCall::~StepCall() {
   if (work_) give_back(work_);
 }
 
-void StepCall::read_rest(const TermOptions& terms) {
+void StepCall::take_arrays(const StepOptions& options) {
+  const TermOptions& terms = options.terms;
+  const CallOptions& call = options.call;
+  const std::string here = std::string(read.function()) + ": ";
   take({"grads", "", grads_}, Streams::grad, terms.zero_grads);
-  PyObject* mask = read.object();
-  masked_ = mask != Py_None;
-  if (masked_)
-    take({"mask", "", mask}, Streams::mask, false);
-  else if (terms.keep_prob != 1)
-    raise_value_error(std::string(read.function()) + ": keep_prob needs a mask, which is None");
-  PyObject* ema = read.object();
-  averaged_ = ema != Py_None;
-  if (averaged_) take({"ema", "", ema}, Streams::ema, true);
-  if (averaged_ != (terms.ema_decay != TermOptions::not_given))
-    raise_value_error(std::string(read.function()) + ": " +
-                      (averaged_ ? "ema needs ema_decay" : "ema_decay needs ema") +
+  if (call.mask) {
+    take({"mask", "", call.mask}, Streams::mask, false);
+    keep_scale_ = 1 / terms.keep_prob;
+  } else if (terms.keep_prob != 1) {
+    raise_value_error(here + "keep_prob needs a mask, which is None");
+  }
+  if (call.drop) take_drop(call.drop);
+  if (call.mask && call.drop) raise_value_error(here + "mask and drop exclude each other");
+  if (call.update_mask) take({"update_mask", "", call.update_mask}, Streams::update_mask, false);
+  if (call.ema) take({"ema", "", call.ema}, Streams::ema, true);
+  if ((call.ema != nullptr) != (terms.ema_decay != TermOptions::not_given))
+    raise_value_error(here + (call.ema ? "ema needs ema_decay" : "ema_decay needs ema") +
                       ", which is None");
-  flush_denormals_ = read.flag("flush_denormals");
-  threads_ = read.threads(get_num_threads());
-  read.check_all_read();
+}
+
+void StepCall::take_drop(PyObject* drop) {
+  const char* function = read.function();
+  if (!is_instance(drop, python.dropout))
+    raise_type_error(std::string(function) + ": drop must be a Dropout, not " + type_of(drop));
+  const auto get = [&](PyObject* name) { return attribute(function, "drop", drop, name); };
+  const int training = PyObject_IsTrue(get(python.training).ptr());
+  if (training < 0) throw pybind11::error_already_set();
+  const double p = to_number(function, "drop.p", Range::zero_to_one, get(python.p).ptr());
+  const auto seed = to_uint64(function, "drop.seed", get(python.seed).ptr());
+  const auto offset = to_uint64(function, "drop.offset", get(python.offset).ptr());
+  if (!training) return;
+  drop_ = drop;
+  drop_stream_.emplace(p, seed, offset);
+  keep_scale_ = drop_stream_->keep_scale();
 }
 
 bool StepCall::take_state(const char* name, PyObject* interned_name, bool optional) {
   pybind11::object& tree = held_[state_arrays_];
-  tree = attribute(read.function(), state_, interned_name);
+  tree = attribute(read.function(), "state", state_, interned_name);
   if (optional && tree.is_none()) {
     read.check_not_needed(name);
     return false;
@@ -127,29 +156,37 @@ bool StepCall::take_state(const char* name, PyObject* interned_name, bool option
   return true;
 }
 
-bool StepCall::commit(const TermOptions& terms, const ClipOptions& clip) {
+bool StepCall::commit(const StepOptions& options) {
+  const ClipOptions& clip = options.clip;
   if (clip.global() && clip.by_tensor())
     raise_value_error(std::string(read.function()) +
                       ": clip_norm and clip_tensor_norm exclude each other");
-  work_->list.collect(read.function(), arguments_, count_);
-  grad_scale_ = terms.signed_scale();
+  const DropoutStream* drop = drop_stream_ ? &*drop_stream_ : nullptr;
+  work_->list.collect(read.function(), {arguments_, count_, &options.terms.penalties, drop});
+  grad_scale_ = options.terms.signed_scale();
   if (clip.need_norms()) {
-    measure_grads();
+    measure_grads(options.call.threads);
     if (clip.skip_nonfinite && work_->norms.nonfinite_entry >= 0) return false;
-    clip_grads(terms, clip);
+    clip_grads(options.terms, clip);
   }
-  ++step_;
-  if (!state_) return true;
-  const auto step = pybind11::reinterpret_steal<pybind11::object>(PyLong_FromLongLong(step_));
-  if (!step || PyObject_SetAttr(state_, step_attribute(), step.ptr()) < 0)
-    throw pybind11::error_already_set();
+  advance_counts();
   return true;
 }
 
-void StepCall::measure_grads() {
+void StepCall::advance_counts() {
+  using pybind11::reinterpret_steal, pybind11::object;
+  ++step_;
+  if (state_) set_count(state_, python.step, reinterpret_steal<object>(PyLong_FromLongLong(step_)));
+  if (drop_) {
+    const std::uint64_t next = drop_stream_->offset + std::uint64_t(work_->list.entries());
+    set_count(drop_, python.offset, reinterpret_steal<object>(PyLong_FromUnsignedLongLong(next)));
+  }
+}
+
+void StepCall::measure_grads(int threads) {
   constexpr int grads = 1;  // params and grads are the first arguments taken
   work_->grads.take_argument(work_->list, grads, norm_chunk);
-  work_->norms.measure(work_->grads, threads_);
+  work_->norms.measure(work_->grads, threads);
   const int entry = work_->norms.nonfinite_entry;  // counted in the order of params
   if (entry >= 0) nonfinite_ = pybind11::str("grads" + path_of_leaf(arguments_[0].tree, entry));
 }
@@ -165,24 +202,20 @@ void StepCall::clip_grads(const TermOptions& terms, const ClipOptions& clip) {
     work_->tensor_factors.push_back(clip_factor(clip.tensor_norm, scale * norm, clip.eps));
 }
 
-void StepCall::launch_rule(int rule, const void* float32, const void* float64,
-                           const TermOptions& terms) {
-  const bool scaled = grad_scale_ != 1 || tensor_factors_;
-  const Terms kind = masked_ || !terms.linear()  ? Terms::all
-                     : averaged_                 ? Terms::linear_averaged
-                     : scaled || !terms.absent() ? Terms::linear
-                                                 : Terms::none;
-  const double* factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
-  launch(work_->list,
-         Launch{rule, kind, {float32, float64}, grad_scale_, factors, written_, flush_denormals_},
-         threads_);
+void StepCall::launch_rule(Update update, const CallOptions& call) {
+  update.grad_scale = grad_scale_;
+  update.keep_scale = keep_scale_;
+  update.drop = drop_stream_ ? &*drop_stream_ : nullptr;
+  update.tensor_factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
+  update.written = written_;
+  update.flush_denormals = call.flush_denormals;
+  launch(work_->list, update, call.threads);
 }
 
-pybind11::object StepCall::result(const ClipOptions& clip, const TermOptions& terms,
-                                  bool skipped) const {
-  if (!clip.need_norms()) return pybind11::none();
-  const double norm = std::fabs(terms.grad_scale) * work_->norms.global;
-  return pybind11::make_tuple(skipped, norm, nonfinite_);
+pybind11::object StepCall::result(const StepOptions& options, bool skipped) const {
+  if (!options.clip.need_norms()) return pybind11::none();
+  const double norm = std::fabs(options.terms.grad_scale) * work_->norms.global;
+  return pybind11::handle(python.step_result)(skipped, norm, nonfinite_);
 }
 
 void StepCall::take(NamedTree tree, int stream, bool written) {

@@ -4,12 +4,10 @@
 #include <optional>
 
 #include "arrays.hpp"
-#include "clipping.hpp"
 #include "errors.hpp"
-#include "grad_terms.hpp"
-#include "hyper_reader.hpp"
 #include "launch.hpp"
 #include "norm.hpp"
+#include "option_reader.hpp"
 
 namespace fastopt {
 
@@ -20,9 +18,11 @@ struct Workspace {
   std::vector<double> tensor_factors;
 };
 
-// The part of a step that depends on no rule. Python passes positional arguments alone: the class
-// of the state (None where the rule has no state), params, grads, state, the options of the rule,
-// the options of all steps, mask, ema, flush_denormals, threads.
+// The classes of Python that steps know: what they return, and what a user passes as `drop`.
+void use_classes(pybind11::object step_result, pybind11::object dropout);
+
+// The part of a step that depends on no rule. Python passes: the class of the state (None where the
+// rule has no state), params, grads, state, the options of the rule, and a dict of all others.
 class StepCall {
  public:
   StepCall(const char* function, PyObject* const* arguments, Py_ssize_t count);
@@ -30,10 +30,10 @@ class StepCall {
   StepCall(const StepCall&) = delete;
   StepCall& operator=(const StepCall&) = delete;
 
-  HyperReader read;
+  PositionalReader read;
 
-  // Reads what comes after the options: mask, ema, flush_denormals and threads.
-  void read_rest(const TermOptions& terms);
+  // Takes the arrays that come with the options.
+  void take_arrays(const StepOptions& options);
 
   // Takes the arrays that the state has under this name. Returns false if it has None, which is an
   // error unless they are `optional`.
@@ -41,43 +41,54 @@ class StepCall {
 
   // Checks all arrays, measures the gradients if that is asked for, and counts the step. Nothing
   // fails after this. Returns false if the step is to be skipped.
-  bool commit(const TermOptions& terms, const ClipOptions& clip);
+  bool commit(const StepOptions& options);
 
   template <template <class> class Rule, class Options>
-  void run(const Options& options, const TermOptions& terms) {
+  void run(const Options& rule_options, const StepOptions& options) {
     const double t = static_cast<double>(step_);
     // Bias corrections take as long as a hundred elements: only for the dtypes that are there.
-    std::optional<StepScalars<Rule, float>> float32;
-    std::optional<StepScalars<Rule, double>> float64;
-    if (work_->list.has(Dtype::float32))
-      float32.emplace(
-          StepScalars<Rule, float>{{options, t}, {terms, options.lr}, terms.zero_grads});
-    if (work_->list.has(Dtype::float64))
-      float64.emplace(
-          StepScalars<Rule, double>{{options, t}, {terms, options.lr}, terms.zero_grads});
-    launch_rule(rule_id<Rule>, float32 ? &*float32 : nullptr, float64 ? &*float64 : nullptr, terms);
+    std::optional<Rule<float>> float32;
+    std::optional<Rule<double>> float64;
+    if (work_->list.has(Dtype::float32)) float32.emplace(rule_options, t);
+    if (work_->list.has(Dtype::float64)) float64.emplace(rule_options, t);
+    double prox_lr = rule_options.lr;
+    bool scaled_prox = false;
+    if constexpr (has_metric<Rule<float>>) {
+      scaled_prox = rule_options.scaled_prox;
+      if (scaled_prox && float32) prox_lr = float32->metric_lr;
+      if (scaled_prox && float64) prox_lr = float64->metric_lr;
+    }
+    launch_rule({rule_id<Rule>,
+                 {float32 ? &*float32 : nullptr, float64 ? &*float64 : nullptr},
+                 &options.terms,
+                 rule_options.lr,
+                 prox_lr,
+                 scaled_prox},
+                options.call);
   }
 
   // What Python gets: None, or what was found out about the gradients.
-  pybind11::object result(const ClipOptions& clip, const TermOptions& terms, bool skipped) const;
+  pybind11::object result(const StepOptions& options, bool skipped) const;
 
  private:
   void take(NamedTree tree, int stream, bool written);
-  void measure_grads();
+  void take_drop(PyObject* drop);
+  void measure_grads(int threads);
   void clip_grads(const TermOptions& terms, const ClipOptions& clip);
-  void launch_rule(int rule, const void* float32, const void* float64, const TermOptions& terms);
+  void advance_counts();
+  void launch_rule(Update update, const CallOptions& call);
 
-  PyObject* state_;  // null where the rule has none
-  long long step_ = 0;
   PyObject* grads_;
+  PyObject* state_;  // null where the rule has none
+  PyObject* drop_ = nullptr;
+  std::optional<DropoutStream> drop_stream_;
+  long long step_ = 0;
   ArrayArgument arguments_[Streams::count];
-  pybind11::object held_[Streams::count];
+  pybind11::object held_[Streams::max_states];
   int count_ = 0;
   int state_arrays_ = 0;
   unsigned written_ = 0;
-  bool masked_ = false, averaged_ = false, flush_denormals_ = false;
-  int threads_ = 1;
-  double grad_scale_ = 1;
+  double grad_scale_ = 1, keep_scale_ = 1;
   bool tensor_factors_ = false;
   Workspace* work_ = nullptr;
   pybind11::object nonfinite_ = pybind11::none();  // or the name of a gradient
@@ -98,23 +109,24 @@ pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, P
   static const auto interned = intern(arrays);
 
   StepCall call(Options::function, arguments, count);
-  const Options options(call.read);
-  const TermOptions terms(call.read);
-  const ClipOptions clip(call.read);
-  call.read_rest(terms);
+  const Options rule_options(call.read);
+  KeywordReader keywords(Options::function, call.read.object());
+  call.read.check_all_read();
+  const StepOptions options(keywords);
+  call.take_arrays(options);
   int variant = 0;
   for (int i = 0; i < arrays.count; ++i) {
     const bool optional = i >= arrays.required;
     const bool present = call.take_state(arrays.names[i], interned[i], optional);
     if (optional) variant = 2 * variant + present;
   }
-  const bool go = call.commit(terms, clip);
+  const bool go = call.commit(options);
   if (go) {
-    using Run = void (StepCall::*)(const Options&, const TermOptions&);
+    using Run = void (StepCall::*)(const Options&, const StepOptions&);
     constexpr Run run[] = {&StepCall::run<Variant, Options>...};
-    (call.*run[variant])(options, terms);
+    (call.*run[variant])(rule_options, options);
   }
-  return call.result(clip, terms, !go);
+  return call.result(options, !go);
 }
 
 }  // namespace fastopt

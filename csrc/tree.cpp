@@ -73,7 +73,8 @@ class Walk {
     if (depth == max_depth)
       raise_value_error(here() + trees_[0].name + " is nested more than " +
                         std::to_string(max_depth) + " deep; does it contain itself?");
-    for (int tree = 1; tree < count_; ++tree) check_container(kind, nodes, tree, path);
+    for (int tree = 1; tree < count_; ++tree)
+      if (!stands_for_all(tree, nodes)) check_container(kind, nodes, tree, path);
     if (kind == Kind::dict)
       visit_dict(nodes, path, depth);
     else
@@ -112,7 +113,8 @@ class Walk {
     Nodes children;
     children.at[0] = Py_NewRef(value);
     for (int tree = 1; tree < count_; ++tree)
-      if (!(children.at[tree] = item_of(nodes[tree], key)))
+      if (!(children.at[tree] =
+                stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree]) : item_of(nodes[tree], key)))
         raise_value_error(here() + name(tree, path) + " has no entry " + repr_of(key) + ", which " +
                           name(0, path) + " has");
     visit(children.at, Path{&path, key, 0}, depth + 1);
@@ -123,10 +125,15 @@ class Walk {
     for (Py_ssize_t index = 0; index < length; ++index) {
       Nodes children;
       for (int tree = 0; tree < count_; ++tree)
-        if (!(children.at[tree] = item_at(kind, nodes[tree], index)))
+        if (!(children.at[tree] = stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree])
+                                                              : item_at(kind, nodes[tree], index)))
           raise_value_error(here() + name(tree, path) + " changed while it was read");
       visit(children.at, Path{&path, nullptr, index}, depth + 1);
     }
+  }
+
+  bool stands_for_all(int tree, PyObject* const* nodes) const {
+    return trees_[tree].prefix && kind_of(nodes[tree]) == Kind::leaf;
   }
 
   void check_container(Kind kind, PyObject* const* nodes, int tree, const Path& path) const {
@@ -167,6 +174,8 @@ class Walk {
 };
 
 }  // namespace
+
+bool is_container(PyObject* node) { return kind_of(node) != Kind::leaf; }
 
 std::string Path::text() const {
   if (!parent) return "";

@@ -27,11 +27,14 @@ struct NamedTree {
   const char* name;          // as the user knows it: "grads", or "m" where
   const char* belongs_to;    // it belongs to "state."
   PyObject* root = nullptr;  // borrowed
+  bool prefix = false;       // what is no container stands for all leaves in its place
 
   std::string name_of(const Path& path) const { return belongs_to + (name + path.text()); }
 };
 
-constexpr int max_trees = 8;
+constexpr int max_trees = 12;
+
+bool is_container(PyObject* node);
 
 // Visits every leaf of trees[0] together with what stands in its place in the other trees. Throws
 // where another tree has a different structure.

@@ -12,7 +12,9 @@
 from fastopt import _core, _threadpoolctl, reference
 from fastopt._info import info
 from fastopt._version import __version__
+from fastopt.dropout import Dropout, dropout, dropout_backward, dropout_mask
 from fastopt.functional import adam_step, momentum_step, rmsprop_step, sgd_step
+from fastopt.regularization import Sparsity, max_norm, penalty, sparsity
 from fastopt.result import GlobalNorm, StepResult, global_norm
 from fastopt.state import (
     AdamState,
@@ -24,27 +26,36 @@ from fastopt.state import (
 )
 from fastopt.threads import default_num_threads, get_num_threads, set_num_threads
 
+_core.use_classes(StepResult, Dropout)
 _core.set_num_threads(default_num_threads())
 _threadpoolctl.register()
 del default_num_threads
 
 __all__ = [
     "AdamState",
+    "Dropout",
     "GlobalNorm",
     "MomentumState",
     "RMSpropState",
+    "Sparsity",
     "StepResult",
     "__version__",
     "adam_init",
     "adam_step",
+    "dropout",
+    "dropout_backward",
+    "dropout_mask",
     "get_num_threads",
     "global_norm",
     "info",
+    "max_norm",
     "momentum_init",
     "momentum_step",
+    "penalty",
     "reference",
     "rmsprop_init",
     "rmsprop_step",
     "set_num_threads",
     "sgd_step",
+    "sparsity",
 ]

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import TypeVar
 
+from fastopt.options import DEFAULTS, StepOptions
+
 Function = TypeVar("Function", bound=Callable[..., object])
 
 ARRAYS = """\
@@ -19,17 +21,23 @@ TERMS = """\
 l1 : float, default 0.0, >= 0
     L1 penalty by subgradient: ``g += l1 * sign(p)``, of the penalty ``l1 * sum(abs(p))``.
     Weights come close to zero but seldom stay there; `l1_prox` makes exact zeros.
+    For this and the three other penalties, numbers in the structure of `params` give every
+    entry its own: ``l2={"w": 1e-4, "b": 0.0}``; one may stand for a whole branch.
 l2 : float, default 0.0, >= 0
     L2 penalty: ``g += l2 * p``, of the penalty ``l2/2 * sum(p**2)``. A text that writes
-    ``lam * sum(p**2)`` has ``l2 = 2*lam``.
+    ``lam * sum(p**2)`` has ``l2 = 2*lam``. With `l1`: elastic net.
 weight_decay : float, default 0.0, >= 0
     Decoupled weight decay (AdamW, Loshchilov & Hutter 2019): ``p -= lr * weight_decay * p``,
     before the rule. It bypasses the rule, so in Adam it is not the same as `l2`.
 decay_after : bool, default False
     Decay after the rule instead, as thinc and ONNX do.
 l1_prox : float, default 0.0, >= 0
-    Proximal L1 (soft thresholding) after the rule:
-    ``p = sign(p) * max(abs(p) - lr*l1_prox, 0)``. Makes exact zeros.
+    Proximal L1 (soft thresholding) after the rule, which makes exact zeros:
+    ``p = sign(p) * max(abs(p) - lr*l1_prox, 0)``. Decoupled from the rule like
+    `weight_decay`: the threshold is the same for all weights, unless there is a
+    `scaled_prox`.
+nonneg : bool, default False
+    Keep the parameters non-negative: ``p = max(p, 0)`` after all this (projection).
 grad_scale : float, default 1.0, finite
     The gradient is multiplied by this first: 1/loss scale, 1/batch size, a clipping factor.
 maximize : bool, default False
@@ -37,8 +45,20 @@ maximize : bool, default False
 mask : like `params`, of bool or uint8, or None
     DropConnect (Wan et al. 2013): where the mask is zero the gradient becomes 0, elsewhere
     it is multiplied by ``1/keep_prob``. Penalties, decay and the rule act on all elements.
+    An array may also hold packed bits, as :func:`dropout_mask` and
+    ``np.packbits(..., bitorder="little")`` make them: uint8 of shape ``((p.size + 7) // 8,)``.
+    An entry that is None has no mask.
 keep_prob : float, default 1.0, in (0, 1]
     The share of elements that `mask` keeps; other than 1 it needs a mask.
+drop : Dropout or None
+    DropConnect with a mask that is made during the step and nowhere in memory: entry k has
+    that of ``dropout_mask(p.shape, drop.p, seed=drop.seed, offset=drop.offset + k)``. Adds
+    the number of entries to ``drop.offset``. Not together with `mask`. (For an array that is
+    not C-contiguous, a byte of memory per element is taken all the same.)
+update_mask : like `params`, of bool or uint8 or in packed bits, or None
+    Where it is zero nothing changes: no parameter, no state, no `ema`, for all decay and
+    penalties. It freezes a part of an array. Norms are taken of the whole gradient. An entry
+    that is None changes everywhere.
 zero_grads : bool, default False
     Leave the gradients at zero, in the same pass over memory.
 clip_norm : float or None, default None, > 0
@@ -87,10 +107,30 @@ ValueError
 """
 
 
+SCALED_PROX = """\
+scaled_prox : bool, default False
+    Divide the threshold of `l1_prox` by what the rule divides the gradient by. That is the
+    proximal step in the metric of the rule, whose fixed points minimise the loss plus
+    ``l1_prox * sum(abs(p))``, as those of proximal SGD do: for feature selection, and whenever
+    the objective matters. (With momentum, steps become 1/(1 - momentum) times as long and the
+    threshold does not: it is ``(1 - momentum)*l1_prox`` then.) With False all weights shrink by
+    ``lr*l1_prox`` alike, as `weight_decay` shrinks them alike: for pruning.
+"""
+
+
 def document_step(function: Function) -> Function:
-    """Put the shared parts where the docstring names them, as in ``{ARRAYS}``."""
+    """Name the shared options in the signature, and put their text where the docstring says so."""
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    for name, default in DEFAULTS.items():
+        annotation = StepOptions.__annotations__[name].__forward_arg__
+        keyword = inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        )
+        parameters.append(keyword)
+    vars(function)["__signature__"] = signature.replace(parameters=parameters)
     text = inspect.cleandoc(function.__doc__ or "")
-    for name in ("ARRAYS", "TERMS", "RETURNS", "RAISES"):
+    for name in ("ARRAYS", "TERMS", "SCALED_PROX", "RETURNS", "RAISES"):
         text = text.replace("{" + name + "}", globals()[name].rstrip())
     function.__doc__ = text
     return function

@@ -6,11 +6,17 @@ checks them, and then runs the rule of ``csrc/rules`` over all arrays in one pas
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastopt import _core
 from fastopt._docstrings import document_step
+from fastopt.options import StepOptions
 from fastopt.result import StepResult
 from fastopt.state import AdamState, MomentumState, RMSpropState
 from fastopt.tree import Tree
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @document_step
@@ -20,25 +26,7 @@ def sgd_step(
     state: None = None,
     *,
     lr: float = 1e-2,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    weight_decay: float = 0.0,
-    decay_after: bool = False,
-    l1_prox: float = 0.0,
-    grad_scale: float = 1.0,
-    maximize: bool = False,
-    mask: Tree | None = None,
-    keep_prob: float = 1.0,
-    zero_grads: bool = False,
-    clip_norm: float | None = None,
-    clip_tensor_norm: float | None = None,
-    clip_eps: float = 1e-6,
-    clip_value: float | None = None,
-    ema: Tree | None = None,
-    ema_decay: float | None = None,
-    skip_nonfinite: bool = False,
-    flush_denormals: bool = False,
-    threads: int | None = None,
+    **options: Unpack[StepOptions],
 ) -> StepResult | None:
     """Update `params` in place by one step of stochastic gradient descent.
 
@@ -78,15 +66,7 @@ def sgd_step(
     >>> w
     array([ 0.95, -2.05])
     """
-    # fmt: off
-    found = _core.sgd_step(
-        None, params, grads, state, lr,
-        l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
-        clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
-        mask, ema, flush_denormals, threads,
-    )
-    # fmt: on
-    return None if found is None else StepResult(*found)
+    return _core.sgd_step(None, params, grads, state, lr, options)
 
 
 @document_step
@@ -99,25 +79,7 @@ def momentum_step(
     momentum: float = 0.9,
     dampening: float = 0.0,
     nesterov: bool = False,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    weight_decay: float = 0.0,
-    decay_after: bool = False,
-    l1_prox: float = 0.0,
-    grad_scale: float = 1.0,
-    maximize: bool = False,
-    mask: Tree | None = None,
-    keep_prob: float = 1.0,
-    zero_grads: bool = False,
-    clip_norm: float | None = None,
-    clip_tensor_norm: float | None = None,
-    clip_eps: float = 1e-6,
-    clip_value: float | None = None,
-    ema: Tree | None = None,
-    ema_decay: float | None = None,
-    skip_nonfinite: bool = False,
-    flush_denormals: bool = False,
-    threads: int | None = None,
+    **options: Unpack[StepOptions],
 ) -> StepResult | None:
     """Update `params` and `state` in place by one step of SGD with momentum.
 
@@ -156,6 +118,10 @@ def momentum_step(
     inside of the buffer (``vel = momentum*vel - lr*g; p += vel``): the same while lr is constant,
     with ``buf = -vel / lr`` and ``state.step`` at least 1 (in the first step ``buf`` is not read).
 
+    Momentum makes steps (1 - dampening)/(1 - momentum) times as long in the end, but neither
+    `l1_prox` nor `weight_decay`, which pass it by: at the minimum they weigh by so much less than
+    `l1` and `l2`.
+
     Sources: Polyak 1964; Sutskever et al. 2013, "On the importance of initialization and momentum
     in deep learning".
 
@@ -169,15 +135,9 @@ def momentum_step(
     >>> w, state
     (array([0.71]), MomentumState(step=2, buf=array([1.9])))
     """
-    # fmt: off
-    found = _core.momentum_step(
-        MomentumState, params, grads, state, lr, momentum, dampening, nesterov,
-        l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
-        clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
-        mask, ema, flush_denormals, threads,
+    return _core.momentum_step(
+        MomentumState, params, grads, state, lr, momentum, dampening, nesterov, options
     )
-    # fmt: on
-    return None if found is None else StepResult(*found)
 
 
 @document_step
@@ -191,25 +151,8 @@ def adam_step(
     beta2: float = 0.999,
     eps: float = 1e-8,
     epsilon_hat: bool = False,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    weight_decay: float = 0.0,
-    decay_after: bool = False,
-    l1_prox: float = 0.0,
-    grad_scale: float = 1.0,
-    maximize: bool = False,
-    mask: Tree | None = None,
-    keep_prob: float = 1.0,
-    zero_grads: bool = False,
-    clip_norm: float | None = None,
-    clip_tensor_norm: float | None = None,
-    clip_eps: float = 1e-6,
-    clip_value: float | None = None,
-    ema: Tree | None = None,
-    ema_decay: float | None = None,
-    skip_nonfinite: bool = False,
-    flush_denormals: bool = False,
-    threads: int | None = None,
+    scaled_prox: bool = False,
+    **options: Unpack[StepOptions],
 ) -> StepResult | None:
     """Update `params` and `state` in place by one step of Adam.
 
@@ -236,6 +179,7 @@ def adam_step(
         Add `eps` to the uncorrected root, as Keras and scikit-learn do:
         ``p -= lr*sqrt(1 - beta2**t)/(1 - beta1**t) * m / (sqrt(v) + eps)``. Early in training
         this is a larger epsilon by ``1/sqrt(1 - beta2**t)``.
+    {SCALED_PROX}
     {TERMS}
 
     Returns
@@ -265,15 +209,9 @@ def adam_step(
     >>> params
     {'w': array([0.9, 1.1]), 'b': array([-0.1])}
     """
-    # fmt: off
-    found = _core.adam_step(
-        AdamState, params, grads, state, lr, beta1, beta2, eps, epsilon_hat,
-        l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
-        clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
-        mask, ema, flush_denormals, threads,
+    return _core.adam_step(
+        AdamState, params, grads, state, lr, beta1, beta2, eps, epsilon_hat, scaled_prox, options
     )
-    # fmt: on
-    return None if found is None else StepResult(*found)
 
 
 @document_step
@@ -287,25 +225,8 @@ def rmsprop_step(
     eps: float = 1e-8,
     eps_inside_sqrt: bool = False,
     momentum: float = 0.0,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    weight_decay: float = 0.0,
-    decay_after: bool = False,
-    l1_prox: float = 0.0,
-    grad_scale: float = 1.0,
-    maximize: bool = False,
-    mask: Tree | None = None,
-    keep_prob: float = 1.0,
-    zero_grads: bool = False,
-    clip_norm: float | None = None,
-    clip_tensor_norm: float | None = None,
-    clip_eps: float = 1e-6,
-    clip_value: float | None = None,
-    ema: Tree | None = None,
-    ema_decay: float | None = None,
-    skip_nonfinite: bool = False,
-    flush_denormals: bool = False,
-    threads: int | None = None,
+    scaled_prox: bool = False,
+    **options: Unpack[StepOptions],
 ) -> StepResult | None:
     """Update `params` and `state` in place by one step of RMSprop.
 
@@ -341,6 +262,7 @@ def rmsprop_step(
         Add `eps` before the root is taken, as Keras and optax do.
     momentum : float, default 0.0, in [0, 1]
         The share of ``buf`` that is kept. Not zero, it needs a state made with ``momentum=True``.
+    {SCALED_PROX}
     {TERMS}
 
     Returns
@@ -369,12 +291,16 @@ def rmsprop_step(
     >>> w
     array([0.98, 1.02])
     """
-    # fmt: off
-    found = _core.rmsprop_step(
-        RMSpropState, params, grads, state, lr, rho, eps, eps_inside_sqrt, momentum,
-        l1, l2, weight_decay, decay_after, l1_prox, grad_scale, maximize, keep_prob, zero_grads,
-        clip_value, ema_decay, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite,
-        mask, ema, flush_denormals, threads,
+    return _core.rmsprop_step(
+        RMSpropState,
+        params,
+        grads,
+        state,
+        lr,
+        rho,
+        eps,
+        eps_inside_sqrt,
+        scaled_prox,
+        momentum,
+        options,
     )
-    # fmt: on
-    return None if found is None else StepResult(*found)

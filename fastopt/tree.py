@@ -26,7 +26,10 @@ def map_tree(function: Callable[[Any], Any], tree: Tree) -> Tree:
 
 
 def zip_trees(tree: Tree, *others: Tree | None) -> Iterator[tuple[Any, ...]]:
-    """Yield, entry by entry, the arrays of ``tree`` and of trees like it; ``None`` yields None."""
+    """Yield, entry by entry, the arrays of ``tree`` and of trees like it.
+
+    Where another tree has None or a number in place of a container, that stands for all of it.
+    """
     if isinstance(tree, dict):
         keys: Any = tree.keys()
     elif isinstance(tree, (list, tuple)):
@@ -36,7 +39,8 @@ def zip_trees(tree: Tree, *others: Tree | None) -> Iterator[tuple[Any, ...]]:
         return
     for key in keys:
         yield from zip_trees(
-            tree[key], *(other if other is None else other[key] for other in others)
+            tree[key],
+            *(other[key] if isinstance(other, (dict, list, tuple)) else other for other in others),
         )
 
 

@@ -48,6 +48,19 @@ class Case:
         return getattr(reference, f"{self.rule}_step")(params, grads, state, **self.options, **more)
 
 
+def rmsprop_cases(**options: Any) -> list[Case]:
+    return [
+        Case(
+            "rmsprop",
+            {"eps_inside_sqrt": inside, "rho": 0.9}
+            | ({"momentum": 0.8} if momentum else {})
+            | options,
+            {"centered": centered, "momentum": momentum},
+        )
+        for centered, momentum, inside in product([False, True], repeat=3)
+    ]
+
+
 CASES = [
     Case("sgd"),
     Case("momentum"),
@@ -58,17 +71,21 @@ CASES = [
     Case("adam", {"epsilon_hat": True, "eps": 1e-3}),
     Case("adam", {"beta1": 0.0, "beta2": 0.0}),
     Case("adam", {"lr": 0.1, "beta1": 0.5, "beta2": 0.99}),
-    *(
-        Case(
-            "rmsprop",
-            {"eps_inside_sqrt": inside, "rho": 0.9} | ({"momentum": 0.8} if momentum else {}),
-            {"centered": centered, "momentum": momentum},
-        )
-        for centered, momentum, inside in product([False, True], repeat=3)
-    ),
+    *rmsprop_cases(),
+]
+
+# Rules that divide by a metric, which can scale the threshold of proximal L1.
+SCALED_CASES = [
+    Case("adam", {"scaled_prox": True, "lr": 0.3}),
+    Case("adam", {"scaled_prox": True, "lr": 0.3, "epsilon_hat": True, "eps": 1e-3}),
+    Case("adam", {"scaled_prox": True, "lr": 0.3, "beta1": 0.0, "beta2": 0.0}),
+    *rmsprop_cases(scaled_prox=True, lr=0.3),
 ]
 
 PLAIN_CASES = [Case("sgd"), Case("momentum"), Case("adam"), Case("rmsprop")]
+
+# The plain ones and the one that has the most arrays.
+STATE_CASES = [*PLAIN_CASES, CASES[-1]]
 
 # What can be done around a rule. True stands for a tree like the parameters.
 TERMS: list[dict[str, Any]] = [
@@ -80,6 +97,8 @@ TERMS: list[dict[str, Any]] = [
     {"weight_decay": 0.1},
     {"weight_decay": 0.1, "decay_after": True},
     {"l1_prox": 0.3},
+    {"nonneg": True},
+    {"nonneg": True, "l1_prox": 0.3, "weight_decay": 0.1, "decay_after": True},
     {"zero_grads": True},
     {"mask": True},
     {"mask": True, "keep_prob": 0.7},
@@ -110,9 +129,47 @@ TERMS: list[dict[str, Any]] = [
     },
 ]
 
+# The same for terms that may differ from entry to entry. Words stand for what `filled_terms` makes:
+# masks in some form, penalties for "each" array or every "branch". Of drop, p is given.
+ENTRY_TERMS: list[dict[str, Any]] = [
+    {"mask": "uint8", "keep_prob": 0.7},
+    {"mask": "mixed", "keep_prob": 0.7},
+    {"mask": "packed", "keep_prob": 0.7, "zero_grads": True, "clip_value": 0.5},
+    {"update_mask": "uint8", "weight_decay": 0.1, "zero_grads": True},
+    {"update_mask": "packed", "l1_prox": 0.3, "ema": True, "ema_decay": 0.75},
+    {"update_mask": "packed", "mask": "packed", "keep_prob": 0.7, "clip_norm": 0.5},
+    {"update_mask": "bool", "mask": "uint8", "skip_nonfinite": True},
+    {"drop": 0.0},
+    {"drop": 0.3},
+    {"drop": 1.0, "l1": 0.01},
+    {"drop": 1 / 65536, "update_mask": "mixed", "grad_scale": 0.125},
+    {"l1": "each"},
+    {"l2": "each"},
+    {"weight_decay": "each"},
+    {"weight_decay": "branch", "decay_after": True},
+    {"l1_prox": "each", "nonneg": True},
+    {
+        "clip_tensor_norm": 10.0,
+        "clip_value": 0.7,
+        "ema": True,
+        "ema_decay": 0.5,
+        "grad_scale": 3.0,
+        "maximize": True,
+        "drop": 0.7,
+        "update_mask": "mixed",
+        "l2": "branch",
+        "l1": "each",
+        "weight_decay": "each",
+        "decay_after": True,
+        "l1_prox": "branch",
+        "zero_grads": True,
+    },
+]
+
 
 def name_of_terms(terms: dict[str, Any]) -> str:
-    return ",".join(terms) or "plain"
+    words = (f"{k}={v}" if isinstance(v, str) or k == "drop" else k for k, v in terms.items())
+    return ",".join(words) or "plain"
 
 
 def random_like(tree: Any, rng: np.random.Generator) -> Any:
@@ -135,8 +192,42 @@ def other_key_order(tree: Any) -> Any:
     return tree
 
 
-def random_mask(tree: Any, rng: np.random.Generator) -> Any:
-    return map_tree(lambda array: np.asarray(rng.random(array.shape) < 0.6), tree)
+def random_mask(tree: Any, rng: np.random.Generator, form: str = "bool") -> Any:
+    """Return a mask like the tree. What is not zero counts as true, and padding bits not at all."""
+    forms = ["bool", "uint8", "packed", *(["none"] if isinstance(tree, (dict, list)) else [])]
+
+    def fill(array: Any) -> Any:
+        own = rng.choice(forms) if form == "mixed" else form
+        if own == "packed":
+            return rng.integers(256, size=(array.size + 7) // 8, dtype=np.uint8)
+        if own == "uint8":
+            return np.asarray(rng.choice(np.uint8([0, 1, 2, 128]), array.shape))
+        return None if own == "none" else np.asarray(rng.random(array.shape) < 0.6)
+
+    return map_tree(fill, tree)
+
+
+def random_penalties(tree: Any, rng: np.random.Generator, form: str) -> Any:
+    """Return a number for each array of the tree, or for all arrays of every branch of its root."""
+    numbers = [0, 0.0, 0.02, 0.3, np.float32(0.1), 1]
+    if form == "branch" and isinstance(tree, (dict, list)):
+        tree = dict.fromkeys(tree) if isinstance(tree, dict) else [None] * len(tree)
+    return map_tree(lambda _: numbers[rng.integers(len(numbers))], tree)
+
+
+def filled_terms(terms: dict[str, Any], params: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Put random trees like the parameters where the tables of terms have True or a word."""
+    filled = dict(terms)
+    for name, given in terms.items():
+        if name in ("mask", "update_mask"):
+            filled[name] = random_mask(params, rng, "bool" if given is True else given)
+        elif name == "ema":
+            filled[name] = random_like(params, rng)
+        elif name == "drop":  # so that counting goes round the end
+            filled[name] = fastopt.Dropout(given, int(rng.integers(2**63)), 2**64 - 2)
+        elif given in ("each", "branch"):
+            filled[name] = random_penalties(params, rng, given)
+    return filled
 
 
 def state_arrays(state: Any) -> list[Any]:
@@ -160,7 +251,7 @@ def arrays_of(*trees: Any) -> list[Any]:
 
 
 def assert_same_bits(actual: Any, expected: Any) -> None:
-    """Compare arrays or trees of them exactly: zeros by their sign too, NaN with NaN."""
+    """Compare trees of arrays exactly: zeros by their sign too, NaN with NaN."""
     for got, want in zip(arrays_of(actual), arrays_of(expected), strict=True):
         assert got.dtype == want.dtype
         assert got.shape == want.shape
@@ -184,11 +275,7 @@ def check_against_reference(
     threads: int | None = None,
 ) -> None:
     """Run kernels and reference side by side and compare every array after every step."""
-    terms = dict(terms or {})
-    if terms.pop("mask", False):
-        terms["mask"] = random_mask(params, rng)
-    if terms.pop("ema", False):
-        terms["ema"] = random_like(params, rng)
+    terms = filled_terms(terms or {}, params, rng)
     expected_terms = copy.deepcopy(terms)
     grads = other_key_order(random_like(params, rng))
     expected = copy.deepcopy(params)
@@ -203,6 +290,7 @@ def check_against_reference(
         with np.errstate(all="ignore"):
             wanted = case.reference_step(expected, expected_grads, expected_state, **expected_terms)
         assert result == wanted
+        assert terms.get("drop") == expected_terms.get("drop")
         assert_same_bits(terms.get("ema", []), expected_terms.get("ema", []))
         assert_same_bits(params, expected)
         assert_same_bits(grads, expected_grads)

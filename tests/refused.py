@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from cases import Case, state_arrays
+
+import fastopt
 
 
 def scene(case: Case) -> tuple[dict, dict, Any]:
@@ -17,6 +20,7 @@ def scene(case: Case) -> tuple[dict, dict, Any]:
 
 
 def snapshot(*trees: Any) -> list[bytes]:
+    """Return the bytes of every array, and what every Dropout has counted."""
     found = []
 
     def visit(node: Any) -> None:
@@ -28,10 +32,22 @@ def snapshot(*trees: Any) -> list[bytes]:
                 visit(child)
         elif isinstance(node, np.ndarray):
             found.append(np.asarray(node).tobytes())
+        elif isinstance(node, fastopt.Dropout):
+            found.append(repr(node).encode())
 
     for tree in trees:
         visit(tree)
     return found
+
+
+def check_nothing_written(
+    call: Callable[[], Any], inputs: list[Any], error: type[Exception], message: str
+) -> None:
+    before = snapshot(*inputs)
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert "fastopt" not in str(caught.value), "no C++ type signatures"
+    assert snapshot(*inputs) == before, "something was written"
 
 
 def check_refused(
@@ -43,11 +59,11 @@ def check_refused(
     message: str,
     **more: Any,
 ) -> None:
-    everything = [params, grads, *state_arrays(state), *more.values()]
-    before = snapshot(*everything)
     step = getattr(state, "step", None)
-    with pytest.raises(error, match=rf"^{case.rule}_step: {message}") as caught:
-        case.step(params, grads, state, **more)
-    assert "fastopt" not in str(caught.value), "no C++ type signatures"
-    assert snapshot(*everything) == before, "something was written"
+    check_nothing_written(
+        lambda: case.step(params, grads, state, **more),
+        [params, grads, *state_arrays(state), *more.values()],
+        error,
+        rf"^{case.rule}_step: {message}",
+    )
     assert getattr(state, "step", None) == step, "the step was counted"

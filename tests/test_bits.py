@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from cases import (
     CASES,
     DTYPES,
+    ENTRY_TERMS,
     PLAIN_CASES,
+    SCALED_CASES,
     SIZES,
+    STATE_CASES,
     TERMS,
     Case,
     assert_same_bits,
     check_against_reference,
+    filled_terms,
     name_of_terms,
     random_like,
     state_arrays,
@@ -41,7 +47,27 @@ def test_every_term(case: Case, terms: dict, dtype: type, rng: np.random.Generat
         check_against_reference(case, params, rng, terms)
 
 
-@pytest.mark.parametrize("terms", [TERMS[0], TERMS[-1]], ids=name_of_terms)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("terms", ENTRY_TERMS, ids=name_of_terms)
+@pytest.mark.parametrize("case", STATE_CASES, ids=str)
+def test_every_term_of_entries(
+    case: Case, terms: dict, dtype: type, rng: np.random.Generator
+) -> None:
+    for size in (1, 9, 33, 255, 513, 2049):  # around the blocks of 256 that random bits come in
+        check_against_reference(case, random_like(np.empty(size, dtype), rng), rng, terms)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", SCALED_CASES, ids=str)
+def test_thresholds_in_the_metric_of_the_rule(
+    case: Case, dtype: type, rng: np.random.Generator
+) -> None:
+    for size in SIZES:
+        for terms in ({"l1_prox": 0.1}, TERMS[-1], ENTRY_TERMS[-1]):
+            check_against_reference(case, random_like(np.empty(size, dtype), rng), rng, terms)
+
+
+@pytest.mark.parametrize("terms", [TERMS[0], TERMS[-1], ENTRY_TERMS[-1]], ids=name_of_terms)
 @pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
 def test_every_alignment(case: Case, terms: dict, rng: np.random.Generator) -> None:
     for start in range(17):
@@ -52,11 +78,13 @@ def test_every_alignment(case: Case, terms: dict, rng: np.random.Generator) -> N
 @pytest.mark.parametrize("shape", [(), (1,), (3, 5), (2, 3, 4), (2, 1, 3, 2), (2, 2, 2, 2, 3)])
 @pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
 def test_every_number_of_dimensions(case: Case, shape: tuple, rng: np.random.Generator) -> None:
-    check_against_reference(case, random_like(np.empty(shape, np.float64), rng), rng, TERMS[-1])
+    for terms in (TERMS[-1], ENTRY_TERMS[-1]):
+        check_against_reference(case, random_like(np.empty(shape, np.float64), rng), rng, terms)
 
 
+@pytest.mark.parametrize("terms", [TERMS[-1], *ENTRY_TERMS], ids=name_of_terms)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_trees_with_both_dtypes(case: Case, rng: np.random.Generator) -> None:
+def test_trees_with_both_dtypes(case: Case, terms: dict, rng: np.random.Generator) -> None:
     like = {
         "layers": [
             {"w": np.empty((7, 5), np.float32), "b": np.empty(5, np.float64)},
@@ -65,32 +93,31 @@ def test_trees_with_both_dtypes(case: Case, rng: np.random.Generator) -> None:
         3: np.empty((2, 2, 2)),
         "nothing": [],
     }
-    check_against_reference(case, random_like(like, rng), rng, TERMS[-1])
+    check_against_reference(case, random_like(like, rng), rng, terms)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_special_values(case: Case, dtype: type) -> None:
+@pytest.mark.parametrize("case", CASES + SCALED_CASES, ids=str)
+def test_special_values(case: Case, dtype: type, rng: np.random.Generator) -> None:
     """Infinities, NaN, zeros of both signs and denormals meet each other in every stream."""
     tiny = np.finfo(dtype).smallest_subnormal
     values = np.array([0.0, -0.0, 1.0, -2.5, np.inf, -np.inf, np.nan, tiny, -tiny], dtype)
     p, g, s = (part.ravel().copy() for part in np.meshgrid(values, values, values))
-    states = [case.new_state(p), case.new_state(p)]
-    if states[0] is not None:
-        for state in states:
-            for name in set(type(state).__slots__) - {"step"}:
-                if getattr(state, name) is not None:
-                    getattr(state, name)[...] = np.abs(s) if name == "v" else s
-    for terms in TERMS:
-        if "mask" in terms:
-            terms = terms | {"mask": np.arange(p.size) % 3 > 0}  # noqa: PLW2901
-        averages = [s.copy(), s.copy()] if "ema" in terms else [None, None]
+    state = case.new_state(p)
+    for name in set(getattr(type(state), "__slots__", ())) - {"step"}:
+        if getattr(state, name) is not None:
+            getattr(state, name)[...] = np.abs(s) if name == "v" else s
+    expected_state = copy.deepcopy(state)
+    for row in TERMS + ENTRY_TERMS:
+        terms = filled_terms(row, p, rng) | ({"ema": s.copy()} if "ema" in row else {})
+        expected_terms = copy.deepcopy(terms)
         got, want = p.copy(), p.copy()
         with np.errstate(all="ignore"):
-            case.step(got, g.copy(), states[0], **(terms | {"ema": averages[0]}))
-            case.reference_step(want, g.copy(), states[1], **(terms | {"ema": averages[1]}))
-        assert_same_bits([got, averages[0]], [want, averages[1]])
-        assert_same_bits(state_arrays(states[0]), state_arrays(states[1]))
+            case.step(got, g.copy(), state, **terms)
+            case.reference_step(want, g.copy(), expected_state, **expected_terms)
+        assert_same_bits(got, want)
+        assert_same_bits(terms.get("ema"), expected_terms.get("ema"))
+        assert_same_bits(state_arrays(state), state_arrays(expected_state))
 
 
 def test_a_term_that_is_zero_is_absent() -> None:

@@ -74,12 +74,10 @@ def disassembly() -> dict[str, str]:
 def test_wide_vectors_stay_in_their_tables() -> None:
     """Code for AVX anywhere else would crash older machines (numpy#25274, bitsandbytes)."""
     wide = re.compile(r"%[yz]mm|%k[0-7]|\tv[a-z]+ +.*%xmm")
-    inside = re.compile(
-        r"fastopt::\(anonymous namespace\)::(update_range|update|kernel|sum_of_squares)<"
-    )
+    inside = re.compile(r"fastopt::(avx2|avx512)::")
     functions = {name: body for name, body in disassembly().items() if wide.search(body)}
     if len(ISAS) > 1:
-        assert any("update_range" in name for name in functions), "the tables are not found"
+        assert any("update_elements" in name for name in functions), "the tables are not found"
     assert [name for name in functions if not inside.search(name)] == []
 
 
@@ -144,7 +142,7 @@ def test_an_instruction_set_that_does_not_exist() -> None:
 
 @needs_sources
 def test_no_file_grows_past_400_lines() -> None:
-    for folder in ("csrc", "fastopt", "tests", "benchmarks", ".ci"):
+    for folder in ("csrc", "fastopt", "tests", "benchmarks", "examples", ".ci"):
         for path in (TOP / folder).rglob("*"):
             if path.suffix in {".py", ".pyi", ".cpp", ".hpp", ".inl"} and "work" not in path.parts:
                 assert len(path.read_text().splitlines()) <= 400, path
@@ -161,7 +159,7 @@ def test_docstrings_are_whole(name: str) -> None:
     text = inspect.getdoc(function)
     for part in ("Parameters", "Raises", "Notes", "Examples"):
         assert f"\n{part}\n{'-' * len(part)}\n" in text
-    assert "{" not in text.split("Examples")[0], "a shared part is missing"
+    assert not re.search(r"\{[A-Z_]+\}", text), "a shared part is missing"
     documented = set(re.findall(r"^(\w+(?:, \w+)*) : ", text, flags=re.MULTILINE))
     described = {word for entry in documented for word in entry.split(", ")}
     assert described == set(inspect.signature(function).parameters)

@@ -219,6 +219,56 @@ def test_keras_clipvalue() -> None:
     run(lambda p, g: fastopt.sgd_step(p, g, lr=LR, clip_value=0.5), keras)
 
 
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((7, 5), 0), ((7, 5), 1), ((3, 4, 2, 6), (0, 1, 2)), ((9,), 0)]
+)
+def test_keras_max_norm(shape: tuple, axis: Any) -> None:
+    """Keras' MaxNorm; it also shortens vectors within the limit, by norm / (norm + 1e-7)."""
+    w = np.random.default_rng(2).standard_normal(shape)
+    norms = np.sqrt(np.sum(np.square(w), axis=axis, keepdims=True))
+    limit = float(np.median(norms)) * 0.99
+    expected = w * (np.clip(norms, 0, limit) / (1e-7 + norms))
+    fastopt.max_norm(w, limit, axis=axis)
+    np.testing.assert_allclose(w, expected, rtol=1e-6, atol=0)
+
+
+def test_keras_non_neg() -> None:
+    """Keras' NonNeg is w * (w >= 0), after the step."""
+    state = fastopt.momentum_init(np.zeros(50))
+    buf = np.zeros(50)
+
+    def keras(p: Any, g: Any, t: int) -> Any:
+        nonlocal buf
+        buf = 0.9 * buf + g
+        p = p - LR * buf
+        return p * (p >= 0)
+
+    run(lambda p, g: fastopt.momentum_step(p, g, state, lr=LR, nonneg=True), keras)
+
+
+def test_penalties_of_keras_and_scikit_learn() -> None:
+    w = np.random.default_rng(3).standard_normal((6, 4))
+    for ours, theirs in [
+        ({"l1": 0.3}, 0.3 * np.sum(np.abs(w))),  # Keras' L1(0.3)
+        ({"l2": 2 * 0.3}, 0.3 * np.sum(np.square(w))),  # Keras' L2(0.3)
+        ({"l1": 0.1, "l2": 2 * 0.3}, 0.1 * np.sum(np.abs(w)) + 0.3 * np.sum(np.square(w))),
+        (  # ElasticNet(alpha=0.5, l1_ratio=0.3)
+            {"l1": 0.5 * 0.3, "l2": 0.5 * (1 - 0.3)},
+            0.5 * 0.3 * np.linalg.norm(w.ravel(), 1)
+            + 0.5 * 0.5 * (1 - 0.3) * np.linalg.norm(w) ** 2,
+        ),
+    ]:
+        assert fastopt.penalty(w, **ours) == pytest.approx(theirs, rel=1e-13)
+
+
+def test_inverted_dropout_of_torch_and_keras() -> None:
+    """torch multiplies by mask / (1 - p), Keras by mask * (1 / (1 - rate))."""
+    x = np.random.default_rng(4).standard_normal((40, 5))
+    for p in (0.25, 0.5, 0.75):  # multiples of 1/65536, which is all that ours can have
+        mask = fastopt.dropout_mask(x.shape, p, seed=1, packed=False)
+        np.testing.assert_allclose(fastopt.dropout(x, p, seed=1), x * (mask / (1 - p)), **TOLERANCE)
+
+
 def test_a_converted_velocity_is_used() -> None:
     """With step 0 the buffer would be overwritten by the first gradient."""
     velocity = np.full(3, -0.2)

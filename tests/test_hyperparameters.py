@@ -14,6 +14,7 @@ from cases import PLAIN_CASES, Case, assert_same_bits
 
 import fastopt
 from fastopt import reference
+from fastopt.options import DEFAULTS, StepOptions
 
 INF, NAN = float("inf"), float("nan")
 
@@ -47,8 +48,8 @@ NUMBERS = {
 FLAGS = {
     "sgd": [],
     "momentum": ["nesterov"],
-    "adam": ["epsilon_hat"],
-    "rmsprop": ["eps_inside_sqrt"],
+    "adam": ["epsilon_hat", "scaled_prox"],
+    "rmsprop": ["eps_inside_sqrt", "scaled_prox"],
 }
 every_number = pytest.mark.parametrize(
     ("case", "name"),
@@ -63,6 +64,7 @@ every_flag = pytest.mark.parametrize(
         for name in [
             *FLAGS[case.rule],
             "decay_after",
+            "nonneg",
             "maximize",
             "zero_grads",
             "skip_nonfinite",
@@ -184,16 +186,73 @@ def test_momentum_of_rmsprop_needs_its_buffer() -> None:
 
 @pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
 def test_unknown_options(case: Case) -> None:
-    with pytest.raises(TypeError, match=r"_step\(\) got an unexpected keyword argument 'nu'"):
-        step(case, nu=0.5)
+    message = rf"^{case.rule}_step\(\) got an unexpected keyword argument "
+    unknown = {"sgd": "momentum", "momentum": "beta1", "adam": "rho", "rmsprop": "beta2"}
+    for name in ("nu", "L2", "l2 ", "", "schr\u00f6dinger", unknown[case.rule]):
+        with pytest.raises(TypeError, match=message + re.escape(repr(name)) + "$"):
+            step(case, **{"l2": 0.1, name: 0.5})
+    if case.rule in ("sgd", "momentum"):
+        with pytest.raises(TypeError, match=message + "'scaled_prox'"):
+            step(case, scaled_prox=True)
     with pytest.raises(TypeError, match="positional argument"):
         case.step(np.zeros(1), np.zeros(1), None, 0.1)
 
 
-@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam", "rmsprop"])
-def test_the_reference_has_the_same_signature(rule: str) -> None:
-    ours = inspect.signature(getattr(fastopt, f"{rule}_step"))
-    assert ours == inspect.signature(getattr(reference, f"{rule}_step"))
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_the_signature_has_every_option_with_its_default(case: Case) -> None:
+    parameters = list(inspect.signature(step_of(case)).parameters.values())
+    keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    assert [p.name for p in parameters[:3]] == ["params", "grads", "state"]
+    assert len(keywords) == len(parameters) - 3
+    shared = keywords[-len(DEFAULTS) :]
+    assert {p.name: p.default for p in shared} == DEFAULTS
+    assert {p.name: p.annotation for p in shared} == {
+        name: kind.__forward_arg__ for name, kind in StepOptions.__annotations__.items()
+    }
+
+
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_the_reference_has_the_same_signature(case: Case) -> None:
+    theirs = inspect.signature(getattr(reference, f"{case.rule}_step"))
+    *own, options = theirs.parameters.values()
+    assert (options.name, options.kind) == ("options", options.VAR_KEYWORD)
+    ours = inspect.signature(step_of(case))
+    assert list(ours.parameters.values())[: -len(DEFAULTS)] == own
+    assert ours.return_annotation == theirs.return_annotation
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["dropout", "dropout_backward", "dropout_mask", "penalty", "max_norm", "global_norm"],
+)
+def test_the_reference_has_the_same_signature_elsewhere(name: str) -> None:
+    ours, theirs = (
+        [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+        for function in (getattr(fastopt, name), getattr(reference, name))
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_a_default_that_is_given_is_as_good_as_none(case: Case) -> None:
+    """The kernels have the defaults too, for options that are not passed on."""
+    for terms in ({}, {"clip_norm": 0.5}, {"clip_tensor_norm": 0.5}):
+        expected = step(case, **terms)
+        defaults = {name: value for name, value in DEFAULTS.items() if name not in terms}
+        defaults.pop("ema_decay"), defaults.pop("keep_prob")  # which `step` takes for wishes
+        assert_same_bits(step(case, **defaults, **terms), expected)
+        for name, value in defaults.items():
+            assert_same_bits(step(case, **{name: value}, **terms), expected)
+
+
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_options_go_by_their_names(case: Case) -> None:
+    """In any order, and where the name is another object than the one in the code."""
+    options = {"l1": 0.5, "l2": 0.25, "weight_decay": 0.125, "decay_after": True, "l1_prox": 0.1}
+    expected = step(case, **options)
+    for names in (list(options), sorted(options), list(options)[::-1]):
+        fresh = {"".join(list(name)): options[name] for name in names}
+        assert_same_bits(step(case, **fresh), expected)
 
 
 def test_numbers_too_large_for_anything() -> None:

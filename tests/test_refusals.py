@@ -122,7 +122,7 @@ def test_bad_state(case: Case, bad: str) -> None:
     [
         (lambda: np.zeros((3, 4)), TypeError, r"mask\['w'\] has dtype float64, it must be bool"),
         (lambda: np.zeros((3, 4), int), TypeError, r"mask\['w'\] has dtype int64, it must be bool"),
-        (lambda: None, TypeError, r"mask\['w'\] must be a NumPy array, not NoneType"),
+        (lambda: 1, TypeError, r"mask\['w'\] must be a NumPy array, not int"),
         (lambda: [True], TypeError, r"mask\['w'\] must be a NumPy array, not list"),
         (
             lambda: np.ones((4, 3), bool),

@@ -1,9 +1,10 @@
 // The kernels for x86 processors with AVX2. The headers come first: what they define must not be
 // compiled for AVX2, or the linker may choose that copy for every caller.
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
-#include "../storage.hpp"
 #include "isa.hpp"
 
 #if FASTOPT_X86
@@ -16,12 +17,17 @@
 #endif
 
 namespace fastopt {
+namespace avx2 {
 namespace {
+#include "../philox.inl"
 #include "../reduce.inl"
-#include "../update_loop.inl"
+#include "../term_loops.inl"
+// The rules are written with the terms.
+#include "../rule_loop.inl"
 }  // namespace
+}  // namespace avx2
 
-extern constexpr KernelTable avx2_table = make_table("avx2", Rules{});
+extern constexpr KernelTable avx2_table = avx2::make_table("avx2", Rules{});
 
 }  // namespace fastopt
 

@@ -1,9 +1,10 @@
 // The kernels for x86 processors with AVX512. The headers come first: what they define must not be
 // compiled for AVX512, or the linker may choose that copy for every caller.
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
-#include "../storage.hpp"
 #include "isa.hpp"
 
 #if FASTOPT_X86
@@ -17,12 +18,17 @@
 #endif
 
 namespace fastopt {
+namespace avx512 {
 namespace {
+#include "../philox.inl"
 #include "../reduce.inl"
-#include "../update_loop.inl"
+#include "../term_loops.inl"
+// The rules are written with the terms.
+#include "../rule_loop.inl"
 }  // namespace
+}  // namespace avx512
 
-extern constexpr KernelTable avx512_table = make_table("avx512", Rules{});
+extern constexpr KernelTable avx512_table = avx512::make_table("avx512", Rules{});
 
 }  // namespace fastopt
 

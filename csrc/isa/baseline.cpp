@@ -1,16 +1,22 @@
 // The kernels for any processor of the architecture that the library is built for.
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
-#include "../storage.hpp"
 #include "isa.hpp"
 
 namespace fastopt {
+namespace baseline {
 namespace {
+#include "../philox.inl"
 #include "../reduce.inl"
-#include "../update_loop.inl"
+#include "../term_loops.inl"
+// The rules are written with the terms.
+#include "../rule_loop.inl"
 }  // namespace
+}  // namespace baseline
 
-extern constexpr KernelTable baseline_table = make_table("baseline", Rules{});
+extern constexpr KernelTable baseline_table = baseline::make_table("baseline", Rules{});
 
 }  // namespace fastopt

@@ -4,51 +4,67 @@
 #include <string>
 #include <vector>
 
-#include "../grad_terms.hpp"
+#include "../dropout.hpp"
+#include "../platform.hpp"
 #include "../rules/rules.hpp"
 
 namespace fastopt {
 
-// The arrays of one update, in the order in which kernels take them. What a call does not have is
-// null; what a rule has no use for is not there.
-struct Streams {
-  static constexpr int param = 0, grad = 1, mask = 2, ema = 3, first_state = 4, max_states = 3;
-  static constexpr int count = first_state + max_states;
-  void* at[count];
+// The loops of one rule and dtype over n elements. `rule` points to the rule with its scalars.
+struct RuleLoops {
+  void (*update)(const void* rule, std::int64_t n, void* param, const void* grad,
+                 void* const* states);
+
+  // Proximal L1 in the metric of the rule; null where the rule has none.
+  void (*shrink)(const void* rule, std::int64_t n, double threshold, void* param,
+                 void* const* states);
 };
 
-// The scalars of one step, rounded to the compute type T.
-template <template <class> class Rule, class T>
-struct StepScalars {
-  Rule<T> rule;
-  GradTerms<T> terms;
-  bool zero_grads;
+// Sums over n elements, each first multiplied by `scale`, in double, in an order of their own that
+// is the same everywhere; see reduce.inl.
+struct Sums {
+  double (*squares)(const void* x, double scale, std::int64_t n);
+  double (*magnitudes)(const void* x, double scale, std::int64_t n);
+  double (*zeros)(const void* x, double scale, std::int64_t n);  // their number
 };
 
-// Updates n contiguous elements. `scalars` points to StepScalars of the kernel's rule and type;
-// grad_scale is apart from them, because it may differ between the tensors of a step.
-using Kernel = void (*)(const void* scalars, double grad_scale, const Streams& streams,
-                        std::int64_t n);
+// What the penalties of one tensor come to in a step, and the scale that goes with them.
+template <class T>
+struct PenaltyScalars {
+  T grad_scale, l2, l1, decay;
+};
 
-// The sum of the squares of scale * x over n contiguous elements, in double, in an order of its own
-// that is the same everywhere; see reduce.inl.
-using SumOfSquares = double (*)(const void* x, double scale, std::int64_t n);
-
-// What a kernel does beside the rule: nothing; the linear terms (scale, L2, decay), without or with
-// the moving average; or all terms. Comparing and selecting takes time that memory does not hide,
-// so frequent recipes have loops without it; the rest share one.
-enum class Terms { none, linear, linear_averaged, all, count };
+// The loops of the terms over n elements; see term_loops.inl.
+template <class T>
+struct Loops {
+  void (*scale)(std::int64_t n, T factor, const T* g, T* to);
+  void (*clip)(std::int64_t n, T limit, T* g);
+  void (*drop)(std::int64_t n, T keep_scale, const std::uint8_t* keep, const T* x, T* to);
+  // Counted in binary: with L2 (4), with L1 (2), with decay (1).
+  void (*penalize[8])(std::int64_t n, const PenaltyScalars<T>& scalars, T* p, const T* g, T* to);
+  void (*decay)(std::int64_t n, T rate, T* p);
+  void (*shrink)(std::int64_t n, T threshold, T* p);
+  void (*cut_negative)(std::int64_t n, T* p);
+  void (*average)(std::int64_t n, T decay, T one_minus_decay, const T* p, T* ema);
+  void (*restore)(std::int64_t n, const std::uint8_t* changes, const T* old, T* x);
+  Sums sums;
+};
 
 enum class Dtype { float32, float64, count };
 
 struct KernelTable {
   const char* name;
-  Kernel kernels[Rules::size][int(Dtype::count)][int(Terms::count)];
+  RuleLoops rules[Rules::size][int(Dtype::count)];
+  Loops<float> float32;
+  Loops<double> float64;
+  // One byte for each bit, 0 where it is 0. `keep` has room for eight times `bytes`.
+  void (*unpack_bits)(const std::uint8_t* bits, std::int64_t bytes, std::uint8_t* keep);
+  void (*philox_keep)(const DropoutStream& stream, std::int64_t block, std::uint8_t* keep);
 
-  SumOfSquares sum_of_squares[int(Dtype::count)];
-
-  Kernel find(int rule, Dtype dtype, Terms terms) const {
-    return kernels[rule][int(dtype)][int(terms)];
+  const Loops<float>& loops(float) const { return float32; }
+  const Loops<double>& loops(double) const { return float64; }
+  const Sums& sums(Dtype dtype) const {
+    return dtype == Dtype::float32 ? float32.sums : float64.sums;
   }
 };
 

@@ -13,7 +13,7 @@ struct AdamOptions {
   static constexpr StateArrays<2, 0> arrays{{"m", "v"}};
 
   double lr, beta1, beta2, eps;
-  bool epsilon_hat;
+  bool epsilon_hat, scaled_prox;
 
   template <class Reader>
   explicit AdamOptions(Reader& read)
@@ -21,12 +21,14 @@ struct AdamOptions {
         beta1(read.number("beta1", Range::zero_to_below_1)),
         beta2(read.number("beta2", Range::zero_to_below_1)),
         eps(read.number("eps", Range::non_negative)),
-        epsilon_hat(read.flag("epsilon_hat")) {}
+        epsilon_hat(read.flag("epsilon_hat")),
+        scaled_prox(read.flag("scaled_prox")) {}
 };
 
 template <class T>
 struct Adam {
   static constexpr int states = 2;
+  double metric_lr;  // what a gradient is multiplied by, but for its division by the metric
   T beta1, one_minus_beta1, beta2, one_minus_beta2, step_size, inv_sqrt_correction2, eps;
 
   Adam(const AdamOptions& given, double t)
@@ -42,13 +44,16 @@ struct Adam {
     step_size =
         T(given.epsilon_hat ? given.lr * sqrt_correction2 / correction1 : given.lr / correction1);
     inv_sqrt_correction2 = T(given.epsilon_hat ? 1 : 1 / sqrt_correction2);
+    metric_lr = given.epsilon_hat ? given.lr * sqrt_correction2 : given.lr;
   }
 
   FASTOPT_INLINE void operator()(T& p, T g, T& m, T& v) const {
     m = beta1 * m + one_minus_beta1 * g;
     v = beta2 * v + one_minus_beta2 * (g * g);
-    p -= step_size * (m / (std::sqrt(v) * inv_sqrt_correction2 + eps));
+    p -= step_size * (m / metric(m, v));
   }
+
+  FASTOPT_INLINE T metric(T /*m*/, T v) const { return std::sqrt(v) * inv_sqrt_correction2 + eps; }
 };
 
 }  // namespace fastopt

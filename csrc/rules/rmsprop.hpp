@@ -13,7 +13,7 @@ struct RmspropOptions {
   static constexpr StateArrays<1, 2> arrays{{"v", "avg", "buf"}};
 
   double lr, rho, eps;
-  bool eps_inside_sqrt;
+  bool eps_inside_sqrt, scaled_prox;
   double momentum;
 
   template <class Reader>
@@ -22,15 +22,18 @@ struct RmspropOptions {
         rho(read.number("rho", Range::zero_to_below_1)),
         eps(read.number("eps", Range::non_negative)),
         eps_inside_sqrt(read.flag("eps_inside_sqrt")),
+        scaled_prox(read.flag("scaled_prox")),
         momentum(read.number("momentum", Range::zero_to_one, /*unless 0, needs*/ "buf")) {}
 };
 
 template <class T>
 struct RmspropBase {
+  double metric_lr;
   T lr, rho, one_minus_rho, mu, eps_inside, eps_outside;
 
   RmspropBase(const RmspropOptions& given, double /*t*/)
-      : lr(T(given.lr)),
+      : metric_lr(given.lr),
+        lr(T(given.lr)),
         rho(T(given.rho)),
         one_minus_rho(T(1 - given.rho)),
         mu(T(given.momentum)),
@@ -43,9 +46,10 @@ struct RmspropBase {
     return std::sqrt(mean_square + eps_inside) + eps_outside;
   }
 
+  FASTOPT_INLINE void average(T g, T& avg) const { avg = rho * avg + one_minus_rho * g; }
+
   // Rounding can push v - avg^2 below zero; NaN must stay NaN.
-  FASTOPT_INLINE T centered_root(T g, T v, T& avg) const {
-    avg = rho * avg + one_minus_rho * g;
+  FASTOPT_INLINE T centered_root(T v, T avg) const {
     const T variance = v - avg * avg;
     return root(variance < 0 ? T(0) : variance);
   }
@@ -65,8 +69,10 @@ struct Rmsprop : RmspropBase<T> {
 
   FASTOPT_INLINE void operator()(T& p, T g, T& v) const {
     this->average_square(g, v);
-    this->move(p, g / this->root(v));
+    this->move(p, g / metric(v));
   }
+
+  FASTOPT_INLINE T metric(T v) const { return this->root(v); }
 };
 
 template <class T>
@@ -76,8 +82,10 @@ struct RmspropMomentum : RmspropBase<T> {
 
   FASTOPT_INLINE void operator()(T& p, T g, T& v, T& buf) const {
     this->average_square(g, v);
-    this->move(p, g / this->root(v), buf);
+    this->move(p, g / metric(v, buf), buf);
   }
+
+  FASTOPT_INLINE T metric(T v, T /*buf*/) const { return this->root(v); }
 };
 
 template <class T>
@@ -87,8 +95,11 @@ struct RmspropCentered : RmspropBase<T> {
 
   FASTOPT_INLINE void operator()(T& p, T g, T& v, T& avg) const {
     this->average_square(g, v);
-    this->move(p, g / this->centered_root(g, v, avg));
+    this->average(g, avg);
+    this->move(p, g / metric(v, avg));
   }
+
+  FASTOPT_INLINE T metric(T v, T avg) const { return this->centered_root(v, avg); }
 };
 
 template <class T>
@@ -98,8 +109,11 @@ struct RmspropCenteredMomentum : RmspropBase<T> {
 
   FASTOPT_INLINE void operator()(T& p, T g, T& v, T& avg, T& buf) const {
     this->average_square(g, v);
-    this->move(p, g / this->centered_root(g, v, avg), buf);
+    this->average(g, avg);
+    this->move(p, g / metric(v, avg, buf), buf);
   }
+
+  FASTOPT_INLINE T metric(T v, T avg, T /*buf*/) const { return this->centered_root(v, avg); }
 };
 
 }  // namespace fastopt

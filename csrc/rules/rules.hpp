@@ -49,6 +49,12 @@ constexpr int position(RuleList<First, Rest...>) {
     return 1 + position<Wanted>(RuleList<Rest...>{});
 }
 
+// Whether the rule divides the gradient by a metric, which the proximal step may use.
+template <class Rule, class = void>
+constexpr bool has_metric = false;
+template <class Rule>
+constexpr bool has_metric<Rule, std::void_t<decltype(Rule::metric_lr)>> = true;
+
 // Where a rule stands in the list, and so in every kernel table.
 template <template <class> class Rule>
 constexpr int rule_id = position<Rule>(Rules{});

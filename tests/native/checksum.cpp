@@ -1,5 +1,5 @@
-// Steps every rule a few times without Python and prints checksums of all arrays. Built for two
-// architectures, it must print the same: promise 2 across platforms.
+// Runs every loop of the kernels a few times without Python and prints checksums of all arrays.
+// Built for two architectures, it must print the same: promise 2 across platforms.
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -13,12 +13,7 @@ namespace {
 
 // Options as a user might set them, in place of the reader of Python arguments.
 struct FixedOptions {
-  double number_or(const char* name, Range, double) const {
-    return !std::strcmp(name, "clip_value") ? 0.8 : 0.99;
-  }
-  double number(const char* name, Range range, const char* = nullptr) const {
-    if (!std::strcmp(name, "keep_prob")) return 0.75;
-    if (!std::strcmp(name, "grad_scale")) return 1.25;
+  double number(const char*, Range range, const char* = nullptr) const {
     return range == Range::non_negative ? 0.01 : 0.9;
   }
   bool flag(const char* name) const {
@@ -44,38 +39,90 @@ std::uint64_t checksum(const void* data, std::size_t bytes, std::uint64_t hash) 
   return hash;
 }
 
+constexpr std::int64_t size = 1003;
+
+template <class T>
+std::vector<T> random_array(Numbers& numbers) {
+  std::vector<T> array;
+  for (std::int64_t i = 0; i < size; ++i) array.push_back(static_cast<T>(numbers.next()));
+  return array;
+}
+
+template <class T>
+std::uint64_t checksum(const std::vector<T>& array, std::uint64_t hash) {
+  return checksum(array.data(), size * sizeof(T), hash);
+}
+
+constexpr std::uint64_t empty = 14695981039346656037u;
+
+void print(const char* what, int number, Dtype dtype, std::uint64_t hash) {
+  std::printf("%s %d %s %016llx\n", what, number, dtype == Dtype::float32 ? "float32" : "float64",
+              (unsigned long long)hash);
+}
+
 template <template <class> class Rule, class Options, class T>
 void run(const char* function, Dtype dtype, const KernelTable& table) {
-  constexpr std::int64_t size = 1003;
   FixedOptions fixed;
   const Options options(fixed);
-  const TermOptions term_options(fixed);
-  std::uint64_t hash = 14695981039346656037u;
-  for (Terms terms : {Terms::none, Terms::linear, Terms::linear_averaged, Terms::all}) {
-    Numbers numbers;
-    std::vector<T> arrays[Streams::count];
-    std::vector<std::uint8_t> mask(size);
-    Streams streams{};
-    for (int s = 0; s < Streams::count; ++s) {
-      for (std::int64_t i = 0; i < size; ++i) {
-        const double x = numbers.next();
-        arrays[s].push_back(static_cast<T>(s >= Streams::first_state ? x * x : x));
-        if (s == Streams::mask) mask[i] = x > -0.5;
-      }
-      streams.at[s] = arrays[s].data();
-    }
-    streams.at[Streams::mask] = mask.data();
-    const Kernel kernel = table.find(rule_id<Rule>, dtype, terms);
-    for (int t = 1; t <= 5; ++t) {
-      const StepScalars<Rule, T> scalars{{options, double(t)}, {term_options, options.lr}, t == 5};
-      kernel(&scalars, -1.25, streams, size);
-    }
-    const double squares = table.sum_of_squares[int(dtype)](streams.at[Streams::param], 0.5, size);
-    hash = checksum(&squares, sizeof squares, hash);
-    for (const auto& array : arrays) hash = checksum(array.data(), size * sizeof(T), hash);
+  const RuleLoops& loops = table.rules[rule_id<Rule>][int(dtype)];
+  Numbers numbers;
+  std::vector<T> param = random_array<T>(numbers), grad = random_array<T>(numbers);
+  std::vector<T> state[3];
+  void* states[3];
+  for (int s = 0; s < 3; ++s) {
+    state[s] = random_array<T>(numbers);
+    for (T& x : state[s]) x *= x;
+    states[s] = state[s].data();
   }
-  std::printf("%s rule %d %s %016llx\n", function, rule_id<Rule>,
-              dtype == Dtype::float32 ? "float32" : "float64", (unsigned long long)hash);
+  for (int t = 1; t <= 5; ++t) {
+    const Rule<T> rule(options, double(t));
+    loops.update(&rule, size, param.data(), grad.data(), states);
+    if (loops.shrink) loops.shrink(&rule, size, 0.001, param.data(), states);
+  }
+  std::uint64_t hash = checksum(param, empty);
+  for (const auto& array : state) hash = checksum(array, hash);
+  print(function, rule_id<Rule>, dtype, hash);
+}
+
+// Every loop of the terms in turn, each on what the one before has left.
+template <class T>
+void run_terms(Dtype dtype, const KernelTable& table) {
+  const Loops<T>& loops = table.loops(T());
+  Numbers numbers;
+  std::vector<T> p = random_array<T>(numbers), g = random_array<T>(numbers);
+  std::vector<T> changed(size), ema = random_array<T>(numbers);
+  const std::vector<T> before = p;
+  std::vector<std::uint8_t> keep((size + keep_block - 1) / keep_block * keep_block);
+  const DropoutStream stream(0.3, 0x123456789ABCDEF, 0xFEDCBA987654321);
+  for (std::int64_t i = 0; i < size; i += keep_block)
+    table.philox_keep(stream, i / keep_block, keep.data() + i);
+  std::uint64_t hash = checksum(keep.data(), size, empty);
+
+  loops.scale(size, T(1.25), g.data(), changed.data());
+  loops.clip(size, T(0.8), changed.data());
+  loops.drop(size, T(1.4), keep.data(), changed.data(), changed.data());
+  for (int terms = 0; terms < 8; ++terms) {
+    const PenaltyScalars<T> scalars{T(0.75), T(0.01), T(0.02), T(0.03)};
+    loops.penalize[terms](size, scalars, p.data(), changed.data(), changed.data());
+  }
+  hash = checksum(changed, hash);
+  loops.decay(size, T(0.01), p.data());
+  loops.shrink(size, T(0.05), p.data());
+  hash = checksum(p, hash);
+  loops.average(size, T(0.99), T(0.01), p.data(), ema.data());
+  loops.cut_negative(size, p.data());
+  loops.restore(size, keep.data(), before.data(), p.data());
+  hash = checksum(ema, checksum(p, hash));
+  const double sums[] = {loops.sums.squares(p.data(), 0.5, size),
+                         loops.sums.magnitudes(p.data(), 1, size),
+                         loops.sums.zeros(p.data(), 1, size)};
+  hash = checksum(sums, sizeof sums, hash);
+
+  std::vector<std::uint8_t> bits(size / 8), bytes(size / 8 * 8);
+  for (auto& byte : bits) byte = static_cast<std::uint8_t>(128 + 100 * numbers.next());
+  table.unpack_bits(bits.data(), size / 8, bytes.data());
+  for (auto& byte : bytes) byte = byte != 0;
+  print("terms", 0, dtype, checksum(bytes.data(), bytes.size(), hash));
 }
 
 template <class Options, template <class> class... Rule>
@@ -96,6 +143,8 @@ int main(int count, char** arguments) {
   if (count > 1) {
     select_table(arguments[1]);
     run_all(Families{}, current_table());
+    run_terms<float>(Dtype::float32, current_table());
+    run_terms<double>(Dtype::float64, current_table());
   } else {
     for (const KernelTable* table : available_tables()) std::printf("%s\n", table->name);
   }

@@ -1,0 +1,61 @@
+// What is to be known of one NumPy array, and of two. For arrays.cpp, which checks them, and for
+// what else must look inside of one.
+#pragma once
+#include <Python.h>
+
+#define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL fastopt_numpy_api
+#ifndef FASTOPT_IMPORTS_NUMPY
+#define NO_IMPORT_ARRAY
+#endif
+#include <numpy/arrayobject.h>
+
+#include <string>
+
+#include "isa/isa.hpp"
+#include "layout.hpp"
+#include "overlap.hpp"
+
+namespace fastopt {
+
+// Makes NumPy's C API available. To be called once, before anything else here.
+void import_numpy();
+
+inline PyArrayObject* as_array(PyObject* object) {
+  return reinterpret_cast<PyArrayObject*>(object);
+}
+
+// For messages: (2, 3), float32.
+std::string integers(const npy_intp* values, int count);
+std::string shape_of(PyArrayObject* array);
+std::string dtype_of(PyArrayObject* array);
+
+// What an object is if it is no array, or one that is more than a view of memory; else "".
+std::string why_not_plain(PyObject* object);
+
+bool have_one_shape(PyArrayObject* a, PyArrayObject* b);
+
+// True if both are arrays with the same elements in the same places.
+bool is_same_memory(PyObject* a, PyObject* b);
+
+// The memory that the array spans, with its allocation as the owner.
+Span span_of(PyArrayObject* array);
+
+// Tells for two arrays whose spans intersect.
+bool share_memory(PyArrayObject* a, PyArrayObject* b);
+
+// The bytes of an array that shall hold `elements` packed bits.
+std::uint8_t* packed_bits(const char* function, const char* name, PyObject* array,
+                          std::int64_t elements);
+
+// One array as it lies in memory; Streams::param alone has strides. It must have passed the checks
+// of a TensorList.
+struct StridedArray {
+  char* data;
+  Dtype dtype;
+  Layout layout;
+
+  explicit StridedArray(PyObject* array);
+};
+
+}  // namespace fastopt

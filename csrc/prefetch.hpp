@@ -1,0 +1,21 @@
+// Fetching memory ahead of its use.
+#pragma once
+#include <cstdint>
+
+#include "dropout.hpp"
+#include "platform.hpp"
+
+namespace fastopt {
+
+// Fetches a block of elements, or nothing where there is no memory. Processors fetch ahead on their
+// own where one loop reads on and on, but not while a block is computed with.
+template <class T>
+FASTOPT_INLINE void prefetch_block(const T* block) {
+  constexpr std::uintptr_t cache_line = 64;
+  // As an integer, because the block may lie behind the array.
+  const auto begin = reinterpret_cast<std::uintptr_t>(block);
+  for (std::uintptr_t byte = 0; byte < keep_block * sizeof(T); byte += cache_line)
+    FASTOPT_PREFETCH(reinterpret_cast<const void*>(begin + byte));
+}
+
+}  // namespace fastopt

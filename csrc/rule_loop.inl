@@ -1,0 +1,62 @@
+// The only loop over the elements of an update. It knows no rule. Each isa/*.cpp includes it once,
+// in a namespace and a target region of its own; whatever it calls is inlined into it.
+
+template <class Rule, class T, class... State>
+FASTOPT_NOINLINE void update_elements(const Rule& given, std::int64_t n, T* FASTOPT_RESTRICT param,
+                                      const T* FASTOPT_RESTRICT grad,
+                                      State* FASTOPT_RESTRICT... state) {
+  const Rule rule = given;  // or the compiler would fear that a store changes it
+  for (std::int64_t i = 0; i < n; ++i) rule(param[i], grad[i], state[i]...);
+}
+
+// Proximal L1 in the metric of the rule: what the rule divides the gradient by, it divides the
+// threshold by.
+template <class Rule, class T, class... State>
+FASTOPT_NOINLINE void shrink_elements(const Rule& given, std::int64_t n, T threshold,
+                                      T* FASTOPT_RESTRICT param,
+                                      const State* FASTOPT_RESTRICT... state) {
+  const Rule rule = given;
+  for (std::int64_t i = 0; i < n; ++i)
+    param[i] = shrunk(param[i], threshold / rule.metric(state[i]...));
+}
+
+template <template <class> class Rule, class T, int... State>
+struct RuleKernels {
+  static T* at(void* const* states, int state) { return static_cast<T*>(states[state]); }
+
+  static void update(const void* rule, std::int64_t n, void* param, const void* grad,
+                     [[maybe_unused]] void* const* states) {
+    update_elements(*static_cast<const Rule<T>*>(rule), n, static_cast<T*>(param),
+                    static_cast<const T*>(grad), at(states, State)...);
+  }
+
+  static void shrink(const void* rule, std::int64_t n, double threshold, void* param,
+                     void* const* states) {
+    shrink_elements(*static_cast<const Rule<T>*>(rule), n, static_cast<T>(threshold),
+                    static_cast<T*>(param), at(states, State)...);
+  }
+
+  static constexpr RuleLoops loops() {
+    if constexpr (has_metric<Rule<T>>)
+      return {update, shrink};
+    else
+      return {update, nullptr};
+  }
+};
+
+template <template <class> class Rule, class T, int... State>
+constexpr RuleLoops rule_loops(std::integer_sequence<int, State...>) {
+  return RuleKernels<Rule, T, State...>::loops();
+}
+
+template <template <class> class Rule, class T>
+constexpr RuleLoops rule_loops() {
+  return rule_loops<Rule, T>(std::make_integer_sequence<int, Rule<T>::states>{});
+}
+
+template <template <class> class... Rule>
+constexpr KernelTable make_table(const char* name, RuleList<Rule...>) {
+  return {name,           {{rule_loops<Rule, float>(), rule_loops<Rule, double>()}...},
+          loops<float>(), loops<double>(),
+          unpack_bits,    philox_keep};
+}

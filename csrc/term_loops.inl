@@ -1,0 +1,115 @@
+// What a step does around its rule: a loop for each term, over a block that is in the first-level
+// cache. A term that is not asked for is a loop that does not run. Included by each isa/*.cpp.
+
+// What changes the gradient reads it from one place and writes it to another, which may be the same
+// one.
+template <class T>
+void scale(std::int64_t n, T factor, const T* g, T* to) {
+  FASTOPT_INDEPENDENT
+  for (std::int64_t i = 0; i < n; ++i) to[i] = g[i] * factor;
+}
+
+template <class T>
+void clip(std::int64_t n, T limit, T* g) {  // NaN stays NaN
+  for (std::int64_t i = 0; i < n; ++i) g[i] = g[i] < -limit ? -limit : g[i] > limit ? limit : g[i];
+}
+
+// Selected, not multiplied by zero: what is dropped may be infinite.
+template <class T>
+void drop(std::int64_t n, T keep_scale, const std::uint8_t* FASTOPT_RESTRICT keep, const T* x,
+          T* to) {
+  FASTOPT_INDEPENDENT
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T scaled = x[i] * keep_scale;
+    to[i] = keep[i] != 0 ? scaled : T(0);
+  }
+}
+
+// l1 * sign(p), where sign(0) = 0 and sign(NaN) = NaN.
+template <class T>
+FASTOPT_INLINE T signed_like(T l1, T p) {
+  return p < 0 || p > 0 ? std::copysign(l1, p) : std::fabs(p);
+}
+
+// The penalties in one loop, after the scale. Which there are is known when this is compiled: one
+// that is zero is absent, because 0 * inf would make NaN.
+template <class T, bool has_l2, bool has_l1, bool decays>
+void penalize(std::int64_t n, const PenaltyScalars<T>& given, T* FASTOPT_RESTRICT p, const T* g,
+              T* to) {
+  const PenaltyScalars<T> scalars = given;
+  FASTOPT_INDEPENDENT
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T x = p[i];
+    T grad = g[i] * scalars.grad_scale;
+    if constexpr (has_l2) grad = grad + scalars.l2 * x;
+    if constexpr (has_l1) grad = grad + signed_like(scalars.l1, x);
+    if constexpr (decays) p[i] = x - scalars.decay * x;
+    to[i] = grad;
+  }
+}
+
+template <class T>
+void decay(std::int64_t n, T rate, T* p) {
+  for (std::int64_t i = 0; i < n; ++i) p[i] -= rate * p[i];
+}
+
+// sign(x) * max(|x| - threshold, 0). Adding zero makes -0 positive, whose sign is 0 and not -1.
+template <class T>
+FASTOPT_INLINE T shrunk(T x, T threshold) {
+  const T rest = std::fabs(x) - threshold;
+  return std::copysign(rest < 0 ? T(0) : rest, x + T(0));
+}
+
+template <class T>
+void shrink(std::int64_t n, T threshold, T* p) {
+  for (std::int64_t i = 0; i < n; ++i) p[i] = shrunk(p[i], threshold);
+}
+
+template <class T>
+void cut_negative(std::int64_t n, T* p) {  // NaN stays NaN
+  for (std::int64_t i = 0; i < n; ++i) p[i] = p[i] < 0 ? T(0) : p[i];
+}
+
+template <class T>
+void average(std::int64_t n, T decay, T one_minus_decay, const T* FASTOPT_RESTRICT p,
+             T* FASTOPT_RESTRICT ema) {
+  for (std::int64_t i = 0; i < n; ++i) ema[i] = decay * ema[i] + one_minus_decay * p[i];
+}
+
+template <class T>
+void restore(std::int64_t n, const std::uint8_t* FASTOPT_RESTRICT changes,
+             const T* FASTOPT_RESTRICT old, T* FASTOPT_RESTRICT x) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T before = old[i], now = x[i];
+    x[i] = changes[i] != 0 ? now : before;
+  }
+}
+
+// Byte k of a product with this has bit k of the other factor, and others, which the mask removes.
+void unpack_bits(const std::uint8_t* FASTOPT_RESTRICT bits, std::int64_t bytes,
+                 std::uint8_t* FASTOPT_RESTRICT keep) {
+  constexpr std::uint64_t copies = 0x0101010101010101;
+  constexpr std::uint64_t bit_k_of_byte_k =
+      FASTOPT_BIG_ENDIAN ? 0x0102040810204080 : 0x8040201008040201;
+  for (std::int64_t i = 0; i < bytes; ++i) {
+    const std::uint64_t spread = bits[i] * copies & bit_k_of_byte_k;
+    std::memcpy(keep + 8 * i, &spread, 8);
+  }
+}
+
+template <class T>
+constexpr Loops<T> loops() {
+  return {scale<T>,
+          clip<T>,
+          drop<T>,
+          {penalize<T, false, false, false>, penalize<T, false, false, true>,
+           penalize<T, false, true, false>, penalize<T, false, true, true>,
+           penalize<T, true, false, false>, penalize<T, true, false, true>,
+           penalize<T, true, true, false>, penalize<T, true, true, true>},
+          decay<T>,
+          shrink<T>,
+          cut_negative<T>,
+          average<T>,
+          restore<T>,
+          sums<T>()};
+}

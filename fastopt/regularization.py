@@ -1,0 +1,181 @@
+"""What penalties amount to, what they have made zero, and the constraint on norms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastopt import _core
+from fastopt.options import Penalty
+from fastopt.tree import Tree, paths, zip_trees
+
+
+def penalty(
+    params: Tree, *, l1: Penalty = 0.0, l2: Penalty = 0.0, threads: int | None = None
+) -> float:
+    """Return the penalty whose gradient the steps' ``l1`` and ``l2`` are, for your loss.
+
+    ::
+
+        sum over all elements of  l1*abs(p) + l2/2*p**2
+
+    Parameters
+    ----------
+    params : array, or nested lists, tuples and dicts of arrays
+        float32 or float64, any shape. They are only read.
+    l1, l2 : float >= 0, or such numbers in the structure of `params`, default 0.0
+        As in the steps: ``l2={"w": 1e-4, "b": 0.0}`` leaves biases out. A number may stand for a
+        whole branch. Both at once are the elastic net.
+    threads : int or None, default None
+        The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the same
+        bits for any number.
+
+    Returns
+    -------
+    float
+        Summed in double precision, also for float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an entry is no array of float32 or float64, or a penalty is negative or missing.
+
+    Notes
+    -----
+    scikit-learn's ``ElasticNet(alpha, l1_ratio)`` has ``l1 = alpha*l1_ratio`` and
+    ``l2 = alpha*(1 - l1_ratio)``. Keras' ``L1(a)`` is ``l1=a``, its ``L2(a)`` is ``l2=2*a``. The
+    proximal penalty ``l1_prox`` has the value of ``l1``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt
+    >>> params = {"w": np.array([3.0, -4.0]), "b": np.array([10.0])}
+    >>> fastopt.penalty(params, l1={"w": 0.5, "b": 0.0})
+    3.5
+    >>> fastopt.penalty(params, l2={"w": 0.5, "b": 0.0})
+    6.25
+    """
+    return _core.penalty(params, l1, l2, threads)
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """How many elements are exactly zero."""
+
+    zeros: int
+    """Elements that are 0 (or -0)."""
+    size: int
+    """All elements."""
+    entries: dict[str, Sparsity] = field(default_factory=dict, repr=False)
+    """The same of every array, by its name, such as ``"params['w']"``."""
+
+    @property
+    def fraction(self) -> float:
+        """The share of zeros; 0 where there are no elements."""
+        return self.zeros / self.size if self.size else 0.0
+
+
+def sparsity(params: Tree, *, threads: int | None = None) -> Sparsity:
+    """Count the zeros, in total and in every array.
+
+    Parameters
+    ----------
+    params : array, or nested lists, tuples and dicts of arrays
+        float32 or float64, any shape. They are only read.
+    threads : int or None, default None
+        The most threads to use; None means :func:`fastopt.get_num_threads`.
+
+    Returns
+    -------
+    Sparsity
+        ``zeros``, ``size``, ``fraction``, and ``entries`` with those of every array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an entry is no array of float32 or float64, or is misaligned.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt
+    >>> found = fastopt.sparsity({"w": np.array([0.0, 2.0, 0.0]), "b": np.array([1.0])})
+    >>> found, found.fraction
+    (Sparsity(zeros=2, size=4), 0.5)
+    >>> found.entries["params['w']"].zeros
+    2
+    """
+    zeros = _core.count_zeros(params, threads)
+    sizes = [array.size for (array,) in zip_trees(params)]
+    names = ["params" + path for path in paths(params)]
+    entries = {name: Sparsity(*found) for name, *found in zip(names, zeros, sizes, strict=True)}
+    return Sparsity(sum(zeros), sum(sizes), entries)
+
+
+def max_norm(
+    params: Tree, limit: float, *, axis: int | tuple[int, ...] = 0, threads: int | None = None
+) -> None:
+    """Shorten, in place, vectors of weights that are longer than `limit`.
+
+    ::
+
+        norm = sqrt(sum(p**2, axis));  p *= limit / norm  where norm > limit
+
+    Parameters
+    ----------
+    params : array, or nested lists, tuples and dicts of arrays
+        float32 or float64, any shape that has `axis`, writeable. Changed in place.
+    limit : float, > 0
+        The greatest Euclidean norm that a vector may have.
+    axis : int or tuple of int, default 0
+        The axes that a vector lies along. A weight matrix of shape (inputs, outputs) has the
+        incoming weights of a unit in a column: ``axis=0``. torch's ``Linear.weight`` is (outputs,
+        inputs): ``axis=1``. Convolution kernels of shape (rows, columns, inputs, outputs):
+        ``axis=(0, 1, 2)``.
+    threads : int or None, default None
+        The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the same
+        bits for any number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an entry could not be updated in place, or lacks an axis. Nothing has been changed then.
+
+    Notes
+    -----
+    Call it after the step. Norms are taken in double precision. A vector within the limit keeps its
+    bits; Keras' ``MaxNorm`` multiplies it by ``norm / (norm + 1e-7)``. The norm of a vector with a
+    NaN is no number, and the vector stays as it is.
+
+    Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
+    overfitting", section 5.1.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt
+    >>> w = np.array([[3.0, 0.5], [4.0, 0.5]])
+    >>> fastopt.max_norm(w, 1.0)
+    >>> w
+    array([[0.6, 0.5],
+           [0.8, 0.5]])
+    """
+    _core.check_params("max_norm", params)
+    views, vector_axes = [], []
+    for (array,), path in zip(zip_trees(params), paths(params), strict=True):
+        axes = _normalized(axis, array.ndim, "params" + path)
+        views.append(np.moveaxis(array, axes, range(len(axes))))
+        vector_axes.append(len(axes))
+    _core.max_norm(views, vector_axes, limit, threads)
+
+
+def _normalized(axis: int | tuple[int, ...], ndim: int, name: str) -> list[int]:
+    given = axis if isinstance(axis, tuple) else (axis,)
+    for one in given:
+        if not isinstance(one, (int, np.integer)) or isinstance(one, bool):
+            raise TypeError(f"max_norm: axis must be an int or a tuple of ints, not {axis!r}")
+        if not -ndim <= one < ndim:
+            raise ValueError(f"max_norm: {name} has {ndim} axes, there is no axis {one}")
+    axes = [int(one) % ndim for one in given]
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"max_norm: axis {axis} names an axis of {name} twice")
+    return axes
