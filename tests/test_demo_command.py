@@ -21,6 +21,18 @@ BAD_OPTIONS = {
     ("--l1", "-0.5"): "l1 must be",
     ("--l2", "inf"): "l2 must be",
     ("--weight-decay", "-2"): "weight_decay must be",
+    ("--l1-prox", "-0.5"): "adam_step: l1_prox['W1'] must be finite and >= 0, it is -0.5",
+    ("--l1-prox", "inf"): "l1_prox['W1'] must be finite",
+    ("--l1-prox", "much"): "argument --l1-prox: invalid float value: 'much'",
+    ("--dropout", "1"): "argument --dropout: '1' is not a number of at least 0 and below 1",
+    ("--dropout", "-0.1"): "argument --dropout: '-0.1' is not a number",
+    ("--dropout", "nan"): "argument --dropout: 'nan' is not a number",
+    ("--dropout", "half"): "argument --dropout: 'half' is not a number",
+    ("--dropout",): "argument --dropout: expected one argument",
+    ("--max-norm", "0"): "max_norm: limit must be finite and > 0, it is 0",
+    ("--max-norm", "-3"): "max_norm: limit must be finite and > 0, it is -3",
+    ("--max-norm", "nan"): "max_norm: limit must be",
+    ("--max-norm", "three"): "argument --max-norm: invalid float value: 'three'",
     ("--optimizer", "sgd", "--lr", "-1"): "sgd_step: lr must be",
     ("--optimizer", "lion"): "invalid choice: 'lion'",
     ("--epochs", "0"): "argument --epochs: '0' is not an integer of at least 1",
@@ -127,6 +139,21 @@ def test_demo_on_a_folder(folder: Path) -> None:
     assert len(re.findall(r"^epoch \d   loss", finished.stdout, re.MULTILINE)) == 2
     assert re.search(r"^identical weights +yes$", finished.stdout, re.MULTILINE)
     assert "20/20" in finished.stderr  # the progress bar: 2 runs of 2 epochs of 5 batches
+
+
+def test_demo_on_a_folder_with_regularisation(folder: Path) -> None:
+    pytest.importorskip("tqdm")
+    options = ["--l1-prox", "0.1", "--dropout", "0.5", "--max-norm", "0.75", "--epochs", "4"]
+    finished = run_module("demo", "--data", str(folder), *options, "--batch-size", "16")
+    assert finished.returncode == 0
+    headline = finished.stdout.splitlines()[0]
+    settings = "adam, lr 0.001, l1_prox 0.1, dropout 0.5, max_norm 0.75, batch size 16"
+    assert headline.endswith(f"; {settings}")
+    for label in ("sparsity", "  of W1", "  of W2"):
+        shares = re.search(rf"^{label} +(0\.\d{{4}}) +(0\.\d{{4}})$", finished.stdout, re.MULTILINE)
+        assert shares
+        assert 0 < float(shares[1]) == float(shares[2]) < 1
+    assert re.search(r"^identical weights +yes$", finished.stdout, re.MULTILINE)
 
 
 def test_demo_learns_the_digits(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,15 +11,19 @@ import pytest
 import fastopt
 from fastopt._command import check_plot
 from fastopt.demo.data import Dataset
-from fastopt.demo.network import accuracy, backward, forward, init_params
+from fastopt.demo.network import WEIGHTS, Dropout, accuracy, backward, forward, init_params
 from fastopt.demo.plot import save_plot
 from fastopt.demo.summary import summarize
-from fastopt.demo.train import OPTIMIZERS, Run, differing_params, train
+from fastopt.demo.train import OPTIMIZERS, Run, differing_params, train, weights_only
+
+LIBRARIES = (fastopt, fastopt.reference)
+DROPOUTS = [None, *(Dropout(library, 0.4, seed=7, offset=2**40) for library in LIBRARIES)]
 
 # Network
 
 
-def test_gradients_are_those_of_the_loss() -> None:
+@pytest.mark.parametrize("dropout", DROPOUTS)
+def test_gradients_are_those_of_the_loss(dropout: Dropout | None) -> None:
     rng = np.random.default_rng(2)
     params = {
         name: array.astype(np.float64) + 0.1 * rng.standard_normal(array.shape)
@@ -27,17 +32,28 @@ def test_gradients_are_those_of_the_loss() -> None:
     grads = {name: np.full_like(array, np.nan) for name, array in params.items()}
     x, labels = rng.standard_normal((6, 7)), rng.integers(0, 3, 6)
     unused = {name: np.empty_like(array) for name, array in params.items()}
-    backward(params, grads, x, labels)
+    backward(params, grads, x, labels, dropout)
     h = 1e-6
     for name, array in params.items():
         for i in np.ndindex(array.shape):
             here = array[i]
             array[i] = here + h
-            above = backward(params, unused, x, labels)
+            above = backward(params, unused, x, labels, dropout)
             array[i] = here - h
-            below = backward(params, unused, x, labels)
+            below = backward(params, unused, x, labels, dropout)
             array[i] = here
             assert grads[name][i] == pytest.approx((above - below) / (2 * h), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("dropout", DROPOUTS[1:])
+def test_dropout_acts_on_the_hidden_layer(dropout: Dropout) -> None:
+    params = init_params(np.random.default_rng(0), inputs=3, hidden=200, classes=2)
+    x = np.ones((4, 3), np.float32)
+    whole, _ = forward(params, x)
+    h, z = forward(params, x, dropout)
+    dropped = fastopt.dropout(whole, 0.4, seed=7, offset=2**40)
+    np.testing.assert_array_equal(h, dropped)
+    np.testing.assert_array_equal(z, dropped @ params["W2"] + params["b2"])
 
 
 def test_loss_is_the_cross_entropy() -> None:
@@ -69,15 +85,37 @@ def test_everything_stays_float32(dataset: Dataset) -> None:
 # Training
 
 
-@pytest.mark.parametrize("penalties", [{}, {"l1": 1e-5, "l2": 1e-4, "weight_decay": 1e-3}])
+PENALTIES = {"l1": 1e-5, "l2": 1e-4, "weight_decay": 1e-3}
+L1_PROX = {"l1_prox": weights_only(0.01)}
+
+# Options of the step, options of the training.
+REGULARISATIONS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
+    "none": ({}, {}),
+    "penalties": (PENALTIES, {}),
+    "l1_prox": (L1_PROX, {}),
+    "dropout": ({}, {"dropout": 0.5}),
+    "max_norm": ({}, {"max_norm": 1.25}),
+    "all": ({**PENALTIES, **L1_PROX}, {"dropout": 0.5, "max_norm": 1.25}),
+}
+
+
+def train_briefly(
+    dataset: Dataset, optimizer: str, regularisation: str, epochs: int = 3
+) -> tuple[Run, Run]:
+    hyperparameters, options = REGULARISATIONS[regularisation]
+    lr = {"sgd": 0.1, "momentum": 0.02}.get(optimizer, 1e-3)
+    hyperparameters = {"lr": lr, **hyperparameters}
+    return train(
+        dataset, optimizer, hyperparameters, epochs=epochs, batch_size=16, seed=5, **options
+    )
+
+
+@pytest.mark.parametrize("regularisation", REGULARISATIONS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_both_runs_end_with_identical_weights(
-    dataset: Dataset, optimizer: str, penalties: dict[str, float]
+    dataset: Dataset, optimizer: str, regularisation: str
 ) -> None:
-    lr = {"sgd": 0.1, "momentum": 0.02}.get(optimizer, 1e-3)
-    kernels, reference = train(
-        dataset, optimizer, {"lr": lr, **penalties}, epochs=12, batch_size=16, seed=5
-    )
+    kernels, reference = train_briefly(dataset, optimizer, regularisation, epochs=12)
     assert differing_params(kernels, reference) == []
     assert kernels.losses == reference.losses
     assert kernels.accuracies == reference.accuracies
@@ -87,19 +125,99 @@ def test_both_runs_end_with_identical_weights(
     assert 0 < kernels.optimizer_seconds < kernels.seconds
 
 
-def test_runs_take_the_step_of_their_library(dataset: Dataset) -> None:
-    kernels, reference = train(dataset, "adam", {"lr": 1e-3}, epochs=1, batch_size=70, seed=0)
-    assert kernels.step is fastopt.adam_step
-    assert reference.step is fastopt.reference.adam_step
+@pytest.mark.parametrize("regularisation", list(REGULARISATIONS)[1:])
+def test_regularisation_changes_the_loss(dataset: Dataset, regularisation: str) -> None:
+    plain, _ = train_briefly(dataset, "adam", "none")
+    regularised, _ = train_briefly(dataset, "adam", regularisation)
+    assert all(a != b for a, b in zip(plain.losses, regularised.losses, strict=True))
+
+
+def test_runs_take_the_functions_of_their_library(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def record(library: Any, name: str) -> None:
+        function = getattr(library, name)
+
+        def recorded(*arguments: Any, **options: Any) -> Any:
+            offset = f" {options['offset']}" if "offset" in options else ""
+            calls.append(f"{library.__name__}.{name}{offset}")
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(library, name, recorded)
+
+    for library in LIBRARIES:
+        for name in ("dropout", "dropout_backward", "adam_step", "max_norm"):
+            record(library, name)
+    train_briefly(dataset, "adam", "all", epochs=2)
+
+    def batches(library: str, first: int, last: int) -> list[str]:
+        return [
+            f"{library}.{call}"
+            for i in range(first, last)
+            for call in (f"dropout {i}", f"dropout_backward {i}", "adam_step", "max_norm")
+        ]
+
+    kernels, reference = "fastopt", "fastopt.reference"
+    assert calls == [
+        *batches(kernels, 0, 1),  # before the clock starts
+        *batches(reference, 0, 1),
+        *batches(kernels, 0, 5),
+        *batches(reference, 0, 5),
+        *batches(kernels, 5, 10),
+        *batches(reference, 5, 10),
+    ]
+
+
+def test_nothing_is_dropped_in_the_test(dataset: Dataset) -> None:
+    for run in train_briefly(dataset, "adam", "dropout", epochs=1):
+        _, z = forward(run.params, dataset.test.pixels)
+        assert run.accuracies == [np.mean(z.argmax(axis=1) == dataset.test.labels)]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_proximal_l1_makes_zeros_of_weights_only(dataset: Dataset, optimizer: str) -> None:
+    hyperparameters = {"lr": 1e-3, "l1_prox": weights_only(1.0)}
+    run, _ = train(dataset, optimizer, hyperparameters, epochs=3, batch_size=16, seed=0)
+    found = {name: fastopt.sparsity(array) for name, array in run.params.items()}
+    assert all(0.1 < found[name].fraction < 0.9 for name in WEIGHTS)
+    assert found["b2"].zeros == 0
+
+
+def test_biases_outlive_a_penalty_that_leaves_no_weight(dataset: Dataset) -> None:
+    hyperparameters = {"lr": 0.1, "l1_prox": weights_only(100.0)}
+    run, _ = train(dataset, "sgd", hyperparameters, epochs=1, batch_size=16, seed=0)
+    assert not any(run.params[name].any() for name in WEIGHTS)
+    assert run.params["b1"].any()
+    assert run.params["b2"].all()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_norms_of_incoming_weights_are_limited(dataset: Dataset, optimizer: str) -> None:
+    limit = 0.01
+    hyperparameters = {"lr": 0.1}
+    for run in train(
+        dataset, optimizer, hyperparameters, epochs=2, batch_size=16, seed=0, max_norm=limit
+    ):
+        for name, units in zip(WEIGHTS, (512, 10), strict=True):
+            norms = np.linalg.norm(run.params[name].astype(np.float64), axis=0)
+            assert norms.shape == (units,)
+            assert norms.max() == pytest.approx(limit, rel=1e-6)
+        assert np.linalg.norm(run.params["b2"]) > limit  # biases are free
 
 
 def test_seed_decides(dataset: Dataset) -> None:
-    def weights(seed: int) -> np.ndarray:
-        run, _ = train(dataset, "sgd", {"lr": 0.1}, epochs=2, batch_size=32, seed=seed)
+    def weights(seed: int, dropout: float) -> np.ndarray:
+        run, _ = train(
+            dataset, "sgd", {"lr": 0.1}, epochs=2, batch_size=32, seed=seed, dropout=dropout
+        )
         return run.params["W1"]
 
-    np.testing.assert_array_equal(weights(1), weights(1))
-    assert not np.array_equal(weights(1), weights(2))
+    for dropout in (0.0, 0.5):
+        np.testing.assert_array_equal(weights(1, dropout), weights(1, dropout))
+        # One more than a key of 64 bits holds; the two have the same masks.
+        assert not np.array_equal(weights(1, dropout), weights(2**64 + 1, dropout))
 
 
 @pytest.mark.parametrize(("batch_size", "batches"), [(70, 1), (10**30, 1), (69, 2), (32, 3)])
@@ -120,8 +238,16 @@ def test_every_image_is_seen(dataset: Dataset, batch_size: int, batches: int) ->
     assert kernels.state.step == 2 * batches
 
 
-def test_divergence_is_shown_and_not_warned_of(dataset: Dataset) -> None:
-    kernels, reference = train(dataset, "sgd", {"lr": 1e30}, epochs=2, batch_size=16, seed=0)
+@pytest.mark.parametrize(
+    ("l1_prox", "options"), [(0.0, {}), (1e-4, {"dropout": 0.5}), (0.0, {"max_norm": 1e38})]
+)
+def test_divergence_is_shown_and_not_warned_of(
+    dataset: Dataset, l1_prox: float, options: dict[str, float]
+) -> None:
+    hyperparameters = {"lr": 1e30, "l1_prox": weights_only(l1_prox)}
+    kernels, reference = train(
+        dataset, "sgd", hyperparameters, epochs=2, batch_size=16, seed=0, **options
+    )
     assert np.isnan(kernels.losses[-1])
     assert differing_params(kernels, reference) == []
 
@@ -131,7 +257,7 @@ def finished_run(weight: float, seconds: float = 1.0) -> Run:
         step=fastopt.sgd_step,
         hyperparameters={},
         state=None,
-        params={"W1": np.array([1, weight], np.float32)},
+        params={"W1": np.array([[1, weight]], np.float32), "W2": np.ones((2, 1), np.float32)},
         losses=[2.0, 1.0],
         accuracies=[0.5, 0.75],
         seconds=seconds,
@@ -154,12 +280,15 @@ def test_identical_means_bit_for_bit(a: float, b: float, differing: list[str]) -
 
 
 def test_summary_is_a_table() -> None:
-    table = summarize(finished_run(0.5, seconds=1), finished_run(0.25, seconds=4))
+    table = summarize(finished_run(0.5, seconds=1), finished_run(0.0, seconds=4))
     assert table.splitlines() == [
         "                       kernels   reference   ratio",
         "test accuracy           0.7500      0.7500",
         "seconds in total         1.000       4.000    0.25",
         "  in the optimizer       0.500       2.000    0.25",
+        "sparsity                0.0000      0.2500",
+        "  of W1                 0.0000      0.5000",
+        "  of W2                 0.0000      0.0000",
         "identical weights           no",
     ]
 

@@ -7,11 +7,13 @@
     q = softmax(z)                                 their probabilities
     loss = -mean(log(q[label]))                    cross-entropy
 
-One image is one row. The functions work in the dtype of the parameters: float32 in the demo.
+In training, dropout may come between the hidden layer and the next line. One image is one row. The
+functions work in the dtype of the parameters: float32 in the demo.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,32 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
+
+WEIGHTS = ("W1", "W2")
+INPUTS_AXIS = 0
+"""The axis of a weight matrix along which the incoming weights of one unit lie."""
+
+
+@dataclass
+class Dropout:
+    """Dropout of the hidden layer in one batch.
+
+    :class:`fastopt.Dropout` has this for the kernels alone; here the reference does it, too.
+    """
+
+    library: Any
+    """`fastopt` or its `reference`: whose functions do it."""
+    p: float
+    """The share that is dropped."""
+    seed: int
+    offset: int = 0
+    """The number of the mask, which the two directions must share."""
+
+    def forward(self, h: Array) -> None:
+        self.library.dropout(h, self.p, seed=self.seed, offset=self.offset, out=h)
+
+    def backward(self, dh: Array) -> None:
+        self.library.dropout_backward(dh, self.p, seed=self.seed, offset=self.offset, out=dh)
 
 
 def init_params(
@@ -43,17 +71,25 @@ def init_params(
     }
 
 
-def forward(params: Params, x: Array) -> tuple[Array, Array]:
-    """Return the hidden layer ``h`` and the logits ``z`` of the images `x`."""
+def forward(params: Params, x: Array, dropout: Dropout | None = None) -> tuple[Array, Array]:
+    """Return the hidden layer ``h``, after `dropout`, and the logits ``z`` of the images `x`."""
     h = x @ params["W1"]
     h += params["b1"]
     np.maximum(h, 0, out=h)
+    if dropout:
+        dropout.forward(h)
     z = h @ params["W2"]
     z += params["b2"]
     return h, z
 
 
-def backward(params: Params, grads: Params, x: Array, labels: npt.NDArray[np.intp]) -> float:
+def backward(
+    params: Params,
+    grads: Params,
+    x: Array,
+    labels: npt.NDArray[np.intp],
+    dropout: Dropout | None = None,
+) -> float:
     """Write the gradients of the loss into `grads` and return the loss.
 
     Parameters
@@ -66,13 +102,15 @@ def backward(params: Params, grads: Params, x: Array, labels: npt.NDArray[np.int
         The images.
     labels : array of int, of shape (batch,)
         Their classes.
+    dropout : Dropout, optional
+        Of the hidden layer.
 
     Returns
     -------
     float
         The cross-entropy, the mean over the batch.
     """
-    h, z = forward(params, x)
+    h, z = forward(params, x, dropout)
 
     # Softmax does not change if all logits are shifted; with the largest at 0, exp cannot overflow.
     z -= z.max(axis=1, keepdims=True)
@@ -90,6 +128,8 @@ def backward(params: Params, grads: Params, x: Array, labels: npt.NDArray[np.int
     np.sum(dz, axis=0, out=grads["b2"])
 
     dh = dz @ params["W2"].T
+    if dropout:
+        dropout.backward(dh)
     dh *= h > 0  # the derivative of ReLU
     np.matmul(x.T, dh, out=grads["W1"])
     np.sum(dh, axis=0, out=grads["b1"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -16,7 +17,15 @@ import numpy.typing as npt
 
 import fastopt
 from fastopt.demo.data import Dataset, Images
-from fastopt.demo.network import Params, accuracy, backward, init_params
+from fastopt.demo.network import (
+    INPUTS_AXIS,
+    WEIGHTS,
+    Dropout,
+    Params,
+    accuracy,
+    backward,
+    init_params,
+)
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop")
 
@@ -27,10 +36,14 @@ class Run:
 
     step: Callable[..., None]
     """The step of an optimizer, say :func:`fastopt.adam_step`."""
-    hyperparameters: Mapping[str, float]
+    hyperparameters: Mapping[str, Any]
     """Its keyword arguments."""
     state: Any
     params: Params
+    dropout: Dropout | None = None
+    """That of the next batch."""
+    limit_norms: Callable[[Params], None] | None = None
+    """What is done to the weights after every step, say :func:`fastopt.max_norm`."""
     losses: list[float] = field(default_factory=list)
     """The mean loss over the training images, an entry an epoch, taken as the weights change."""
     accuracies: list[float] = field(default_factory=list)
@@ -38,7 +51,7 @@ class Run:
     seconds: float = 0.0
     """Spent on all of the training, the test after every epoch included."""
     optimizer_seconds: float = 0.0
-    """Spent inside `step`."""
+    """Spent inside `step` and `limit_norms`."""
 
     def __post_init__(self) -> None:
         self._grads = {name: np.empty_like(array) for name, array in self.params.items()}
@@ -60,31 +73,62 @@ class Run:
         self.seconds += perf_counter() - epoch_start
 
     def _train_batch(self, images: Images, batch: npt.NDArray[np.intp]) -> float:
-        loss = backward(self.params, self._grads, images.pixels[batch], images.labels[batch])
+        pixels, labels = images.pixels[batch], images.labels[batch]
+        loss = backward(self.params, self._grads, pixels, labels, self.dropout)
+        if self.dropout:
+            self.dropout.offset += 1
         step_start = perf_counter()
-        self.step(self.params, self._grads, self.state, **self.hyperparameters)
+        self.update(self._grads)
         self.optimizer_seconds += perf_counter() - step_start
         return loss
 
+    def update(self, grads: Params) -> None:
+        """Change the parameters by the gradients of one batch."""
+        self.step(self.params, grads, self.state, **self.hyperparameters)
+        if self.limit_norms:
+            self.limit_norms({name: self.params[name] for name in WEIGHTS})
+
+
+def weights_only(penalty: float) -> dict[str, float]:
+    """Return `penalty` for the weights and none for the biases, as an option of a step."""
+    return {"W1": penalty, "b1": 0.0, "W2": penalty, "b2": 0.0}
+
 
 def start_run(
-    library: Any, optimizer: str, hyperparameters: Mapping[str, float], params: Params
+    library: Any,
+    optimizer: str,
+    hyperparameters: Mapping[str, Any],
+    params: Params,
+    *,
+    seed: int = 0,
+    dropout: float = 0.0,
+    max_norm: float | None = None,
 ) -> Run:
-    """Start from a copy of `params` with a step of `library`: of `fastopt` or its `reference`."""
+    """Start from a copy of `params` with functions of `library`: of `fastopt` or its `reference`.
+
+    The rest is as in :func:`train`.
+    """
     params = {name: array.copy() for name, array in params.items()}
     init = getattr(library, f"{optimizer}_init", None)  # sgd has no state
     state = init(params) if init else None
-    return Run(getattr(library, f"{optimizer}_step"), hyperparameters, state, params)
+    run = Run(getattr(library, f"{optimizer}_step"), hyperparameters, state, params)
+    if dropout:
+        run.dropout = Dropout(library, dropout, seed % 2**64)  # the key of the masks has 64 bits
+    if max_norm is not None:
+        run.limit_norms = partial(library.max_norm, limit=max_norm, axis=INPUTS_AXIS)
+    return run
 
 
 def train(
     dataset: Dataset,
     optimizer: str,
-    hyperparameters: Mapping[str, float],
+    hyperparameters: Mapping[str, Any],
     *,
     epochs: int,
     batch_size: int,
     seed: int,
+    dropout: float = 0.0,
+    max_norm: float | None = None,
     on_batch: Callable[[], object] = lambda: None,
     on_epoch: Callable[[int, Run], object] = lambda epoch, run: None,
 ) -> tuple[Run, Run]:
@@ -96,13 +140,17 @@ def train(
         What to learn.
     optimizer : str
         One of `OPTIMIZERS`.
-    hyperparameters : mapping of str to float
+    hyperparameters : mapping
         Keyword arguments of the optimizer's step.
     epochs, batch_size : int, >= 1
         How often to go through the training images, and how many to take for one step. The last
         step of an epoch takes what is left.
     seed : int, >= 0
-        Of the initial weights and of the order of the images.
+        Of the initial weights, of the order of the images and of the masks of dropout.
+    dropout : float, 0 <= dropout < 1
+        The share of the hidden layer that is dropped in training, a mask for every batch.
+    max_norm : float, > 0, optional
+        The greatest norm that the incoming weights of a unit may have after a step.
     on_batch : callable, optional
         Called without arguments after every step of either run.
     on_epoch : callable, optional
@@ -118,7 +166,15 @@ def train(
     params = init_params(rng)
 
     def start(library: Any) -> Run:
-        return start_run(library, optimizer, hyperparameters, params)
+        return start_run(
+            library,
+            optimizer,
+            hyperparameters,
+            params,
+            seed=seed,
+            dropout=dropout,
+            max_norm=max_norm,
+        )
 
     kernels, reference = start(fastopt), start(fastopt.reference)
     # A network that diverges shows it in its loss; warnings would only break the progress bar.
