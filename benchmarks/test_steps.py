@@ -1,6 +1,6 @@
-"""Every rule on every workload, with the kernels and with the reference, for pytest-benchmark.
+"""Every step on every workload, with the kernels and with the reference, for pytest-benchmark.
 
-Each group of the report is one rule on one workload. Answers are compared before anything is timed.
+Each group of the report is one step on one workload. Answers are compared before anything is timed.
 """
 
 from __future__ import annotations

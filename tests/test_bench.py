@@ -10,18 +10,24 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt import reference
-from fastopt.bench import suite
+from fastopt import _core, reference
+from fastopt.bench import suite, trials
+from fastopt.bench.dropout import DROPOUT, DropoutRun
 from fastopt.bench.errors import WrongAnswerError
 from fastopt.bench.measure import Budget, Contender, Spread, interleave
 from fastopt.bench.peers import PEERS, Peer
 from fastopt.bench.peers.opponent import Opponent
+from fastopt.bench.rows import ROWS
 from fastopt.bench.rules import RULES, Run, identical, new_grads
-from fastopt.bench.suite import LIMIT_FROM, Plan, Suite, needed_bytes
+from fastopt.bench.suite import Plan, Suite
+from fastopt.bench.trials import LIMIT_FROM, needed_bytes
 from fastopt.bench.workloads import (
+    ACTIVATIONS,
     DEFAULT,
     NETWORKS,
+    PARAMS_SEED,
     QUICK,
+    QUICK_ACTIVATIONS,
     Workload,
     arrays_of,
     one_array,
@@ -33,11 +39,17 @@ BRIEF = Budget(seconds=1e-9, sample_seconds=1e-6, min_rounds=2)
 TINY = Workload("tiny", ((3, 5), (7,), (1, 1, 2)))
 
 
-def plan(*rules: str, peers: tuple[Peer, ...] = (), workloads: tuple[Workload, ...] = ()) -> Plan:
-    return Plan([RULES[name] for name in rules], workloads or (TINY,), (1, 2), peers, BRIEF)
+SMALL = one_array(33)
 
 
-# Workloads and rules
+def plan(
+    *rows: str, peers: tuple[Peer, ...] = (), workloads: tuple[Workload, ...] = (TINY, SMALL)
+) -> Plan:
+    single = [workload for workload in workloads if workload.is_one_array]
+    return Plan([ROWS[name] for name in rows], workloads, single, (1, 2), peers, BRIEF)
+
+
+# Workloads and rows
 
 
 @pytest.mark.parametrize(
@@ -64,6 +76,9 @@ def test_sizes_go_from_100_to_50_million() -> None:
     assert sizes == sorted(sizes)
     assert (sizes[0], sizes[-1]) == (100, 50_000_000)
     assert {one.name for one in DEFAULT} >= {one.name for one in QUICK} | set(NETWORKS)
+    activations = [workload.elements for workload in ACTIVATIONS]
+    assert activations == [65_536, 1_000_000, 10_000_000]
+    assert set(QUICK_ACTIVATIONS) < set(ACTIVATIONS) < set(DEFAULT)
 
 
 def test_workloads_are_parsed() -> None:
@@ -78,7 +93,7 @@ def test_workloads_are_parsed() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
-@pytest.mark.parametrize("workload", [TINY, one_array(33)], ids=lambda one: one.name)
+@pytest.mark.parametrize("workload", [TINY, SMALL], ids=lambda one: one.name)
 def test_a_run_can_start_again(rule: Any, workload: Workload) -> None:
     grads = new_grads(workload)
     kernels, plain = (Run(library, rule, workload, grads) for library in (fastopt, reference))
@@ -111,6 +126,30 @@ def test_the_probe_changes_nothing(rule: Any) -> None:
     assert len(probed.states) == rule.state_arrays
     probed.probe(TINY.zeros(), threads=2)()
     assert identical(probed, untouched)
+
+
+def test_dropout_goes_from_one_array_to_another() -> None:
+    kernels, plain = (DropoutRun(library, DROPOUT, SMALL) for library in (fastopt, reference))
+    kernels.step()
+    assert not identical(kernels, plain)
+    plain.step()
+    assert identical(kernels, plain)
+    np.testing.assert_array_equal(kernels.x, SMALL.normal(PARAMS_SEED))
+
+
+@pytest.mark.parametrize(
+    ("name", "traffic"), [("adam", 28), ("adam-mask", 28.125), ("recipe", 40), ("dropout", 8)]
+)
+def test_traffic(name: str, traffic: float) -> None:
+    assert ROWS[name].bytes_per_param == traffic
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 1000, 100_003])
+def test_the_probe_of_dropout_reads_one_array_and_writes_the_other(size: int, threads: int) -> None:
+    source, target = np.arange(size, dtype=np.float32), np.full(size, -1, np.float32)
+    _core.copy_probe(target, source, threads)
+    np.testing.assert_array_equal(target, source + 1)
 
 
 # Method
@@ -159,17 +198,42 @@ def test_spread() -> None:
 def test_results_are_whole() -> None:
     done: list[int] = []
     large = one_array(LIMIT_FROM)
-    tried = plan(*RULES, workloads=(TINY, large))
+    tried = plan(*ROWS, workloads=(TINY, large))
     runner = Suite(tried, on_done=done.append)
-    results = [one for rule in tried.rules for one in runner.run(rule)]
-    cells = [(one.rule.name, one.workload.name, one.threads) for one in results]
-    assert cells == [(rule, w.name, n) for rule in RULES for w in (TINY, large) for n in (1, 2)]
-    assert sum(done) == 2 * sum(tried.comparisons(rule) for rule in tried.rules)
+    results = [one for row in tried.rows for one in runner.run(row)]
+    cells = [(one.row.name, one.workload.name, one.threads) for one in results]
+    steps = [(rule, w.name, n) for rule in RULES for w in (TINY, large) for n in (1, 2)]
+    assert cells == [*steps, ("dropout", large.name, 1), ("dropout", large.name, 2)]
+    assert sum(done) == 4 * len(RULES) + 2
     for one in results:
-        others = {"reference"} if one.workload is TINY else {"reference", "limit"}
+        plain = one.row.name.startswith("adam-")
+        others = set() if one.row is DROPOUT else {"adam" if plain else "reference"}
+        if one.workload is large:
+            others.add("limit")
         assert set(one.ratios) == others
         assert set(one.seconds) == {"fastopt", *others}
         assert one.gigabytes_per_second > 0
+        assert (one.over_plain is not None) == plain
+
+
+def test_options_are_compared_with_the_step_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"fastopt": [6.0, 8.0, 10.0], "adam": [4.0, 4.0, 4.0]}
+    monkeypatch.setattr(suite, "interleave", lambda contenders, budget: times)
+    (result, _) = Suite(plan("adam-mask", workloads=(SMALL,))).run(RULES["adam-mask"])
+    assert result.over_plain == Spread(median=2, lowest=1.5, q1=1.75, q3=2.25, samples=3)
+    assert result.ratios["adam"].median == 0.5
+
+
+@pytest.mark.parametrize("name", ["adam-mask", "adam-drop", "adam-penalties"])
+def test_the_plain_step_is_that_of_the_same_arrays(name: str) -> None:
+    grads = new_grads(SMALL)
+    run, plain = (Run(fastopt, RULES[one], SMALL, grads) for one in (name, "adam"))
+    run.plain_step()
+    plain.step()
+    assert identical(run, plain)
+    run.step()
+    plain.step()
+    assert not identical(run, plain)
 
 
 def test_the_number_of_threads_is_put_back() -> None:
@@ -178,10 +242,38 @@ def test_the_number_of_threads_is_put_back() -> None:
     assert fastopt.get_num_threads() == before
 
 
-def test_wrong_answers_stop_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "sgd_step", lambda *arguments: None)
-    with pytest.raises(WrongAnswerError, match="sgd tiny 1T reference: the kernels"):
-        list(Suite(plan("sgd")).run(RULES["sgd"]))
+@pytest.mark.parametrize(
+    ("name", "function", "place"),
+    [
+        ("sgd", "sgd_step", "sgd tiny 1T reference"),
+        ("adam-drop", "adam_step", "adam-drop tiny 1T adam"),
+        ("dropout", "dropout", "dropout 33 1T limit"),
+    ],
+)
+def test_wrong_answers_stop_the_benchmark(
+    monkeypatch: pytest.MonkeyPatch, name: str, function: str, place: str
+) -> None:
+    monkeypatch.setattr(reference, function, lambda *arguments, **options: None)
+    with pytest.raises(WrongAnswerError, match=f"{place}: the kernels and the reference came to"):
+        list(Suite(plan(name)).run(ROWS[name]))
+
+
+@pytest.mark.parametrize("name", ["adam-drop", "dropout"])
+def test_the_reference_sees_a_part_of_many_elements(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    function = "dropout" if name == "dropout" else "adam_step"
+    seen: list[int] = []
+    original = getattr(reference, function)
+
+    def spy(array: Any, *arguments: Any, **options: Any) -> Any:
+        seen.append(array.size)
+        return original(array, *arguments, **options)
+
+    monkeypatch.setattr(reference, function, spy)
+    monkeypatch.setattr(trials, "CHECKED_ELEMENTS", 17)
+    list(Suite(plan(name, workloads=(SMALL,))).run(ROWS[name]))
+    assert set(seen) == {17}
 
 
 def fake_peer(step: Callable[[list[Any], list[Any]], object]) -> Peer:
@@ -217,6 +309,28 @@ def test_peers_are_measured_and_checked() -> None:
     assert measured(fail) == (False, "sgd tiny 1T fake left out: RuntimeError: no such kernel")
 
 
+@pytest.mark.parametrize(
+    ("factors", "note"),
+    [
+        (lambda x: np.where(np.arange(x.size) % 4, x / 0.75, 0), None),
+        (lambda x: np.where(np.arange(x.size) % 4, x, 0), "neither 0 nor x/keep_prob"),
+        (lambda x: np.where(np.arange(x.size) % 2, x / 0.75, 0), "50.0% are dropped, not 25.0%"),
+    ],
+)
+def test_peers_that_drop_are_checked(factors: Callable[[Any], Any], note: str | None) -> None:
+    def start(row: Any, arrays: list[Any], grads: list[Any], threads: int) -> Opponent:
+        assert not grads
+        return Opponent(Contender(lambda: None), lambda: [factors(*arrays)])
+
+    notes: list[str] = []
+    peer = Peer("fake", "numpy", frozenset({"dropout"}), start)
+    tried = plan("dropout", peers=(peer,), workloads=(one_array(10_000),))
+    results = list(Suite(tried, note=notes.append).run(DROPOUT))
+    assert ["fake" in one.ratios for one in results] == [note is None] * 2
+    place = "dropout 10,000 1T fake left out: DisagreementError: "
+    assert notes[:1] == ([] if note is None else [place + note])
+
+
 def test_what_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "available_bytes", lambda: 1_000_000)
     notes: list[str] = []
@@ -228,18 +342,20 @@ def test_what_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
         "adam 50,000,000 left out: it takes 2.4 GB of memory, 0.0 GB are free",
     ]
     assert sum(done) == 2 * tried.comparisons(RULES["adam"])
-    assert needed_bytes(RULES["sgd"], one_array(1)) < needed_bytes(RULES["adam"], one_array(1))
+    rows = ("dropout", "sgd", "adam")
+    needed = [needed_bytes(ROWS[name], one_array(1)) for name in rows]
+    assert needed == sorted(set(needed))
 
 
 @pytest.mark.parametrize(
     ("peer", "name"),
-    [(peer, name) for peer in PEERS.values() for name in sorted(peer.rules)],
+    [(peer, name) for peer in PEERS.values() for name in sorted(peer.rows)],
     ids=lambda part: getattr(part, "name", part),
 )
-def test_peers_take_the_same_steps(peer: Peer, name: str) -> None:
+def test_peers_do_the_same(peer: Peer, name: str) -> None:
     pytest.importorskip(peer.package)
     notes: list[str] = []
-    tried = Plan([RULES[name]], (TINY,), (usable_cpus(),), (peer,), BRIEF)
-    (result,) = Suite(tried, note=notes.append).run(RULES[name])
+    tried = Plan([ROWS[name]], (TINY,), (SMALL,), (usable_cpus(),), (peer,), BRIEF)
+    (result,) = Suite(tried, note=notes.append).run(ROWS[name])
     assert notes == []
     assert peer.name in result.ratios

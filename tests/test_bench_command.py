@@ -19,22 +19,25 @@ from fastopt.bench.peers import PEERS, Peer
 from fastopt.bench.plot import save_plot
 from fastopt.bench.record import as_record, save_json
 from fastopt.bench.results import Result
-from fastopt.bench.rules import RULES
-from fastopt.bench.table import format_table
+from fastopt.bench.rows import ROWS
+from fastopt.bench.table import format_row, format_table
 from fastopt.bench.workloads import one_array
 
 
-def result(rule: str = "adam", elements: int = 1000, threads: int = 1, **ratios: float) -> Result:
-    def spread(value: float) -> Spread:
-        return Spread(value, value, value * 0.9, value * 1.1, 9)
+def spread(value: float) -> Spread:
+    return Spread(value, value, value * 0.9, value * 1.1, 9)
 
+
+def result(row: str = "adam", elements: int = 1000, threads: int = 1, **ratios: float) -> Result:
+    plain = ratios.get("adam")
     times = {"fastopt": 1.0, **ratios}
     return Result(
-        RULES[rule],
+        ROWS[row],
         one_array(elements),
         threads,
         seconds={name: spread(1e-6 * value) for name, value in times.items()},
         ratios={name: spread(value) for name, value in ratios.items()},
+        over_plain=spread(1 / plain) if plain else None,
     )
 
 
@@ -50,6 +53,33 @@ def test_the_table() -> None:
     ]
 
 
+def test_the_tables_of_options_and_of_dropout() -> None:
+    assert format_table([result("adam-drop", limit=0.8, adam=0.5)]).splitlines() == [
+        "       threads  µs/step   ns/param  GB/s    of limit  over adam",
+        "1,000        1     1.00  1.00 ±10%  28.0  0.800 ±10%  2.00 ±10%",
+    ]
+    assert format_table([result("dropout", torch=15, numpy=4)]).splitlines() == [
+        "       threads  µs/call  ns/element  GB/s  of limit      torch      numpy",
+        "1,000        1     1.00   1.00 ±10%  8.00            15.0 ±10%  4.00 ±10%",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ("sgd", "sgd_step; float32; 2 arrays read, 1 written, 12 bytes per parameter"),
+        (
+            "adam-mask",
+            "adam_step, mask, keep_prob 0.75; float32; 4 arrays read, 3 written, 28.125 bytes per "
+            "parameter",
+        ),
+        ("dropout", "dropout, p 0.25; float32; 1 array read, 1 written, 8 bytes per element"),
+    ],
+)
+def test_the_line_above_a_table(row: str, line: str) -> None:
+    assert format_row(ROWS[row]) == f"{row} ({line})"
+
+
 def test_the_record_is_json(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     save_json(path, [result(limit=0.5, reference=8)], {"processor": "abacus"}, FULL)
@@ -61,14 +91,20 @@ def test_the_record_is_json(tmp_path: Path) -> None:
     }  # fmt: skip
     assert entry["ns_per_param"]["limit"]["median"] == pytest.approx(0.5)
     assert (entry["workload"], entry["elements"], entry["tensors"]) == ("1,000", 1000, 1)
+    assert entry["over_plain"] is None
+    entries = as_record([result("adam-mask", adam=0.5), result("dropout")], {}, FULL)["results"]
+    assert [entry["rule"] for entry in entries] == ["adam-mask", "dropout"]
+    assert entries[0]["over_plain"]["median"] == 2
+    assert entries[0]["bytes_per_param"] == 28.125
+    assert entries[1]["options"] == {"p": 0.25}
 
 
 def test_the_plot_is_a_png(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "bench.png"
     results = [
-        result(rule, elements, threads, reference=9, limit=0.9)
-        for rule in ("sgd", "adam")
+        result(row, elements, threads, **{baseline: 0.9}, limit=0.9)
+        for row, baseline in (("sgd", "reference"), ("adam-mask", "adam"), ("dropout", "torch"))
         for elements in (100, 10_000)
         for threads in (1, 2)
     ]
@@ -141,6 +177,11 @@ def test_a_plot_needs_single_arrays(capsys: pytest.CaptureFixture[str], tmp_path
     assert_refused(capsys, arguments, "--plot needs a number of parameters among --workloads")
 
 
+def test_dropout_needs_single_arrays(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", "--rules", "dropout", "--workloads", "mlp"]
+    assert_refused(capsys, arguments, "dropout needs a number of elements among --workloads")
+
+
 def test_wrong_answers_are_a_failure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,14 +195,31 @@ def test_wrong_answers_are_a_failure(
 def test_the_process(tmp_path: Path) -> None:
     pytest.importorskip("tqdm")
     path = tmp_path / "bench.json"
-    options = ["--quick", "--seconds", "0.001", "--rules", "sgd", "adam", "--peers", "none"]
+    options = [
+        "--quick",
+        "--seconds",
+        "0.001",
+        "--rules",
+        "sgd",
+        "adam-drop",
+        "dropout",
+        "--peers",
+        "numpy",
+    ]
     finished = run_module(
         "bench", *options, "--workloads", "100", "mlp", "--threads", "1", "--json", str(path)
     )
     assert finished.returncode == 0, finished.stderr
     assert f"fastopt {fastopt.__version__}, {fastopt.info()['isa']}" in finished.stdout
-    for start in (r"sgd \(", r"adam \(", "100 +1 ", "mlp +1 ", "saved "):
+    for start in (r"sgd \(", r"adam-drop \(", r"dropout \(", "100 +1 ", "mlp +1 ", "saved "):
         assert re.search(rf"^{start}", finished.stdout, re.MULTILINE)
-    assert "4/4" in finished.stderr  # the progress bar
-    cells = [(one["rule"], one["workload"]) for one in json.loads(path.read_text())["results"]]
-    assert cells == [(rule, name) for rule in ("sgd", "adam") for name in ("100", "mlp")]
+    assert "6/6" in finished.stderr  # the progress bar
+    results = json.loads(path.read_text())["results"]
+    cells = [(one["rule"], one["workload"], [*one["ratios"]]) for one in results]
+    assert cells == [
+        ("sgd", "100", ["reference"]),
+        ("sgd", "mlp", ["limit", "reference"]),
+        ("adam-drop", "100", ["adam"]),
+        ("adam-drop", "mlp", ["limit", "adam"]),
+        ("dropout", "100", ["numpy"]),
+    ]

@@ -12,15 +12,16 @@ import fastopt
 from fastopt import _core
 from fastopt._command import CommandError, check_plot, check_writable, import_extra
 from fastopt.bench import measure, workloads
+from fastopt.bench.dropout import DROPOUT
 from fastopt.bench.errors import WrongAnswerError
 from fastopt.bench.machine import describe_machine
 from fastopt.bench.peers import PEERS, Peer
 from fastopt.bench.plot import save_plot
 from fastopt.bench.record import save_json
 from fastopt.bench.results import Result
-from fastopt.bench.rules import RULES
+from fastopt.bench.rows import ROWS
 from fastopt.bench.suite import Plan, Suite
-from fastopt.bench.table import LEGEND, format_machine, format_rule, format_table
+from fastopt.bench.table import LEGEND, format_machine, format_row, format_table
 from fastopt.bench.workloads import Workload
 
 
@@ -28,13 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Give the parser of the command its options."""
     add = parser.add_argument
     add("--quick", action="store_true", help="a first impression, within a minute")
-    add("--rules", nargs="+", choices=RULES, metavar="RULE", help=f"of {', '.join(RULES)}")
+    add("--rules", nargs="+", choices=ROWS, metavar="RULE", help=f"of {', '.join(ROWS)}")
     add(
         "--workloads",
         nargs="+",
         type=_workload,
         metavar="W",
-        help=f"numbers of parameters, or of {', '.join(workloads.NETWORKS)}",
+        help=f"numbers of parameters (of dropout: elements), or of {', '.join(workloads.NETWORKS)}",
     )
     add(
         "--threads",
@@ -52,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--seconds", type=_seconds, help="spent on each comparison (default: 1; --quick: 0.1)")
     add("--json", metavar="FILE", type=Path, help="save all figures")
-    add("--plot", metavar="FILE.png", type=Path, help="save a picture of the times of each rule")
+    add("--plot", metavar="FILE.png", type=Path, help="save a picture of the times of each row")
     parser.set_defaults(run=partial(run, parser))
 
 
@@ -81,13 +82,13 @@ def _run(options: argparse.Namespace) -> int:
     print(f"{headline}\n\n{LEGEND}", flush=True)
 
     results: list[Result] = []
-    total = len(plan.workloads) * sum(plan.comparisons(rule) for rule in plan.rules)
+    total = sum(len(plan.workloads_of(row)) * plan.comparisons(row) for row in plan.rows)
     with tqdm(total=total, unit="comparison", leave=False) as bar:
         suite = Suite(plan, on_start=bar.set_description, on_done=bar.update, note=bar.write)
-        for rule in plan.rules:
-            found = list(suite.run(rule))
+        for row in plan.rows:
+            found = list(suite.run(row))
             if found:
-                bar.write(f"\n{format_rule(rule)}\n{format_table(found)}")
+                bar.write(f"\n{format_row(row)}\n{format_table(found)}")
             results += found
 
     if options.json:
@@ -103,9 +104,19 @@ def _plan(options: argparse.Namespace) -> Plan:
     budget = measure.QUICK if options.quick else measure.FULL
     if options.seconds is not None:
         budget = dataclasses.replace(budget, seconds=options.seconds)
+    if options.quick:
+        parameters, activations = workloads.QUICK, workloads.QUICK_ACTIVATIONS
+    else:
+        parameters, activations = workloads.DEFAULT, workloads.ACTIVATIONS
+    if options.workloads:
+        parameters = tuple(options.workloads)
+        activations = tuple(workload for workload in parameters if workload.is_one_array)
+        if not activations and DROPOUT.name in (options.rules or []):
+            raise CommandError("dropout needs a number of elements among --workloads")
     return Plan(
-        rules=[RULES[name] for name in options.rules or RULES],
-        workloads=options.workloads or (workloads.QUICK if options.quick else workloads.DEFAULT),
+        rows=[ROWS[name] for name in options.rules or ROWS],
+        workloads=parameters,
+        activations=activations,
         threads=options.threads or sorted({1, fastopt.get_num_threads()}),
         peers=_peers(options.peers),
         budget=budget,

@@ -15,6 +15,9 @@ STYLES: dict[str, dict[str, Any]] = {
     "reference": {"color": "C0", "label": "reference (NumPy)"},
     "torch-fused": {"color": "C1"},
     "torch-foreach": {"color": "C1", "linestyle": ":"},
+    "adam": {"color": "C3", "linestyle": ":", "label": "Adam without options"},
+    "torch": {"color": "C1"},
+    "numpy": {"color": "C0", "linestyle": ":"},
     "thinc": {"color": "C4"},
     "numba": {"color": "C2"},
     "optax": {"color": "C5"},
@@ -22,26 +25,26 @@ STYLES: dict[str, dict[str, Any]] = {
 
 
 def save_plot(path: Path, results: Sequence[Result], title: str) -> None:
-    """Draw a panel for every rule and number of threads, and save them as PNG.
+    """Draw a panel for every row and number of threads, and save them as PNG.
 
     Single arrays make the lines; lists of arrays are left to the table.
     """
     single = [one for one in results if one.workload.is_one_array]
-    rules = list(dict.fromkeys(one.rule.name for one in single))
+    names = list(dict.fromkeys(one.row.name for one in single))
     threads = list(dict.fromkeys(one.threads for one in single))
     # A Figure of its own, without pyplot, draws with Agg: it needs no display and leaves no state.
     figure = import_extra("matplotlib.figure", "bench").Figure(
-        figsize=(1 + 3.6 * len(rules), 1 + 3.0 * len(threads)), layout="constrained"
+        figsize=(1 + 3.6 * len(names), 1 + 3.0 * len(threads)), layout="constrained"
     )
-    panels = figure.subplots(len(threads), len(rules), sharex=True, sharey=True, squeeze=False)
-    for row, count in zip(panels, threads, strict=True):
-        for axes, rule in zip(row, rules, strict=True):
-            chosen = [one for one in single if (one.rule.name, one.threads) == (rule, count)]
+    panels = figure.subplots(len(threads), len(names), sharex=True, sharey=True, squeeze=False)
+    for panels_of_count, count in zip(panels, threads, strict=True):
+        for axes, name in zip(panels_of_count, names, strict=True):
+            chosen = [one for one in single if (one.row.name, one.threads) == (name, count)]
             _draw(axes, sorted(chosen, key=lambda one: one.workload.elements))
-            axes.set_title(f"{rule}, {count} thread{'s' * (count > 1)}")
-        row[0].set_ylabel("ns per parameter")
+            axes.set_title(f"{name}, {count} thread{'s' * (count > 1)}")
+        panels_of_count[0].set_ylabel("ns per parameter or element")
     for axes in panels[-1]:
-        axes.set_xlabel("parameters")
+        axes.set_xlabel("parameters or elements")
     lines = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
     figure.legend(lines.values(), lines.keys(), loc="outside right upper", frameon=False)
     figure.suptitle(title, fontsize="medium")

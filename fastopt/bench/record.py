@@ -33,18 +33,19 @@ def as_record(
         "budget": dataclasses.asdict(budget),
         "results": [
             {
-                "rule": one.rule.name,
-                "options": dict(one.rule.options),
+                "rule": one.row.name,
+                "options": dict(one.row.options),
                 "workload": one.workload.name,
                 "elements": one.workload.elements,
                 "tensors": len(one.workload.shapes),
                 "dtype": "float32",
                 "threads": one.threads,
-                "bytes_per_param": one.rule.bytes_per_param,
+                "bytes_per_param": one.row.bytes_per_param,
                 "gigabytes_per_second": one.gigabytes_per_second,
                 "seconds": _spreads(one.seconds),
                 "ns_per_param": _spreads(one.ns_per_param),
                 "ratios": _spreads(one.ratios),
+                "over_plain": dataclasses.asdict(one.over_plain) if one.over_plain else None,
             }
             for one in results
         ],

@@ -6,21 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastopt.bench.measure import Spread
-from fastopt.bench.rules import Rule
+from fastopt.bench.rows import Row
 from fastopt.bench.workloads import Workload
 
 
 @dataclass(frozen=True)
 class Result:
-    """One rule on one workload with one number of threads."""
+    """One row on one workload with one number of threads."""
 
-    rule: Rule
+    row: Row
     workload: Workload
     threads: int
     seconds: Mapping[str, Spread]
     """Seconds per step of ``fastopt`` and of every other contender."""
     ratios: Mapping[str, Spread]
     """How many times as long as fastopt every other contender takes, from times of one round."""
+    over_plain: Spread | None = None
+    """How many times as long as the plain step fastopt takes, where it takes that step too."""
 
     @property
     def ns_per_param(self) -> dict[str, Spread]:
@@ -32,6 +34,6 @@ class Result:
 
     @property
     def gigabytes_per_second(self) -> float:
-        """The memory traffic that the step cannot avoid, over the time of fastopt."""
-        traffic = self.rule.bytes_per_param * self.workload.elements
+        """The memory traffic that cannot be avoided, over the time of fastopt."""
+        traffic = self.row.bytes_per_param * self.workload.elements
         return traffic / self.seconds["fastopt"].median / 1e9

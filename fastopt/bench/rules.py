@@ -1,21 +1,28 @@
-"""The steps that are measured: the four rules, and a whole recipe of training in one call."""
+"""The steps that are measured.
+
+The four rules; a whole recipe of training in one call; and Adam with options that are measured by
+what they add to Adam without them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from itertools import count
+from typing import Any, Protocol
 
 import numpy as np
 
 import fastopt
 from fastopt import _core
 from fastopt.bench.workloads import (
+    DROPPED,
     GRADS_SEED,
     ITEMSIZE,
+    MASK_SEED,
     PARAMS_SEED,
     Workload,
     arrays_of,
@@ -37,13 +44,27 @@ class Rule:
     """How many it cannot avoid to write."""
     options: Mapping[str, float] = field(default_factory=dict)
     """Keyword arguments other than the defaults."""
-    has_ema: bool = False
-    """Whether the step also keeps an average of the parameters."""
+    arguments: Mapping[str, Callable[[Tree], Any]] = field(default_factory=dict)
+    """Keyword arguments that every run makes for itself, from its parameters."""
+    mask_bits: int = 0
+    """How many bits for each parameter a step reads besides."""
+    against_plain: bool = False
+    """Whether it is timed beside the same step without options, not beside the reference."""
 
     @property
-    def bytes_per_param(self) -> int:
+    def baseline(self) -> str:
+        """Whom it is measured against without peers."""
+        return self.optimizer if self.against_plain else "reference"
+
+    @property
+    def bytes_per_param(self) -> float:
         """The memory traffic that a step cannot avoid."""
-        return ITEMSIZE * (self.reads + self.writes)
+        return ITEMSIZE * (self.reads + self.writes) + self.mask_bits / 8
+
+    @property
+    def has_ema(self) -> bool:
+        """Whether the step also keeps an average of the parameters."""
+        return "ema" in self.arguments
 
     @property
     def state_arrays(self) -> int:
@@ -63,6 +84,15 @@ class Rule:
         return init(params) if init else None
 
 
+def _packed_masks(params: Tree) -> Tree:
+    """Return a mask of its own for every array, in packed bits."""
+    offsets = count()
+    return map_tree(
+        lambda p: fastopt.dropout_mask(p.shape, DROPPED, seed=MASK_SEED, offset=next(offsets)),
+        params,
+    )
+
+
 RULES = {
     rule.name: rule
     for rule in (
@@ -77,7 +107,33 @@ RULES = {
             reads=6,
             writes=4,
             options={"weight_decay": 0.01, "clip_norm": 1.0, "ema_decay": 0.999},
-            has_ema=True,
+            arguments={"ema": lambda params: map_tree(np.copy, params)},
+        ),
+        Rule(
+            "adam-mask",
+            "adam",
+            reads=4,
+            writes=3,
+            options={"keep_prob": 1 - DROPPED},
+            arguments={"mask": _packed_masks},
+            mask_bits=1,
+            against_plain=True,
+        ),
+        Rule(
+            "adam-drop",
+            "adam",
+            reads=4,
+            writes=3,
+            arguments={"drop": lambda params: fastopt.Dropout(DROPPED, MASK_SEED)},
+            against_plain=True,
+        ),
+        Rule(
+            "adam-penalties",
+            "adam",
+            reads=4,
+            writes=3,
+            options={"l1": 1e-4, "l2": 1e-4, "weight_decay": 0.01, "l1_prox": 1e-4},
+            against_plain=True,
         ),
     )
 }
@@ -90,15 +146,15 @@ class Run:
         """Start with `library`, which is `fastopt` or its `reference`; `grads` may be shared."""
         self.params = workload.normal(PARAMS_SEED)
         self.state = rule.new_state(self.params)
-        options: dict[str, Any] = dict(rule.options)
-        averaged: list[Tree] = []
-        if rule.has_ema:
-            options["ema"] = map_tree(np.copy, self.params)
-            averaged.append(options["ema"])
-        self.ema = options.get("ema")
+        made = {name: make(self.params) for name, make in rule.arguments.items()}
+        self.ema, self.drop = made.get("ema"), made.get("drop")
+        averaged = [self.ema] if rule.has_ema else []
         self.states: tuple[Tree, ...] = (*_moments(self.state), *averaged)
+        function = getattr(library, f"{rule.optimizer}_step")
         arguments = [self.params, grads] + ([self.state] if self.state else [])
-        self.step = partial(getattr(library, f"{rule.optimizer}_step"), *arguments, **options)
+        self.plain_step = partial(function, *arguments)
+        """The step without options, on the same arrays."""
+        self.step = partial(function, *arguments, **rule.options, **made)
 
     def reset(self) -> None:
         """Go back to the start without giving up the memory."""
@@ -109,6 +165,8 @@ class Run:
         if self.ema is not None:
             for average, param in zip(arrays_of(self.ema), arrays_of(self.params), strict=True):
                 average[...] = param
+        if self.drop:
+            self.drop.offset = 0
         if self.state:
             self.state.step = 0
 
@@ -137,7 +195,15 @@ def new_grads(workload: Workload) -> Tree:
     return workload.normal(GRADS_SEED)
 
 
-def identical(a: Run, b: Run) -> bool:
+class Written(Protocol):
+    """What has written to arrays."""
+
+    def written(self) -> list[Any]:
+        """Return them all."""
+        ...
+
+
+def identical(a: Written, b: Written) -> bool:
     """Tell whether two runs have come to the same arrays, bit for bit."""
     return all(
         # As integers, or 0.0 would equal -0.0.

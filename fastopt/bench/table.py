@@ -7,46 +7,59 @@ from typing import Any
 
 from fastopt.bench.measure import Spread
 from fastopt.bench.results import Result
+from fastopt.bench.rows import Row
 from fastopt.bench.rules import Rule
 
 LEGEND = """\
 Medians, and after ± half of the interquartile range. GB/s counts what a step cannot avoid to move.
-of limit: the time of a loop that moves as much and only adds, over that of fastopt.
-Right of it: how many times as long as fastopt the reference in NumPy and the peers take."""
+of limit: the time of a loop that moves as much and only adds, over that of fastopt; of dropout, the
+time of a copy.
+over adam: the time of fastopt over that of Adam without options, on the same arrays.
+Right of these: how many times as long as fastopt the reference in NumPy and the peers take."""
 
 
 def format_table(results: Sequence[Result]) -> str:
-    """Return the table of the results of one rule."""
-    names = list(dict.fromkeys(name for one in results for name in one.ratios if name != "limit"))
-    heads = ["", "threads", "µs/step", "ns/param", "GB/s", "of limit", *names]
-    rows = [
+    """Return the table of the results of one row."""
+    row = results[0].row
+    units = ["µs/step", "ns/param"] if isinstance(row, Rule) else ["µs/call", "ns/element"]
+    plain = [row.baseline] if any(one.over_plain for one in results) else []
+    names = dict.fromkeys(name for one in results for name in one.ratios)
+    others = [name for name in names if name not in {"limit", *plain}]
+    over = [f"over {name}" for name in plain]
+    heads = ["", "threads", *units, "GB/s", "of limit", *over, *others]
+    lines = [
         [
             one.workload.name,
             str(one.threads),
             _number(one.seconds["fastopt"].median * 1e6),
             _spread(one.ns_per_param["fastopt"]),
             _number(one.gigabytes_per_second),
-            *(_spread(one.ratios.get(name)) for name in ["limit", *names]),
+            _spread(one.ratios.get("limit")),
+            *(_spread(one.over_plain) for _ in over),
+            *(_spread(one.ratios.get(name)) for name in others),
         ]
         for one in results
     ]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-        for row in [heads, *rows]
+        for line in [heads, *lines]
     )
 
 
-def format_rule(rule: Rule) -> str:
-    """Return the line above the table of `rule`."""
-    options = "".join(f", {name} {value:g}" for name, value in rule.options.items())
-    return (
-        f"{rule.name} ({rule.optimizer}_step{options}; float32; {rule.reads} arrays read, "
-        f"{rule.writes} written, {rule.bytes_per_param} bytes per parameter)"
-    )
+def format_row(row: Row) -> str:
+    """Return the line above the table of `row`."""
+    if isinstance(row, Rule):
+        function, unit, arguments = f"{row.optimizer}_step", "parameter", tuple(row.arguments)
+    else:
+        function, unit, arguments = row.name, "element", ()
+    numbers = (f"{name} {value:g}" for name, value in row.options.items())
+    call = ", ".join([function, *arguments, *numbers])
+    arrays = f"{row.reads} array{'s' * (row.reads > 1)} read, {row.writes} written"
+    return f"{row.name} ({call}; float32; {arrays}, {row.bytes_per_param:g} bytes per {unit})"
 
 
 def format_machine(machine: Mapping[str, Any]) -> str:

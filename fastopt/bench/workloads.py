@@ -1,4 +1,6 @@
-"""The parameters that a step is measured on: one array of some size, or the list of a network.
+"""The arrays that are measured: the parameters of a step, or the activations of dropout.
+
+Parameters are one array of some size, or the list of a network. Activations are one array.
 
 All arrays are float32. Values are drawn from the standard normal distribution, by a seed, so that
 every contender starts from the same ones.
@@ -19,7 +21,11 @@ Shape = tuple[int, ...]
 
 PARAMS_SEED = 0
 GRADS_SEED = 1
+MASK_SEED = 2
 ITEMSIZE = np.dtype(np.float32).itemsize
+
+DROPPED = 0.25
+"""The share that masks and dropout drop: one that no library has to round."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,9 @@ QUICK = (
     NETWORKS["thousand"],
     NETWORKS["mlp"],
 )
+
+ACTIVATIONS = tuple(map(one_array, (65_536, 1_000_000, 10_000_000)))
+QUICK_ACTIVATIONS = ACTIVATIONS[:2]
 
 
 def parse_workload(text: str) -> Workload:

@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Opponent:
-    """A step to time, and the parameters it has come to."""
+    """A step to time, and the arrays it comes to: parameters, or what dropout returns."""
 
     contender: Contender
-    params: Callable[[], list[Any]]
+    arrays: Callable[[], list[Any]]
