@@ -48,9 +48,8 @@ struct DropTask {
     for (std::int64_t i = 0; i < n; i += keep_block) {
       const std::int64_t count = std::min(keep_block, n - i);
       std::uint8_t made[keep_block];
-      const bool has_next = i + 2 * keep_block <= n;
-      if (has_next) prefetch_block(out + i + keep_block);
-      if (has_next && !in_place) prefetch_block(x + i + keep_block);
+      prefetch_block(out, i + 2 * keep_block);
+      if (!in_place) prefetch_block(x, i + 2 * keep_block);
       if (!mask) table.philox_keep(stream, (begin + i) / keep_block, made);
       if (packed) table.unpack_bits(mask + i / 8, packed_size(count), made);
       const T* from = in_place ? out + i : x + i;

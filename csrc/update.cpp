@@ -108,8 +108,8 @@ class TensorUpdate {
     T* p = block.param;
     T changed[block_size];
     if (n == block_size) {  // a whole block, so this step has terms
-      prefetch_block(block.param + block_size);
-      prefetch_block(block.grad + block_size);
+      prefetch_block(block.param, 2 * block_size);
+      prefetch_block(block.grad, 2 * block_size);
     }
     const T* g = apply_terms_before(block, n, number, changed);
     rule_.update(scalars_, n, p, g, block.states);
