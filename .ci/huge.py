@@ -27,19 +27,18 @@ for layout in ("contiguous", "reversed"):
     del params, grads
     print(f"{SIZE:,} elements, {layout}: every one updated")
 
-# The decisions on all elements, in packed bits and made by the step; the first ones also as the
-# reference has them. (What is special behind 2**31 is the number of the block alone.)
+# The decisions on all elements, in packed bits and made by dropout in place; the first ones also as
+# the reference has them. (What is special behind 2**31 is the number of the block alone.)
 DROPPED, SEED = 0.25, 5
 bits = fastopt.dropout_mask(SIZE, DROPPED, seed=SEED)
 expected = keep_mask(2**20, DROPPED, seed=SEED)
 assert (np.unpackbits(bits[: 2**17], bitorder="little") == expected).all()
-params = np.zeros(SIZE, np.float32)
-ones = np.ones(SIZE, np.float32)
-fastopt.sgd_step(params, ones, lr=0.75, drop=fastopt.Dropout(DROPPED, SEED))
+params = np.full(SIZE, 0.75, np.float32)
+fastopt.dropout(params, DROPPED, seed=SEED, out=params)
 for begin in range(0, SIZE, 2**28):
     keep = np.unpackbits(bits[begin // 8 : (begin + 2**28) // 8], bitorder="little")
     part = params[begin : begin + 2**28]
-    assert (part == -keep[: part.size].astype(np.float32)).all(), begin
+    assert (part == keep[: part.size].astype(np.float32)).all(), begin
 share = 1 - np.count_nonzero(params) / SIZE
 assert abs(share - DROPPED) < 1e-4, share
-print(f"{SIZE:,} elements, dropout: bits and step agree, {share:.6f} dropped")
+print(f"{SIZE:,} elements, dropout: bits and elements agree, {share:.6f} dropped")

@@ -97,25 +97,25 @@ void drop_activations(const char* function, NamedArray x, NamedArray out,
   TensorList list;
   const ArrayArgument only_x{{x.name, "", x.array}, Streams::param, false};
   list.collect(function, {&only_x, 1});  // alone, so that messages do not compare it with `out`
-  const bool in_place = is_same_memory(x.array, out.array);
-  const bool has_mask = mask.array || mask_out.array;
-  ArrayArgument arguments[3];
-  int count = 0;
-  const auto take = [&](NamedArray given, int stream, bool written) {
-    arguments[count++] = {{given.name, "", given.array}, stream, written};
-  };
-  take(in_place ? x : out, Streams::param, true);
-  if (!in_place) take(x, Streams::grad, false);
-  if (has_mask) take(mask.array ? mask : mask_out, Streams::mask, !mask.array);
+  std::uint8_t* bits = mask_out.array
+                           ? packed_bits(function, mask_out.name, mask_out.array, list.elements)
+                           : nullptr;
 
-  const Arguments checked{arguments, count, nullptr, has_mask ? nullptr : &stream};
-  list.collect(function, checked);
+  const bool in_place = is_same_memory(x.array, out.array);
+  ArrayArgument arguments[4];
+  int count = 0;
+  const auto take = [&](NamedArray given, int at, bool written) {
+    if (given.array) arguments[count++] = {{given.name, "", given.array}, at, written};
+  };
+  take(out, Streams::param, true);
+  if (!in_place) take(x, Streams::grad, false);
+  take(mask, Streams::mask, false);
+  take(mask_out, Streams::update_mask, true);  // for the checks alone
+  list.collect(function, {arguments, count, nullptr, mask.array ? nullptr : &stream});
+
+  // Nothing fails from here on.
   if (list.tensors.empty()) return;
-  if (mask_out.array) {
-    auto* bits = packed_bits(function, mask_out.name, mask_out.array, list.elements);
-    write_mask(stream, list.elements, /*packed=*/true, bits, threads);
-    list.collect(function, checked);  // again: where x is not contiguous, it unpacks the bits
-  }
+  if (bits) write_mask(stream, list.elements, /*packed=*/true, bits, threads);
   const DropTask task{list, stream, current_table(), in_place};
   run_chunks(list.index_space(), keep_block, threads, drop_ranges, &task);
 }

@@ -1,6 +1,7 @@
 #include "arrays.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "errors.hpp"
@@ -11,6 +12,7 @@
 namespace fastopt {
 
 const ItemSizes& item_sizes(Dtype dtype) {
+  static_assert(Streams::count == 8);
   static constexpr ItemSizes of_float32{4, 4, 1, 1, 4, 4, 4, 4}, of_float64{8, 8, 1, 1, 8, 8, 8, 8};
   return dtype == Dtype::float32 ? of_float32 : of_float64;
 }
@@ -101,9 +103,9 @@ class TensorList::Collector final : public LeafVisitor {
   void read_penalty(int i) {
     PyObject* given = nodes_[count_ + i];
     double& value = penalties_[penalty_trees_[i]];
-    if (PyFloat_CheckExact(given) && PyFloat_AS_DOUBLE(given) == 0) {  // no need to make its name
-      value = 0;
-      return;
+    if (PyFloat_CheckExact(given)) {
+      value = PyFloat_AS_DOUBLE(given);
+      if (std::isfinite(value) && value >= 0) return;  // no need to make its name
     }
     value = to_number(function_, name(count_ + i).c_str(), Range::non_negative, given);
   }
@@ -271,8 +273,13 @@ int TensorList::add_layout(PyObject* const* arrays, const int* streams, int coun
 // Bits and random numbers know the order of an array's elements alone, not that of its memory.
 std::uint8_t* TensorList::new_mask(std::int64_t size) {
   const std::int64_t whole_blocks = (size + keep_block - 1) / keep_block * keep_block;
-  masks_.emplace_back(new std::uint8_t[whole_blocks]);
+  masks_.push_back(std::unique_ptr<std::uint8_t[]>(new std::uint8_t[whole_blocks]));
   return masks_.back().get();
+}
+
+TensorList::~TensorList() {
+  // Without the GIL, the interpreter has ended during the call: touch nothing of Python's.
+  if (PyGILState_Check()) clear();
 }
 
 void TensorList::clear() {

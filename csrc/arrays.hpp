@@ -97,7 +97,7 @@ class TensorList {
 
   void clear();
 
-  ~TensorList() { clear(); }
+  ~TensorList();
   TensorList() = default;
   TensorList(const TensorList&) = delete;
   TensorList& operator=(const TensorList&) = delete;

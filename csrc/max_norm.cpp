@@ -68,7 +68,8 @@ struct Task {
     }
     T factors[most_side_by_side];  // 1 keeps the bits
     for (std::int64_t v = 0; v < count; ++v)
-      factors[v] = norms[v] > limit ? static_cast<T>(limit / norms[v]) : T(1);
+      factors[v] =
+          norms[v] > limit && std::isfinite(norms[v]) ? static_cast<T>(limit / norms[v]) : T(1);
     if (std::all_of(factors, factors + count, [](T factor) { return factor == 1; })) return;
     vectors.for_each_element([&](std::int64_t v, T& x) { x *= factors[v]; });
   }

@@ -99,6 +99,10 @@ void max_norm(py::list arrays, std::vector<int> vector_axes, py::object limit, p
   const char* function = "max_norm";
   const double longest = to_number(function, "limit", Range::positive, limit.ptr());
   const int count = threads_or_default(function, threads);
+  // Once more, and held: whoever shares the tree may have changed it since its entries were named.
+  const ArrayArgument argument{{"params", "", arrays.ptr()}, Streams::param, true};
+  TensorList list;
+  list.collect(function, {&argument, 1});
   for (std::size_t i = 0; i < arrays.size(); ++i)
     limit_norms(StridedArray(py::object(arrays[i]).ptr()), vector_axes.at(i), longest, count);
 }
@@ -112,12 +116,12 @@ DropoutStream dropout_stream(const char* function, py::handle p, py::handle seed
 PyObject* or_null(py::handle object) { return object.is_none() ? nullptr : object.ptr(); }
 
 void dropout(const char* function, const char* name, py::object x, py::object p, py::object seed,
-             py::object offset, py::object out, py::object mask, py::object mask_out,
-             py::object threads) {
+             py::object offset, const char* out_name, py::object out, py::object mask,
+             py::object mask_out, py::object threads) {
   const DropoutStream stream = dropout_stream(function, p, seed, offset);
   const int count = threads_or_default(function, threads);
-  drop_activations(function, {name, x.ptr()}, {"out", out.ptr()}, stream, {"mask", or_null(mask)},
-                   {"mask_out", or_null(mask_out)}, count);
+  drop_activations(function, {name, x.ptr()}, {out_name, out.ptr()}, stream,
+                   {"mask", or_null(mask)}, {"mask_out", or_null(mask_out)}, count);
 }
 
 void check_dropout(const char* function, py::object p, py::object seed, py::object offset) {
@@ -200,8 +204,8 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("max_norm", max_norm, py::arg("arrays"), py::arg("vector_axes"), py::arg("limit"),
              py::arg("threads"));
   module.def("dropout", dropout, py::arg("function"), py::arg("name"), py::arg("x"), py::arg("p"),
-             py::arg("seed"), py::arg("offset"), py::arg("out"), py::arg("mask"),
-             py::arg("mask_out"), py::arg("threads"));
+             py::arg("seed"), py::arg("offset"), py::arg("out_name"), py::arg("out"),
+             py::arg("mask"), py::arg("mask_out"), py::arg("threads"));
   module.def("check_dropout", check_dropout, py::arg("function"), py::arg("p"), py::arg("seed"),
              py::arg("offset"));
   module.def("dropout_mask", dropout_mask, py::arg("out"), py::arg("elements"), py::arg("p"),

@@ -127,10 +127,15 @@ bool is_same_memory(PyObject* a, PyObject* b) {
 std::uint8_t* packed_bits(const char* function, const char* name, PyObject* array,
                           std::int64_t elements) {
   const npy_intp size = packed_size(elements);
-  if (!PyArray_Check(array) || PyArray_TYPE(as_array(array)) != NPY_UINT8 ||
-      PyArray_NDIM(as_array(array)) != 1 || PyArray_DIM(as_array(array), 0) != size)
-    raise_value_error(std::string(function) + ": " + name +
-                      " must have packed bits: uint8 of shape " + integers(&size, 1));
+  const std::string wanted = std::string(function) + ": " + name +
+                             " must have packed bits: contiguous uint8 of shape " +
+                             integers(&size, 1) + ", it is ";
+  if (!PyArray_Check(array)) raise_type_error(wanted + type_of(array));
+  PyArrayObject* bits = as_array(array);
+  if (PyArray_TYPE(bits) != NPY_UINT8) raise_type_error(wanted + dtype_of(bits));
+  if (PyArray_NDIM(bits) != 1 || PyArray_DIM(bits, 0) != size)
+    raise_value_error(wanted + "of shape " + shape_of(bits));
+  if (!PyArray_IS_C_CONTIGUOUS(bits)) raise_value_error(wanted + "not contiguous");
   return static_cast<std::uint8_t*>(PyArray_DATA(as_array(array)));
 }
 

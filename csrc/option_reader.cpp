@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
 #include <string>
 
 #include "errors.hpp"
@@ -77,20 +78,11 @@ double converted(const char* function, const char* name, PyObject* given) {
                    type_of(given));
 }
 
-bool to_flag(const char* function, const char* name, PyObject* given) {
-  if (given == Py_False) return false;
-  if (given == Py_True) return true;
-  if (!is_bool(given))
-    raise_type_error(std::string(function) + ": " + name + " must be True or False, not " +
-                     repr_of(given));
-  const int value = PyObject_IsTrue(given);
-  if (value < 0) throw pybind11::error_already_set();
-  return value == 1;
-}
-
 pybind11::object to_int(const char* function, const char* name, PyObject* given) {
   PyObject* index = is_bool(given) ? nullptr : PyNumber_Index(given);
   if (!index) {
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))
+      throw pybind11::error_already_set();
     PyErr_Clear();
     raise_type_error(std::string(function) + ": " + name + " must be an int, not " +
                      type_of(given));
@@ -112,6 +104,7 @@ struct NameCollector {
   int threads(const char* name) { return add(name); }
 
   int add(const char* name) {
+    if (name_count == sizeof(names) / sizeof(*names)) throw std::length_error("too many options");
     names[name_count++] = PyUnicode_InternFromString(name);
     return 0;
   }
@@ -126,6 +119,17 @@ double to_number(const char* function, const char* name, Range range, PyObject* 
     raise_value_error(std::string(function) + ": " + condition(range, name) + ", it is " +
                       repr_of(given));
   return value;
+}
+
+bool to_flag(const char* function, const char* name, PyObject* given) {
+  if (given == Py_False) return false;
+  if (given == Py_True) return true;
+  if (!is_bool(given))
+    raise_type_error(std::string(function) + ": " + name + " must be True or False, not " +
+                     repr_of(given));
+  const int value = PyObject_IsTrue(given);
+  if (value < 0) throw pybind11::error_already_set();
+  return value == 1;
 }
 
 int thread_count(const char* function, const char* name, PyObject* given) {
@@ -182,11 +186,14 @@ void PositionalReader::check_not_needed(const char* name) const {
 
 void KeywordReader::learn_names() {
   static_assert(sizeof(names) / sizeof(*names) == max_names);
+  name_count = 0;
   NameCollector collector;
   StepOptions{collector};
 }
 
 KeywordReader::KeywordReader(const char* function, PyObject* dict) : function_(function) {
+  if (!PyDict_Check(dict))
+    raise_type_error(std::string(function) + ": the options must be a dict, not " + type_of(dict));
   if (PyDict_GET_SIZE(dict) == 0) return;
   PyObject *key, *value;
   for (Py_ssize_t position = 0; PyDict_Next(dict, &position, &key, &value);) {

@@ -12,6 +12,9 @@ namespace fastopt {
 // A Python or NumPy number within the range.
 double to_number(const char* function, const char* name, Range range, PyObject* given);
 
+// True or False, Python's or NumPy's.
+bool to_flag(const char* function, const char* name, PyObject* given);
+
 // A number of threads; more than these are taken for a mistake.
 constexpr int max_threads = 1024;
 int thread_count(const char* function, const char* name, PyObject* given);

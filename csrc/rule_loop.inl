@@ -1,5 +1,5 @@
-// The only loop over the elements of an update. It knows no rule. Each isa/*.cpp includes it once,
-// in a namespace and a target region of its own; whatever it calls is inlined into it.
+// The loops of the rules, which know no rule. Each isa/*.cpp includes them once, in a namespace and
+// a target region of its own; whatever they call is inlined into them.
 
 template <class Rule, class T, class... State>
 FASTOPT_NOINLINE void update_elements(const Rule& given, std::int64_t n, T* FASTOPT_RESTRICT param,

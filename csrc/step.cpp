@@ -49,6 +49,8 @@ long long read_step(const char* function, PyObject* state) {
   const auto index = pybind11::reinterpret_steal<pybind11::object>(
       PyBool_Check(step.ptr()) ? nullptr : PyNumber_Index(step.ptr()));
   if (!index) {
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))
+      throw pybind11::error_already_set();
     PyErr_Clear();
     raise_type_error(std::string(function) + ": state.step must be an int, not " +
                      type_of(step.ptr()));
@@ -69,7 +71,9 @@ void check_class(const char* function, PyObject* state, PyObject* wanted) {
   raise_type_error(std::string(function) + ": state must be " + name + ", not " + type_of(state));
 }
 
-void set_count(PyObject* object, PyObject* name, pybind11::object value) {
+void set_count(PyObject* object, PyObject* name, std::uint64_t count) {
+  const auto value =
+      pybind11::reinterpret_steal<pybind11::object>(PyLong_FromUnsignedLongLong(count));
   if (!value || PyObject_SetAttr(object, name, value.ptr()) < 0)
     throw pybind11::error_already_set();
 }
@@ -133,8 +137,7 @@ void StepCall::take_drop(PyObject* drop) {
   if (!is_instance(drop, python.dropout))
     raise_type_error(std::string(function) + ": drop must be a Dropout, not " + type_of(drop));
   const auto get = [&](PyObject* name) { return attribute(function, "drop", drop, name); };
-  const int training = PyObject_IsTrue(get(python.training).ptr());
-  if (training < 0) throw pybind11::error_already_set();
+  const bool training = to_flag(function, "drop.training", get(python.training).ptr());
   const double p = to_number(function, "drop.p", Range::zero_to_one, get(python.p).ptr());
   const auto seed = to_uint64(function, "drop.seed", get(python.seed).ptr());
   const auto offset = to_uint64(function, "drop.offset", get(python.offset).ptr());
@@ -174,12 +177,14 @@ bool StepCall::commit(const StepOptions& options) {
 }
 
 void StepCall::advance_counts() {
-  using pybind11::reinterpret_steal, pybind11::object;
   ++step_;
-  if (state_) set_count(state_, python.step, reinterpret_steal<object>(PyLong_FromLongLong(step_)));
-  if (drop_) {
-    const std::uint64_t next = drop_stream_->offset + std::uint64_t(work_->list.entries());
-    set_count(drop_, python.offset, reinterpret_steal<object>(PyLong_FromUnsignedLongLong(next)));
+  if (drop_) set_count(drop_, python.offset, drop_stream_->offset + work_->list.entries());
+  if (!state_) return;
+  try {
+    set_count(state_, python.step, step_);
+  } catch (pybind11::error_already_set&) {  // no memory, or a subclass that raises
+    if (drop_) set_count(drop_, python.offset, drop_stream_->offset);
+    throw;
   }
 }
 

@@ -106,12 +106,14 @@ template <class Options, template <class> class... Variant>
 pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, Py_ssize_t count) {
   constexpr auto& arrays = Options::arrays;
   static_assert(sizeof...(Variant) == 1 << arrays.optional, "one rule for each combination");
+  static_assert(arrays.count <= Streams::max_states);
   static const auto interned = intern(arrays);
 
   StepCall call(Options::function, arguments, count);
   const Options rule_options(call.read);
-  KeywordReader keywords(Options::function, call.read.object());
+  PyObject* keywords_dict = call.read.object();
   call.read.check_all_read();
+  KeywordReader keywords(Options::function, keywords_dict);
   const StepOptions options(keywords);
   call.take_arrays(options);
   int variant = 0;

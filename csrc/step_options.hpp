@@ -1,9 +1,8 @@
-// The options that all steps share. They are keywords; the order here is that in which steps read
-// them, and the one list of their names.
+// The options that all steps share. They are keywords, declared to Python in fastopt/options.py;
+// the order here is that in which steps read them.
 #pragma once
 #include <Python.h>
 
-#include <cmath>
 #include <limits>
 
 #include "rule_options.hpp"

@@ -85,7 +85,7 @@ void restore(std::int64_t n, const std::uint8_t* FASTOPT_RESTRICT changes,
   }
 }
 
-// Byte k of a product with this has bit k of the other factor, and others, which the mask removes.
+// Puts every byte of the bits into eight bytes and leaves bit k in byte k.
 void unpack_bits(const std::uint8_t* FASTOPT_RESTRICT bits, std::int64_t bytes,
                  std::uint8_t* FASTOPT_RESTRICT keep) {
   constexpr std::uint64_t copies = 0x0101010101010101;

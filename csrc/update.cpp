@@ -107,7 +107,7 @@ class TensorUpdate {
   void update_all(const Block& block, std::int64_t n, std::int64_t number) const {
     T* p = block.param;
     T changed[block_size];
-    if (n == block_size) {  // a whole block, so this step has terms
+    if (n == block_size) {  // where there are terms; else blocks are longer
       prefetch_block(block.param, 2 * block_size);
       prefetch_block(block.grad, 2 * block_size);
     }

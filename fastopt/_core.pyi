@@ -22,6 +22,7 @@ def dropout(
     p: float,
     seed: int,
     offset: int,
+    out_name: str,
     out: Any,
     mask: Any,
     mask_out: Any,

@@ -34,8 +34,8 @@ decay_after : bool, default False
 l1_prox : float, default 0.0, >= 0
     Proximal L1 (soft thresholding) after the rule, which makes exact zeros:
     ``p = sign(p) * max(abs(p) - lr*l1_prox, 0)``. Decoupled from the rule like
-    `weight_decay`: the threshold is the same for all weights, unless there is a
-    `scaled_prox`.
+    `weight_decay`: the threshold is the same for all weights. (Adam and RMSprop have
+    `scaled_prox` too.)
 nonneg : bool, default False
     Keep the parameters non-negative: ``p = max(p, 0)`` after all this (projection).
 grad_scale : float, default 1.0, finite
@@ -46,15 +46,17 @@ mask : like `params`, of bool or uint8, or None
     DropConnect (Wan et al. 2013): where the mask is zero the gradient becomes 0, elsewhere
     it is multiplied by ``1/keep_prob``. Penalties, decay and the rule act on all elements.
     An array may also hold packed bits, as :func:`dropout_mask` and
-    ``np.packbits(..., bitorder="little")`` make them: uint8 of shape ``((p.size + 7) // 8,)``.
+    ``np.packbits(..., bitorder="little")`` make them: contiguous uint8 of shape
+    ``((p.size + 7) // 8,)``.
     An entry that is None has no mask.
 keep_prob : float, default 1.0, in (0, 1]
     The share of elements that `mask` keeps; other than 1 it needs a mask.
 drop : Dropout or None
-    DropConnect with a mask that is made during the step and nowhere in memory: entry k has
+    DropConnect with a mask that is made block by block and never stored whole: entry k has
     that of ``dropout_mask(p.shape, drop.p, seed=drop.seed, offset=drop.offset + k)``. Adds
-    the number of entries to ``drop.offset``. Not together with `mask`. (For an array that is
-    not C-contiguous, a byte of memory per element is taken all the same.)
+    the number of entries to ``drop.offset``. With ``drop.training`` False nothing is dropped
+    and nothing counted. Not together with `mask`. (For an array that is not C-contiguous, the
+    mask is made beforehand, by one thread, with a byte for each element.)
 update_mask : like `params`, of bool or uint8 or in packed bits, or None
     Where it is zero nothing changes: no parameter, no state, no `ema`, for all decay and
     penalties. It freezes a part of an array. Norms are taken of the whole gradient. An entry
@@ -112,9 +114,11 @@ scaled_prox : bool, default False
     Divide the threshold of `l1_prox` by what the rule divides the gradient by. That is the
     proximal step in the metric of the rule, whose fixed points minimise the loss plus
     ``l1_prox * sum(abs(p))``, as those of proximal SGD do: for feature selection, and whenever
-    the objective matters. (With momentum, steps become 1/(1 - momentum) times as long and the
-    threshold does not: it is ``(1 - momentum)*l1_prox`` then.) With False all weights shrink by
-    ``lr*l1_prox`` alike, as `weight_decay` shrinks them alike: for pruning.
+    the objective matters. (Where RMSprop has momentum, steps become 1/(1 - momentum) times as
+    long and the threshold does not: it is ``(1 - momentum)*l1_prox`` then.) With False all
+    weights shrink by ``lr*l1_prox`` alike, as `weight_decay` shrinks them alike: for pruning.
+    That is not the minimum of the L1 penalty: in Adam a weight stays at zero while
+    ``abs(m) <= l1_prox*(sqrt(v) + eps)``, so `l1_prox` is a number between 0 and 1 then.
 """
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,9 @@ def dropout(
     Raises
     ------
     TypeError, ValueError
-        If `x` is no such array, `out` differs from it in shape or dtype or overlaps it in part, or
-        a number is out of range. Nothing has been changed then.
+        If `x` is no such array, `out` differs from it in shape or dtype or overlaps it in part,
+        `mask_out` has not a bit for each element, or a number is out of range. Nothing has been
+        changed then.
 
     Notes
     -----
@@ -78,9 +80,9 @@ def dropout(
     >>> fastopt.dropout(np.ones(8), 0.5, seed=1)
     array([0., 0., 2., 2., 0., 2., 0., 2.])
     """
-    out = np.empty_like(x) if out is None and isinstance(x, np.ndarray) else out
-    _core.dropout("dropout", "x", x, p, seed, offset, out, None, mask_out, threads)
-    return out
+    result, name = _new_or_given("x", x, out)
+    _core.dropout("dropout", "x", x, p, seed, offset, name, result, None, mask_out, threads)
+    return result
 
 
 def dropout_backward(
@@ -135,10 +137,10 @@ def dropout_backward(
     """
     if (seed is None) == (mask is None):
         raise ValueError("dropout_backward: give either seed or mask")
-    out = np.empty_like(dy) if out is None and isinstance(dy, np.ndarray) else out
+    result, name = _new_or_given("dy", dy, out)
     key = 0 if seed is None else seed
-    _core.dropout("dropout_backward", "dy", dy, p, key, offset, out, mask, None, threads)
-    return out
+    _core.dropout("dropout_backward", "dy", dy, p, key, offset, name, result, mask, None, threads)
+    return result
 
 
 def dropout_mask(
@@ -175,7 +177,7 @@ def dropout_mask(
     Raises
     ------
     TypeError, ValueError
-        If a number is out of range.
+        If a number is out of range, `shape` is no shape, or `packed` is neither True nor False.
 
     Examples
     --------
@@ -206,17 +208,19 @@ class Dropout:
     p : float, in [0, 1]
         The share that is dropped, rounded to a multiple of 1/65536.
     seed : int, 0 <= seed < 2**64
-        The key of the generator. Give every layer a seed of its own.
+        The key of the generator. Give every layer a seed of its own: two layers with one seed
+        drop the same units.
     offset : int, default 0
         The number of the next mask. With seed and p it is all there is to save.
     training : bool, default True
-        If False, nothing is dropped and nothing counted.
+        If False, nothing is dropped and nothing counted: a call returns `x` itself.
 
     Notes
     -----
     As ``drop=`` of a step it is DropConnect (Wan et al. 2013): entry k of the parameters has the
-    mask of ``offset + k``, made in registers, and the step adds the number of entries to
-    ``offset``. A step that is refused or skipped leaves it.
+    mask of ``offset + k``, made block by block and never stored whole, and the step adds the
+    number of entries to ``offset``. A step that is refused or skipped leaves it. An object is for
+    one thread, and for one of both uses: :meth:`backward` is about the latest forward pass.
 
     Examples
     --------
@@ -240,29 +244,62 @@ class Dropout:
 
     def __call__(self, x: Any, *, out: Any = None) -> Any:
         """Return :func:`dropout` of `x` with the next mask; in evaluation `x` itself."""
-        if not self.training:
+        if not self._drops():
             return x if out is None else dropout(x, 0.0, seed=0, out=out)
-        offset = int(self.offset)
+        offset = index(self.offset)
         dropped = dropout(x, self.p, seed=self.seed, offset=offset, out=out)
         self.offset = (offset + 1) % 2**64
         return dropped
 
     def backward(self, dy: Any, *, offset: int | None = None, out: Any = None) -> Any:
-        """Return the gradient for the latest forward pass, or for that with a given `offset`."""
-        if not self.training:
-            return dy if out is None else dropout_backward(dy, 0.0, seed=0, out=out)
-        latest = (int(self.offset) - 1) % 2**64 if offset is None else offset
-        return dropout_backward(dy, self.p, seed=self.seed, offset=latest, out=out)
+        """Return the gradient for the latest forward pass.
+
+        With `offset`, for the forward pass before which ``drop.offset`` was that: to be given
+        where a layer is called several times before the backward pass. Without it, `training`
+        must be what it was in the forward pass.
+        """
+        if offset is None:
+            if not self._drops():
+                return dy if out is None else dropout_backward(dy, 0.0, seed=0, out=out)
+            if self.offset == 0:
+                raise ValueError(
+                    "Dropout.backward: no forward pass yet (offset is 0); give an offset"
+                )
+            offset = index(self.offset) - 1
+        return dropout_backward(dy, self.p, seed=self.seed, offset=offset, out=out)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is needed to go on: ``Dropout(**state_dict)`` does."""
-        return asdict(self)
+        """Return all that is needed to go on, as plain numbers; ``Dropout(**state_dict)`` does."""
+        return {
+            "p": float(self.p),
+            "seed": int(self.seed),
+            "offset": int(self.offset),
+            "training": bool(self.training),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned; all of it or nothing."""
+        names = [field.name for field in fields(self)]
+        for name in names:
+            if name not in state:
+                raise ValueError(f"Dropout.load_state_dict: state has no {name!r}")
+        for name in state:
+            if name not in names:
+                raise ValueError(f"Dropout.load_state_dict: there is no {name!r} in a Dropout")
         restored = Dropout(**state)
-        self.p, self.seed = restored.p, restored.seed
-        self.offset, self.training = restored.offset, restored.training
+        for name in names:
+            setattr(self, name, getattr(restored, name))
+
+    def _drops(self) -> bool:
+        _check_flag("Dropout", "training", self.training)
+        return self.training
+
+
+def _new_or_given(name: str, x: Any, out: Any) -> tuple[Any, str]:
+    """Return where the result goes, and what messages call it."""
+    if out is not None or not isinstance(x, np.ndarray):
+        return out, "out"
+    return np.empty_like(x, subok=False), name
 
 
 def _check_flag(function: str, name: str, given: Any) -> None:

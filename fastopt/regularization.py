@@ -125,6 +125,7 @@ def max_norm(
     ----------
     params : array, or nested lists, tuples and dicts of arrays
         float32 or float64, any shape that has `axis`, writeable. Changed in place.
+        A bias of one axis counts as one vector: pass the weights alone.
     limit : float, > 0
         The greatest Euclidean norm that a vector may have.
     axis : int or tuple of int, default 0
@@ -144,8 +145,8 @@ def max_norm(
     Notes
     -----
     Call it after the step. Norms are taken in double precision. A vector within the limit keeps its
-    bits; Keras' ``MaxNorm`` multiplies it by ``norm / (norm + 1e-7)``. The norm of a vector with a
-    NaN is no number, and the vector stays as it is.
+    bits; Keras' ``MaxNorm`` multiplies it by ``norm / (norm + 1e-7)``. A vector
+    whose norm is not finite stays as it is.
 
     Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
     overfitting", section 5.1.

@@ -163,10 +163,11 @@ def test_the_core_refuses_wrong_calls() -> None:
             with pytest.raises(TypeError):
                 getattr(_core, name)(*[None] * count)
     p, g = np.zeros(3), np.ones(3)
-    options = [0.1, 0.0, 0.0, 0.0, False, 0.0, 1.0, False, 1.0, False, None, None, None, None]
-    rest = [1e-6, False, None, None, False, None]
     with pytest.raises(TypeError, match="sgd_step: too many arguments"):
-        _core.sgd_step(None, p, g, None, *options, *rest, "one more")
+        _core.sgd_step(None, p, g, None, 0.1, {}, "one more")
+    for no_dict in (None, 0.5, [("l2", 0.5)]):
+        with pytest.raises(TypeError, match="sgd_step: the options must be a dict, not"):
+            _core.sgd_step(None, p, g, None, 0.1, no_dict)
     assert p.tolist() == [0, 0, 0]
     for bad in (0, -1, 10**9):
         with pytest.raises(ValueError, match="memory_probe: 1 <= threads"):

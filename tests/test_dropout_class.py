@@ -91,8 +91,39 @@ def test_the_count_goes_round_the_end() -> None:
     drop = Dropout(0.4, seed=2**64 - 1, offset=2**64 - 1)
     last = drop(X)
     assert drop.offset == 0
-    assert_same_bits(drop.backward(X), last)
+    assert_same_bits(drop.backward(X, offset=2**64 - 1), last)
     assert_same_bits(last, fastopt.dropout(X, 0.4, seed=2**64 - 1, offset=2**64 - 1))
+
+
+def test_backward_without_a_forward_pass() -> None:
+    """An object made anew for the backward pass would have another mask."""
+    drop = Dropout(0.4, seed=1)
+    with pytest.raises(ValueError, match=r"Dropout.backward: no forward pass yet \(offset is 0\)"):
+        drop.backward(X)
+    drop.training = False  # an offset says all: it was a forward pass in training
+    assert_same_bits(drop.backward(X, offset=3), fastopt.dropout(X, 0.4, seed=1, offset=3))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"p": 0.5, "seed": 1, "training": True}, "state has no 'offset'"),
+        ({"p": 0.5, "seed": 1, "offset": 0, "training": True, "rate": 1}, "there is no 'rate'"),
+    ],
+)
+def test_states_of_something_else(state: dict[str, Any], message: str) -> None:
+    drop = Dropout(0.4, seed=1, offset=7)
+    with pytest.raises(ValueError, match=f"Dropout.load_state_dict: {message}"):
+        drop.load_state_dict(state)
+    assert drop == Dropout(0.4, seed=1, offset=7)
+
+
+def test_training_is_checked_when_it_is_used() -> None:
+    drop = Dropout(0.4, seed=1)
+    drop.training = "no"  # type: ignore[assignment]
+    for call in (lambda: drop(X), lambda: fastopt.sgd_step(X.copy(), X, drop=drop)):
+        with pytest.raises(TypeError, match="training must be True or False, not 'no'"):
+            call()
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint64, np.uint8])

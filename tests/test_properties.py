@@ -29,9 +29,21 @@ OPTIONS = {
         "dampening": st.floats(0, 1),
         "nesterov": st.booleans(),
     },
-    "adam": {"beta1": below_one, "beta2": below_one, "eps": positive, "epsilon_hat": st.booleans()},
-    "rmsprop": {"rho": below_one, "eps": positive, "eps_inside_sqrt": st.booleans()},
+    "adam": {
+        "beta1": below_one,
+        "beta2": below_one,
+        "eps": positive,
+        "epsilon_hat": st.booleans(),
+        "scaled_prox": st.booleans(),
+    },
+    "rmsprop": {
+        "rho": below_one,
+        "eps": positive,
+        "eps_inside_sqrt": st.booleans(),
+        "scaled_prox": st.booleans(),
+    },
 }
+PENALTIES = ("l1", "l2", "weight_decay", "l1_prox")
 TERMS = {
     "lr": positive,
     "l1": positive,
@@ -39,6 +51,7 @@ TERMS = {
     "weight_decay": positive,
     "decay_after": st.booleans(),
     "l1_prox": positive,
+    "nonneg": st.booleans(),
     "grad_scale": st.floats(-1e3, 1e3),
     "maximize": st.booleans(),
     "zero_grads": st.booleans(),
@@ -81,9 +94,18 @@ def scenes(draw: Any) -> Any:
     params = [draw(views(shape, dtype)) for shape in shapes]
     grads = [draw(views(shape, dtype)) for shape in shapes]
     options = case.options | draw(st.fixed_dictionaries({}, optional=OPTIONS[case.rule] | TERMS))
-    if draw(st.booleans()):
-        options["mask"] = random_mask(params, np.random.default_rng(len(shapes)))
+    rng = np.random.default_rng(len(shapes))
+    dropped = draw(st.sampled_from(["no", "mask", "drop"]))
+    if dropped == "mask":
+        options["mask"] = random_mask(params, rng)
         options["keep_prob"] = draw(st.floats(0.01, 1))
+    elif dropped == "drop":
+        seeds = st.integers(0, 2**64 - 1)
+        options["drop"] = fastopt.Dropout(draw(st.floats(0, 1)), draw(seeds), draw(seeds))
+    if draw(st.booleans()):
+        options["update_mask"] = random_mask(params, rng)
+    for name in draw(st.sets(st.sampled_from(PENALTIES))):
+        options[name] = [draw(positive) for _ in shapes]
     if draw(st.booleans()):
         options["ema"] = [draw(views(shape, dtype)) for shape in shapes]
         options["ema_decay"] = draw(st.floats(0, 1))
@@ -107,6 +129,7 @@ def test_kernels_equal_the_reference(scene: Any, isa: str, steps: int) -> None:
         assert_same_bits(params, expected)
         assert_same_bits(options.get("ema", []), expected_step.options.get("ema", []))
         assert_same_bits(grads, expected_grads)
+        assert options.get("drop") == expected_step.options.get("drop")
         assert_same_bits(state_arrays(state), state_arrays(expected_state))
     finally:
         _core.select_isa(before)

@@ -213,26 +213,55 @@ BAD_MASKS: list[tuple[Callable[[], Any], type[Exception], str]] = [
 @pytest.mark.parametrize(("make", "error", "message"), BAD_MASKS)
 def test_masks(make: Callable[[], Any], error: type[Exception], message: str) -> None:
     x, mask, out = np.ones((4, 6)), make(), np.full((4, 6), 7.0)
-    for call, name in [
-        (partial(fastopt.dropout_backward, x, 0.5, mask=mask, out=out), "dropout_backward: mask"),
-        (partial(fastopt.dropout, x, 0.5, seed=1, out=out, mask_out=mask), "dropout: mask_out"),
-    ]:
-        check_nothing_written(call, [x, mask, out], error, f"^{name} {message}")
+    call = partial(fastopt.dropout_backward, x, 0.5, mask=mask, out=out)
+    check_nothing_written(call, [x, mask, out], error, f"^dropout_backward: mask {message}")
 
 
-def test_masks_that_cannot_be_written() -> None:
-    x = np.ones((4, 6))
-    frozen = bits(3)
+BAD_OUTPUTS_OF_MASKS: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    *((make, TypeError, f".*{name.split()[-1]}") for make, name in NO_ARRAYS[:4]),
+    (lambda: bits(3, bool), TypeError, "bool"),
+    (lambda: bits(3, "i1"), TypeError, "int8"),
+    (lambda: bits((4, 6), "f8"), TypeError, "float64"),
+    (lambda: bits((4, 6), bool), TypeError, "bool"),
+    (lambda: bits(2), ValueError, r"of shape \(2,\)"),
+    (lambda: bits((4, 6)), ValueError, r"of shape \(4, 6\)"),
+    (lambda: bits((1, 3)), ValueError, r"of shape \(1, 3\)"),
+    (lambda: bits(6)[::2], ValueError, "not contiguous"),
+    (lambda: bits(3)[::-1], ValueError, "not contiguous"),
+    (lambda: np.broadcast_to(bits(1), 3), ValueError, "not contiguous"),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "message"), BAD_OUTPUTS_OF_MASKS)
+def test_masks_that_cannot_be_written(
+    make: Callable[[], Any], error: type[Exception], message: str
+) -> None:
+    x, mask = np.ones((4, 6)), make()
+    wanted = r"dropout: mask_out must have packed bits: contiguous uint8 of shape \(3,\), it is "
+    for out in (None, np.full((4, 6), 7.0), x):
+        call = partial(fastopt.dropout, x, 0.5, seed=1, out=out, mask_out=mask)
+        check_nothing_written(call, [x, mask, out], error, f"^{wanted}{message}")
+
+
+def test_a_mask_that_is_read_only() -> None:
+    x, frozen = np.ones((4, 6)), bits(3)
     frozen.flags.writeable = False
-    for mask, message in [
-        (frozen, "mask_out is read-only"),
-        (bits((4, 6)), r"mask_out must have packed bits: uint8 of shape \(3,\)"),
-        (bits((4, 6), bool), r"mask_out must have packed bits: uint8 of shape \(3,\)"),
-        (np.broadcast_to(bits(1), 3), "mask_out (is read-only|has packed bits, which must)"),
+    call = partial(fastopt.dropout, x, 0.5, seed=1, mask_out=frozen)
+    check_nothing_written(call, [x, frozen], ValueError, "^dropout: mask_out is read-only")
+
+
+def test_views_of_x_are_checked_like_any_output() -> None:
+    """As outputs they are the memory of x, but not an array that may be written as it is."""
+    x = np.ones((4, 6))
+    frozen = x.view()
+    frozen.flags.writeable = False
+    for out, error, message in [
+        (x.view(">f8"), TypeError, "out has dtype >f8"),
+        (frozen, ValueError, "out is read-only"),
+        (np.ma.masked_array(x, copy=False), TypeError, "out must be a NumPy array, not a masked"),
     ]:
-        for out in (None, np.full((4, 6), 7.0), x):
-            call = partial(fastopt.dropout, x, 0.5, seed=1, out=out, mask_out=mask)
-            check_nothing_written(call, [x, mask, out], ValueError, f"^dropout: {message}")
+        call = partial(fastopt.dropout, x, 0.5, seed=1, out=out)
+        check_nothing_written(call, [x], error, f"^dropout: {message}")
 
 
 def test_a_seed_or_a_mask() -> None:

@@ -22,7 +22,7 @@ namespace {
 #include "../philox.inl"
 #include "../reduce.inl"
 #include "../term_loops.inl"
-// The rules are written with the terms.
+// After term_loops.inl, whose names it uses (and this line keeps formatters from sorting them).
 #include "../rule_loop.inl"
 }  // namespace
 }  // namespace avx2

@@ -12,8 +12,7 @@ from fastopt.bench.rules import Rule
 
 LEGEND = """\
 Medians, and after ± half of the interquartile range. GB/s counts what a step cannot avoid to move.
-of limit: the time of a loop that moves as much and only adds, over that of fastopt; of dropout, the
-time of a copy.
+of limit: the time of a loop that moves as much and only adds, over that of fastopt.
 over adam: the time of fastopt over that of Adam without options, on the same arrays.
 Right of these: how many times as long as fastopt the reference in NumPy and the peers take."""
 

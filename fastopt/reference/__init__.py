@@ -4,7 +4,8 @@ Every function here has the name, the signature and the effect of the one in :mo
 kernels equal it bit for bit (NaNs compare equal). Nothing is checked here; the kernels' functions
 check their arguments. Three conventions hold throughout:
 
-- Arithmetic is done in the dtype of the parameter, operation by operation, in the order written.
+- Arithmetic on elements is done in the dtype of the parameter, operation by operation, in the order
+  written; norms and penalties are sums in double precision.
 - Hyper-parameters and bias corrections are computed in double precision and rounded to that dtype
   once, by ``T(...)`` below.
 - A term whose coefficient is zero is absent (0 * inf must not make NaN).

@@ -36,7 +36,7 @@ def max_norm(
         for index in np.ndindex(vectors.shape[len(axes) :]):
             vector = vectors[(..., *index)]
             norm = _norm(np.float64(vector).ravel())
-            if norm > limit:
+            if norm > limit and np.isfinite(norm):
                 vector *= p.dtype.type(limit / norm)
 
 
