@@ -62,9 +62,11 @@ class TensorList::Collector final : public LeafVisitor {
   void leaf(PyObject* const* nodes, const Path& path) override {
     path_ = &path;
     nodes_ = nodes;
+    // Numbers first: they may run code of the user's, which must not come between the checks of the
+    // arrays and their use.
+    for (int i = 0; i < tree_count_; ++i) read_penalty(i);
     for (int i = 0; i < count_; ++i)
       if (!is_absent(i)) check(i);
-    for (int i = 0; i < tree_count_; ++i) read_penalty(i);
     for (int i = 0; i < count_; ++i) list_.kept_.push_back(Py_NewRef(nodes[i]));
     Tensor* tensor = list_.add(nodes, streams_, count_, entries_, alignment_, drop_);
     if (tensor) std::copy_n(penalties_, int(Penalties::count), tensor->penalties);
@@ -198,11 +200,18 @@ void TensorList::collect(const char* function, const Arguments& arguments, std::
   Collector(function, arguments, alignment, *this).collect();
 }
 
-void TensorList::take_argument(const TensorList& other, int argument, std::int64_t alignment) {
+void TensorList::take_argument(const char* function, const TensorList& other, int argument,
+                               std::int64_t alignment) {
   clear();
   const int stream = Streams::param;
-  for (std::size_t i = argument, entry = 0; i < other.kept_.size(); i += other.arguments_, ++entry)
+  for (std::size_t i = argument, entry = 0; i < other.kept_.size();
+       i += other.arguments_, ++entry) {
+    // Since it was checked, comparing the keys of later entries may have run code of the user's.
+    const int type = PyArray_TYPE(as_array(other.kept_[i]));
+    if (type != NPY_FLOAT32 && type != NPY_FLOAT64)
+      raise_value_error(std::string(function) + ": an array changed while it was read");
     add(&other.kept_[i], &stream, 1, static_cast<int>(entry), alignment);
+  }
 }
 
 Tensor* TensorList::add(PyObject* const* arrays, const int* streams, int count, int entry,

@@ -93,7 +93,8 @@ class TensorList {
 
   // Takes the arrays of one argument alone from a list that was collected, as Streams::param, in
   // the order of that list. It must not outlive that list.
-  void take_argument(const TensorList& other, int argument, std::int64_t alignment);
+  void take_argument(const char* function, const TensorList& other, int argument,
+                     std::int64_t alignment);
 
   void clear();
 

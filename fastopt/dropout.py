@@ -188,7 +188,7 @@ def dropout_mask(
     """
     lengths = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     for length in lengths:
-        if not isinstance(length, (int, np.integer)):
+        if not isinstance(length, (int, np.integer)) or isinstance(length, bool):
             raise TypeError(f"dropout_mask: shape must be ints, not {shape!r}")
         if length < 0:
             raise ValueError(f"dropout_mask: shape must not be negative, it is {shape}")
@@ -286,12 +286,12 @@ class Dropout:
         for name in state:
             if name not in names:
                 raise ValueError(f"Dropout.load_state_dict: there is no {name!r} in a Dropout")
-        restored = Dropout(**state)
+        restored = type(self)(**state)
         for name in names:
             setattr(self, name, getattr(restored, name))
 
     def _drops(self) -> bool:
-        _check_flag("Dropout", "training", self.training)
+        self.__post_init__()  # attributes may have been set since
         return self.training
 
 

@@ -234,6 +234,6 @@ def test_a_refused_pass_counts_nothing() -> None:
         with pytest.raises((TypeError, ValueError), match=r"^dropout_backward: "):
             drop.backward(x, out=out)
     drop.p = 1.5
-    with pytest.raises(ValueError, match=r"^dropout: 0 <= p <= 1 must hold, it is 1\.5"):
+    with pytest.raises(ValueError, match=r"^Dropout: 0 <= p <= 1 must hold, it is 1\.5"):
         drop(X)
     assert drop.offset == 7
