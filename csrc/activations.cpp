@@ -8,6 +8,7 @@
 #include "masks.hpp"
 #include "numpy_array.hpp"
 #include "prefetch.hpp"
+#include "tiles.hpp"
 
 namespace fastopt {
 namespace {
@@ -60,14 +61,10 @@ struct DropTask {
   void drop_range(const Tensor& tensor, std::int64_t begin, std::int64_t end) const {
     const auto run =
         tensor.dtype == Dtype::float32 ? &DropTask::drop<float> : &DropTask::drop<double>;
-    if (tensor.layout < 0) return (this->*run)(tensor, tensor.at(begin), begin, end - begin);
-    for (; begin < end; begin += Tile::size) {
-      const std::int64_t count = std::min(Tile::size, end - begin);
-      const Tile tile(list.layouts[tensor.layout], tensor.streams, item_sizes(tensor.dtype), begin,
-                      count);
-      (this->*run)(tensor, tile.streams, begin, count);
-      tile.write_back(1u << Streams::param);
-    }
+    for_each_tile(list, tensor, begin, end, 1u << Streams::param,
+                  [&](const Streams& at, std::int64_t first, std::int64_t count) {
+                    (this->*run)(tensor, at, first, count);
+                  });
   }
 };
 

@@ -19,8 +19,6 @@ void copy_run(int item_size, char* to, std::int64_t to_stride, const char* from,
   switch (item_size) {
     case 1:
       return copy_run<std::uint8_t>(to, to_stride, from, from_stride, count);
-    case 2:
-      return copy_run<std::uint16_t>(to, to_stride, from, from_stride, count);
     case 4:
       return copy_run<std::uint32_t>(to, to_stride, from, from_stride, count);
     default:

@@ -62,7 +62,7 @@ py::tuple global_norm(py::object grads, py::object threads) {
   const ArrayArgument argument{{"grads", "", grads.ptr()}, Streams::param, false};
   const int count = threads_or_default(function, threads);
   TensorList list;
-  list.collect(function, {&argument, 1}, norm_chunk);
+  list.collect(function, {&argument, 1}, sum_chunk);
   Norms norms;
   norms.measure(list, count);
   py::object nonfinite = py::none();
@@ -82,7 +82,7 @@ double penalty(py::object params, py::object l1, py::object l2, py::object threa
   penalties.at[Penalties::l2] = read("l2", l2);
   const int count = threads_or_default(function, threads);
   TensorList list;
-  list.collect(function, {&argument, 1, &penalties}, norm_chunk);
+  list.collect(function, {&argument, 1, &penalties}, sum_chunk);
   return penalty_of(list, count);
 }
 
@@ -91,7 +91,7 @@ std::vector<std::int64_t> count_zeros(py::object params, py::object threads) {
   const ArrayArgument argument{{"params", "", params.ptr()}, Streams::param, false};
   const int count = threads_or_default(function, threads);
   TensorList list;
-  list.collect(function, {&argument, 1}, norm_chunk);
+  list.collect(function, {&argument, 1}, sum_chunk);
   return zeros_of(list, count);
 }
 
@@ -137,6 +137,14 @@ void dropout_mask(py::buffer out, std::int64_t elements, py::object p, py::objec
   write_mask(stream, elements, packed, static_cast<std::uint8_t*>(bytes.ptr), count);
 }
 
+void run_probe(const std::string& function, const Arguments& arguments, py::handle threads,
+               void (*probe)(const TensorList& list, int threads)) {
+  TensorList list;
+  list.collect(function.c_str(), arguments);
+  if (!list.layouts.empty()) throw py::value_error(function + ": arrays must be contiguous");
+  probe(list, thread_count(function.c_str(), "threads", threads.ptr()));
+}
+
 void memory_probe(py::object params, py::object grads, py::tuple states, py::object threads) {
   if (states.size() > Streams::max_states) throw py::value_error("memory_probe: too many states");
   std::vector<ArrayArgument> arguments{{{"params", "", params.ptr()}, Streams::param, true},
@@ -144,19 +152,14 @@ void memory_probe(py::object params, py::object grads, py::tuple states, py::obj
   int stream = Streams::first_state;
   for (py::handle state : states)
     arguments.push_back({{"states", "", state.ptr()}, stream++, true});
-  TensorList list;
-  list.collect("memory_probe", {arguments.data(), static_cast<int>(arguments.size())});
-  if (!list.layouts.empty()) throw py::value_error("memory_probe: arrays must be contiguous");
-  probe_memory(list, thread_count("memory_probe", "threads", threads.ptr()));
+  const Arguments all{arguments.data(), static_cast<int>(arguments.size())};
+  run_probe("memory_probe", all, threads, probe_memory);
 }
 
 void copy_probe(py::object to, py::object from, py::object threads) {
   const ArrayArgument arguments[] = {{{"to", "", to.ptr()}, Streams::param, true},
                                      {{"from", "", from.ptr()}, Streams::grad, false}};
-  TensorList list;
-  list.collect("copy_probe", {arguments, 2});
-  if (!list.layouts.empty()) throw py::value_error("copy_probe: arrays must be contiguous");
-  probe_copy(list, thread_count("copy_probe", "threads", threads.ptr()));
+  run_probe("copy_probe", {arguments, 2}, threads, probe_copy);
 }
 
 std::vector<std::string> available_isas() {

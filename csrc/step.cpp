@@ -190,7 +190,7 @@ void StepCall::advance_counts() {
 
 void StepCall::measure_grads(int threads) {
   constexpr int grads = 1;  // params and grads are the first arguments taken
-  work_->grads.take_argument(read.function(), work_->list, grads, norm_chunk);
+  work_->grads.take_argument(read.function(), work_->list, grads, sum_chunk);
   work_->norms.measure(work_->grads, threads);
   const int entry = work_->norms.nonfinite_entry;  // counted in the order of params
   if (entry >= 0) nonfinite_ = pybind11::str("grads" + path_of_leaf(arguments_[0].tree, entry));

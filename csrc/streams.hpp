@@ -1,7 +1,5 @@
 // The arrays that belong to one array of parameters.
 #pragma once
-#include <cstdint>
-
 namespace fastopt {
 
 // Where the arrays of one tensor are. What a call does not have is null.

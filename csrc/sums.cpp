@@ -17,14 +17,14 @@ struct Task {
     const ItemSizes& sizes = item_sizes(tensor.dtype);
     const char* data =
         static_cast<const char*>(tensor.streams.at[Streams::param]) + from * sizes[Streams::param];
-    alignas(64) char buffer[norm_chunk * sizeof(double)];
+    alignas(64) char buffer[sum_chunk * sizeof(double)];
     if (tensor.layout >= 0) {
       gather(list.layouts[tensor.layout], tensor.streams, Streams::param, sizes, from, to, buffer);
       data = buffer;
     }
     int number = 0;
     for (TensorSums::Sum each : sums)
-      of_chunks[number++][(tensor.offset + from) / norm_chunk] =
+      of_chunks[number++][(tensor.offset + from) / sum_chunk] =
           (table.sums(tensor.dtype).*each)(data, scale, to - from);
   }
 };
@@ -33,8 +33,8 @@ void sum_range(const void* context, std::int64_t begin, std::int64_t end) {
   const Task& task = *static_cast<const Task*>(context);
   task.list.for_each_piece(begin, end,
                            [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
-                             for (std::int64_t at = from; at < to; at += norm_chunk)
-                               task.sum(tensor, at, std::min(at + norm_chunk, to));
+                             for (std::int64_t at = from; at < to; at += sum_chunk)
+                               task.sum(tensor, at, std::min(at + sum_chunk, to));
                            });
 }
 
@@ -43,15 +43,15 @@ void sum_range(const void* context, std::int64_t begin, std::int64_t end) {
 void TensorSums::measure(const TensorList& list, int threads, std::initializer_list<Sum> sums,
                          double scale) {
   for (std::size_t number = 0; number < sums.size(); ++number)
-    of_chunks_[number].resize(list.extent / norm_chunk);
+    of_chunks_[number].resize(list.extent / sum_chunk);
   const Task task{list, current_table(), sums, scale, of_chunks_};
-  run_chunks(list.index_space(), norm_chunk, threads, sum_range, &task);
+  run_chunks(list.index_space(), sum_chunk, threads, sum_range, &task);
   for (std::size_t number = 0; number < sums.size(); ++number) {
     of_tensors_[number].clear();
     for (const Tensor& tensor : list.tensors) {
       double sum = 0;
-      for (std::int64_t at = 0; at < tensor.size; at += norm_chunk)
-        sum += of_chunks_[number][(tensor.offset + at) / norm_chunk];
+      for (std::int64_t at = 0; at < tensor.size; at += sum_chunk)
+        sum += of_chunks_[number][(tensor.offset + at) / sum_chunk];
       of_tensors_[number].push_back(sum);
     }
   }

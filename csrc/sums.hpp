@@ -10,7 +10,7 @@ namespace fastopt {
 // Every tensor is cut into chunks of so many elements, and the sums of the chunks are added in
 // their order: the same bits for any number of threads. Lists to be summed must be collected with
 // offsets that are multiples of this.
-constexpr std::int64_t norm_chunk = 4096;
+constexpr std::int64_t sum_chunk = 4096;
 
 class TensorSums {
  public:

@@ -6,6 +6,7 @@
 
 #include "masks.hpp"
 #include "prefetch.hpp"
+#include "tiles.hpp"
 
 namespace fastopt {
 namespace {
@@ -176,14 +177,10 @@ void update_elements(const KernelTable& table, const Update& step, const TensorL
                      const Tensor& tensor, std::int64_t begin, std::int64_t end) {
   const double factor = step.tensor_factors ? step.tensor_factors[&tensor - &list.tensors[0]] : 1;
   const TensorUpdate<T> update(table, step, tensor, factor);
-  const ItemSizes& sizes = item_sizes(tensor.dtype);
-  if (tensor.layout < 0) return update.run(tensor.at(begin), end - begin, begin / block_size);
-  for (; begin < end; begin += Tile::size) {
-    const std::int64_t count = std::min(Tile::size, end - begin);
-    const Tile tile(list.layouts[tensor.layout], tensor.streams, sizes, begin, count);
-    update.run(tile.streams, count, begin / block_size);
-    tile.write_back(step.written);
-  }
+  for_each_tile(list, tensor, begin, end, step.written,
+                [&](const Streams& at, std::int64_t first, std::int64_t count) {
+                  update.run(at, count, first / block_size);
+                });
 }
 
 }  // namespace
