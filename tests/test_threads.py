@@ -234,6 +234,16 @@ FORKS = {
             threading.Thread(target=forever, daemon=True).start()
         time.sleep(0.2)
         """,
+    "exit while daemon threads drop and sum": """
+        x = np.ones(300_000)
+        def forever(call):
+            while True:
+                call()
+        drop = lambda: fastopt.dropout(x, 0.5, seed=1)
+        for call in (drop, lambda: fastopt.penalty(x, l2=0.1), lambda: fastopt.max_norm(x, 1.0)):
+            threading.Thread(target=forever, args=(call,), daemon=True).start()
+        time.sleep(0.2)
+        """,
     "step at exit": """
         import atexit
         atexit.register(big_step)
