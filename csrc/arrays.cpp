@@ -286,11 +286,6 @@ std::uint8_t* TensorList::new_mask(std::int64_t size) {
   return masks_.back().get();
 }
 
-TensorList::~TensorList() {
-  // Without the GIL, the interpreter has ended during the call: touch nothing of Python's.
-  if (PyGILState_Check()) clear();
-}
-
 void TensorList::clear() {
   for (PyObject* object : kept_) Py_DECREF(object);
   kept_.clear();

@@ -98,7 +98,7 @@ class TensorList {
 
   void clear();
 
-  ~TensorList();
+  ~TensorList() { clear(); }
   TensorList() = default;
   TensorList(const TensorList&) = delete;
   TensorList& operator=(const TensorList&) = delete;

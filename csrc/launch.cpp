@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "gil.hpp"
 #include "isa/denormals.hpp"
 
 namespace fastopt {
@@ -53,11 +54,9 @@ void run_chunks(IndexSpace space, std::int64_t unit, int threads, RangeBody body
   if (space.elements < parallel_threshold ||
       (space.elements < wake_threshold && !workers_are_awake()))
     threads = 1;
-  // No object that takes the GIL back when it dies: where the interpreter has ended meanwhile,
-  // taking it ends the thread, which a destructor must not.
-  PyThreadState* released = space.elements < release_threshold ? nullptr : PyEval_SaveThread();
+  PyThreadState* released = space.elements < release_threshold ? nullptr : give_gil_away();
   parallel_for(space.extent, chunk_size(space.extent, unit, threads), threads, body, context);
-  if (released) PyEval_RestoreThread(released);
+  if (released) take_gil_back(released);
 }
 
 }  // namespace fastopt

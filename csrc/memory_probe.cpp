@@ -1,5 +1,6 @@
 #include "memory_probe.hpp"
 
+#include "gil.hpp"
 #include "parallel.hpp"
 #include "platform.hpp"
 
@@ -57,9 +58,9 @@ void copy_range(const void* context, std::int64_t begin, std::int64_t end) {
 
 void run(const TensorList& list, int threads, RangeBody body) {
   if (list.tensors.empty()) return;
-  PyThreadState* released = PyEval_SaveThread();
+  PyThreadState* released = give_gil_away();
   parallel_for(list.extent, (list.extent + threads - 1) / threads, threads, body, &list);
-  PyEval_RestoreThread(released);
+  take_gil_back(released);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "activations.hpp"
 #include "arrays.hpp"
+#include "gil.hpp"
 #include "isa/isa.hpp"
 #include "max_norm.hpp"
 #include "memory_probe.hpp"
@@ -225,9 +226,9 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
       "set_num_threads",
       [](py::object n) {
         const int count = thread_count("set_num_threads", "n", n.ptr());
-        PyThreadState* released = PyEval_SaveThread();  // it may wait for a step to end
+        PyThreadState* released = give_gil_away();  // it may wait for a step to end
         set_num_threads(count);
-        PyEval_RestoreThread(released);
+        take_gil_back(released);
       },
       py::arg("n"));
   module.def("compiler", compiler);

@@ -102,13 +102,6 @@ StepCall::StepCall(const char* function, PyObject* const* arguments, Py_ssize_t 
 }
 
 StepCall::~StepCall() {
-  if (!PyGILState_Check()) {
-    // The interpreter has ended during the step, and this thread ends now: touch nothing of
-    // Python's.
-    for (pybind11::object& tree : held_) tree.release();
-    nonfinite_.release();
-    return;
-  }
   if (work_) give_back(work_);
 }
 
