@@ -9,6 +9,9 @@ import pytest
 
 import fastopt
 
+# NumPy deprecates setting the dtype of an array, and does it.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 SIZE = 100_000
 
 
