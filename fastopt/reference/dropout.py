@@ -130,4 +130,4 @@ def _threshold(p: float) -> int:
 
 
 def _words(number: int) -> tuple[int, int]:
-    return number % 2**32, number >> 32
+    return int(number) % 2**32, int(number) >> 32
