@@ -240,7 +240,7 @@ FORKS = {
             while True:
                 call()
         drop = lambda: fastopt.dropout(x, 0.5, seed=1)
-        for call in (drop, lambda: fastopt.penalty(x, l2=0.1), lambda: fastopt.max_norm(x, 1.0)):
+        for call in (drop, lambda: fastopt.penalty(x, l2=0.1), lambda: fastopt.max_norm(+x, 1.0)):
             threading.Thread(target=forever, args=(call,), daemon=True).start()
         time.sleep(0.2)
         """,
