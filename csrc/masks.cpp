@@ -1,6 +1,7 @@
 #include "masks.hpp"
 
 namespace fastopt {
+
 void pack_bits(const std::uint8_t* keep, std::int64_t n, std::uint8_t* bits) {
   std::int64_t i = 0;
   for (; i + 8 <= n; i += 8) {
