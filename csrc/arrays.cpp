@@ -4,9 +4,9 @@
 #include <cmath>
 #include <string>
 
+#include "array_checks.hpp"
 #include "errors.hpp"
 #include "masks.hpp"
-#include "numpy_array.hpp"
 #include "option_reader.hpp"
 
 namespace fastopt {
@@ -37,7 +37,8 @@ class TensorList::Collector final : public LeafVisitor {
         given_penalties_(arguments.penalties),
         drop_(arguments.drop),
         alignment_(alignment),
-        list_(list) {
+        list_(list),
+        checks_(function, arguments.arrays, arguments.count) {
     for (int i = 0; i < count_; ++i) {
       trees_[i] = arguments_[i].tree;
       streams_[i] = arguments_[i].stream;
@@ -54,123 +55,35 @@ class TensorList::Collector final : public LeafVisitor {
 
   void collect() {
     walk_trees(function_, trees_, count_ + tree_count_, *this);
-    if (find_overlap(list_.spans_, list_.scratch_, share_memory, this))
-      raise_value_error(here() + name_of(list_.spans_[0]) + " and " + name_of(list_.spans_[1]) +
-                        " overlap in memory");
+    if (list_.find_overlap())
+      raise_value_error(checks_.here() + name_of(list_.spans()[0]) + " and " +
+                        name_of(list_.spans()[1]) + " overlap in memory");
   }
 
   void leaf(PyObject* const* nodes, const Path& path) override {
-    path_ = &path;
-    nodes_ = nodes;
+    checks_.turn_to(nodes, path);
     // Numbers first: they may run code of the user's, which must not come between the checks of the
     // arrays and their use.
-    for (int i = 0; i < tree_count_; ++i) read_penalty(i);
+    for (int i = 0; i < tree_count_; ++i) read_penalty(i, nodes[count_ + i], path);
     for (int i = 0; i < count_; ++i)
-      if (!is_absent(i)) check(i);
-    for (int i = 0; i < count_; ++i) list_.kept_.push_back(Py_NewRef(nodes[i]));
-    Tensor* tensor = list_.add(nodes, streams_, count_, entries_, alignment_, drop_);
+      if (!checks_.is_absent(i)) checks_.check(i);
+    const int entry = list_.keep(nodes);
+    Tensor* tensor = list_.add(nodes, streams_, count_, entry, alignment_, drop_);
     if (tensor) std::copy_n(penalties_, int(Penalties::count), tensor->penalties);
-    for (int i = 0; i < count_ && tensor; ++i) {
-      if (is_absent(i)) continue;
-      Span span = span_of(array(i));
-      span.entry = entries_;
-      span.argument = i;
-      span.written = arguments_[i].written;
-      list_.spans_.push_back(span);
-    }
-    ++entries_;
+    for (int i = 0; i < count_ && tensor; ++i)
+      if (!checks_.is_absent(i)) list_.add_span(entry, i, arguments_[i].written);
   }
 
  private:
-  PyArrayObject* array(int argument) const { return as_array(nodes_[argument]); }
-
-  // An entry may do without a mask.
-  bool is_absent(int i) const {
-    return nodes_[i] == Py_None && Streams::is_mask(arguments_[i].stream);
-  }
-
-  void check(int i) const {
-    if (!PyArray_CheckExact(nodes_[i])) check_class(i);
-    check_dtype(i);
-    const int flags = PyArray_FLAGS(array(i));
-    if (i > 0) check_shape(i);
-    if (!(flags & NPY_ARRAY_ALIGNED))
-      raise_value_error(here() + name(i) + " is not aligned in memory for its dtype");
-    if (arguments_[i].written) {
-      if (!(flags & NPY_ARRAY_WRITEABLE)) raise_value_error(here() + name(i) + " is read-only");
-      if (!(flags & NPY_ARRAY_C_CONTIGUOUS)) check_written_once(i);
-    }
-  }
-
-  void read_penalty(int i) {
-    PyObject* given = nodes_[count_ + i];
+  void read_penalty(int i, PyObject* given, const Path& path) {
     double& value = penalties_[penalty_trees_[i]];
     if (PyFloat_CheckExact(given)) {
       value = PyFloat_AS_DOUBLE(given);
       if (std::isfinite(value) && value >= 0) return;  // no need to make its name
     }
-    value = to_number(function_, name(count_ + i).c_str(), Range::non_negative, given);
+    const std::string name = trees_[count_ + i].name_of(path);
+    value = to_number(function_, name.c_str(), Range::non_negative, given);
   }
-
-  // A subclass is welcome if it is nothing but a view of memory.
-  void check_class(int i) const {
-    if (const std::string wrong = why_not_plain(nodes_[i]); !wrong.empty())
-      raise_type_error(here() + name(i) + " must be a NumPy array, not " + wrong);
-  }
-
-  void check_dtype(int i) const {
-    const int type = PyArray_TYPE(array(i)), param_type = PyArray_TYPE(array(0));
-    const bool native = PyArray_ISNOTSWAPPED(array(i));
-    if (Streams::is_mask(arguments_[i].stream)) {
-      if (type != NPY_BOOL && type != NPY_UINT8)
-        raise_type_error(here() + name(i) + " has dtype " + dtype_of(array(i)) +
-                         ", it must be bool, or uint8 (also with packed bits)");
-    } else if (i == 0) {
-      if ((type != NPY_FLOAT32 && type != NPY_FLOAT64) || !native)
-        raise_type_error(here() + name(0) + " has dtype " + dtype_of(array(0)) +
-                         ", it must be float32 or float64 in native byte order");
-    } else if (type != param_type || !native) {
-      raise_type_error(here() + name(i) + " has dtype " + dtype_of(array(i)) + ", " + name(0) +
-                       " has " + dtype_of(array(0)));
-    }
-  }
-
-  void check_shape(int i) const {
-    if (have_one_shape(array(0), array(i))) return;
-    const npy_intp packed = packed_size(PyArray_SIZE(array(0)));
-    const bool is_mask = Streams::is_mask(arguments_[i].stream);
-    const bool is_packed = is_mask && PyArray_TYPE(array(i)) == NPY_UINT8 &&
-                           PyArray_NDIM(array(i)) == 1 && PyArray_DIM(array(i), 0) == packed;
-    if (is_packed && PyArray_IS_C_CONTIGUOUS(array(i))) return;
-    if (is_packed)
-      raise_value_error(here() + name(i) + " has packed bits, which must be contiguous");
-    raise_value_error(
-        here() + name(i) + " has shape " + shape_of(array(i)) + ", " + name(0) + " has " +
-        shape_of(array(0)) +
-        (is_mask ? "; in packed bits (uint8), it would be " + integers(&packed, 1) : ""));
-  }
-
-  void check_written_once(int i) const {
-    std::int64_t shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
-    const int axes = PyArray_NDIM(array(i));
-    std::copy_n(PyArray_DIMS(array(i)), axes, shape);
-    std::copy_n(PyArray_STRIDES(array(i)), axes, strides);
-    if (may_overlap_itself(axes, shape, strides, PyArray_ITEMSIZE(array(i))))
-      raise_value_error(here() + name(i) + " overlaps itself in memory (shape " +
-                        shape_of(array(i)) + ", strides " +
-                        integers(PyArray_STRIDES(array(i)), axes) + "), as broadcast views do");
-  }
-
-  static bool share_memory(void* context, const Span& a, const Span& b) {
-    const auto& self = *static_cast<Collector*>(context);
-    return fastopt::share_memory(as_array(self.list_.kept_[a.entry * self.count_ + a.argument]),
-                                 as_array(self.list_.kept_[b.entry * self.count_ + b.argument]));
-  }
-
-  std::string here() const { return std::string(function_) + ": "; }
-
-  // The name of what the walk is at, and of what it has passed.
-  std::string name(int argument) const { return trees_[argument].name_of(*path_); }
 
   std::string name_of(const Span& span) const {
     const NamedTree& tree = trees_[span.argument];
@@ -187,31 +100,56 @@ class TensorList::Collector final : public LeafVisitor {
   int tree_count_ = 0;
   std::int64_t alignment_;
   TensorList& list_;
+  ArrayChecks checks_;
   NamedTree trees_[max_trees];
   int streams_[max_trees];
-  std::int32_t entries_ = 0;
-  const Path* path_ = nullptr;
-  PyObject* const* nodes_ = nullptr;
 };
 
 void TensorList::collect(const char* function, const Arguments& arguments, std::int64_t alignment) {
-  clear();
-  arguments_ = arguments.count;
+  begin(arguments.count);
   Collector(function, arguments, alignment, *this).collect();
 }
 
 void TensorList::take_argument(const char* function, const TensorList& other, int argument,
                                std::int64_t alignment) {
-  clear();
+  begin(other.arguments_);
   const int stream = Streams::param;
-  for (std::size_t i = argument, entry = 0; i < other.kept_.size();
-       i += other.arguments_, ++entry) {
+  for (const Tensor& tensor : other.tensors) {
+    PyObject* array = other.kept(tensor.entry, argument);
     // Since it was checked, comparing the keys of later entries may have run code of the user's.
-    const int type = PyArray_TYPE(as_array(other.kept_[i]));
+    const int type = PyArray_TYPE(as_array(array));
     if (type != NPY_FLOAT32 && type != NPY_FLOAT64)
       raise_value_error(std::string(function) + ": an array changed while it was read");
-    add(&other.kept_[i], &stream, 1, static_cast<int>(entry), alignment);
+    add(&array, &stream, 1, tensor.entry, alignment);
   }
+}
+
+void TensorList::begin(int arguments) {
+  clear();
+  arguments_ = arguments;
+}
+
+int TensorList::keep(PyObject* const* nodes) {
+  for (int i = 0; i < arguments_; ++i) kept_.push_back(Py_NewRef(nodes[i]));
+  return entries_++;
+}
+
+void TensorList::add_span(int entry, int argument, bool written) {
+  Span span = span_of(as_array(kept(entry, argument)));
+  span.entry = entry;
+  span.argument = argument;
+  span.written = written;
+  spans_.push_back(span);
+}
+
+bool TensorList::find_overlap() {
+  return fastopt::find_overlap(spans_, scratch_, share_memory, this);
+}
+
+bool TensorList::share_memory(void* list, const Span& a, const Span& b) {
+  const auto& self = *static_cast<TensorList*>(list);
+  return fastopt::share_memory(as_array(self.kept(a.entry, a.argument)),
+                               as_array(self.kept(b.entry, b.argument)));
 }
 
 Tensor* TensorList::add(PyObject* const* arrays, const int* streams, int count, int entry,
@@ -296,7 +234,7 @@ void TensorList::clear() {
   constexpr std::size_t many =
       256;  // at 4 KB each; not worth keeping for a step that is large anyway
   if (layouts.capacity() > many) layouts.shrink_to_fit();
-  elements = extent = 0;
+  elements = extent = entries_ = 0;
   std::fill(std::begin(has_), std::end(has_), false);
 }
 

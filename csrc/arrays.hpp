@@ -43,6 +43,7 @@ struct Tensor {
   Dtype dtype;
   int layout;       // index into TensorList::layouts, or -1 where all streams are contiguous
   int entry;        // which leaf of the trees it is; empty arrays are leaves, but no tensors
+  int group;        // which of the groups of a step it belongs to
   unsigned packed;  // a bit for each stream that is a mask in packed bits
   double penalties[Penalties::count];
 
@@ -70,7 +71,7 @@ class TensorList {
   bool has(Dtype dtype) const { return has_[int(dtype)]; }
 
   // Leaves of the trees, empty arrays among them.
-  int entries() const { return arguments_ ? static_cast<int>(kept_.size()) / arguments_ : 0; }
+  int entries() const { return entries_; }
 
   // Checks all arguments against each other and fills the list. Tensors begin at multiples of
   // `alignment` in the index space, so that cutting the space into chunks cuts arrays at multiples
@@ -98,6 +99,24 @@ class TensorList {
 
   void clear();
 
+  // What fills the list, entry by entry. All entries have so many arguments:
+  void begin(int arguments);
+
+  // Holds the objects of the next entry, and returns its number.
+  int keep(PyObject* const* nodes);
+
+  // Adds the arrays of an entry, which must have been checked, each to its stream. Returns null
+  // where they are empty.
+  Tensor* add(PyObject* const* arrays, const int* streams, int count, int entry,
+              std::int64_t alignment, const DropoutStream* drop = nullptr);
+
+  // Notes the memory of an array that was kept, for find_overlap.
+  void add_span(int entry, int argument, bool written);
+
+  // Returns true if arrays overlap that must not; spans()[0] and [1] are of two such.
+  bool find_overlap();
+  const std::vector<Span>& spans() const { return spans_; }
+
   ~TensorList() { clear(); }
   TensorList() = default;
   TensorList(const TensorList&) = delete;
@@ -105,13 +124,14 @@ class TensorList {
 
  private:
   class Collector;
-  Tensor* add(PyObject* const* arrays, const int* streams, int count, int entry,
-              std::int64_t alignment, const DropoutStream* drop = nullptr);
+  static bool share_memory(void* list, const Span& a, const Span& b);
   int add_layout(PyObject* const* arrays, const int* streams, int count, Tensor& tensor,
                  const DropoutStream* drop);
   std::uint8_t* new_mask(std::int64_t size);
 
-  int arguments_ = 0;
+  PyObject* kept(int entry, int argument) const { return kept_[entry * arguments_ + argument]; }
+
+  int arguments_ = 0, entries_ = 0;
   bool has_[int(Dtype::count)] = {};
   std::vector<PyObject*> kept_;
   std::vector<Span> spans_;

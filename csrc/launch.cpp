@@ -29,23 +29,25 @@ constexpr std::int64_t release_threshold = 4096;
 
 struct Task {
   const TensorList& list;
-  const Update& step;
+  const Update* groups;
   const KernelTable& table;
+  bool flush_denormals;
 };
 
 void run_range(const void* context, std::int64_t begin, std::int64_t end) {
   const Task& task = *static_cast<const Task*>(context);
-  const FlushDenormals mode(task.step.flush_denormals);
+  const FlushDenormals mode(task.flush_denormals);
   task.list.for_each_piece(begin, end,
                            [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
-                             update_tensor(task.table, task.step, task.list, tensor, from, to);
+                             update_tensor(task.table, task.groups[tensor.group], task.list, tensor,
+                                         from, to);
                            });
 }
 
 }  // namespace
 
-void launch(const TensorList& list, const Update& step, int threads) {
-  const Task task{list, step, current_table()};
+void launch(const TensorList& list, const Update* groups, bool flush_denormals, int threads) {
+  const Task task{list, groups, current_table(), flush_denormals};
   run_chunks(list.index_space(), update_unit, threads, run_range, &task);
 }
 

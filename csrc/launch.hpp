@@ -6,8 +6,8 @@
 
 namespace fastopt {
 
-// Updates all tensors.
-void launch(const TensorList& list, const Update& step, int threads);
+// Updates all tensors, each as its group is to be.
+void launch(const TensorList& list, const Update* groups, bool flush_denormals, int threads);
 
 // Runs body over an index space, in pieces that begin at multiples of `unit`, on threads and
 // without the GIL where that pays.

@@ -23,10 +23,10 @@ namespace fastopt {
 namespace {
 
 // Steps bypass pybind11's dispatch, which would take longer than a small step.
-template <class Family>
-PyObject* fast_step(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t count) {
+template <class Family, pybind11::object (*function)(Family, PyObject* const*, Py_ssize_t)>
+PyObject* fast(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t count) {
   try {
-    return step(Family{}, arguments, count).release().ptr();
+    return function(Family{}, arguments, count).release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
   } catch (const py::builtin_exception& error) {
@@ -39,14 +39,37 @@ PyObject* fast_step(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t
   return nullptr;
 }
 
-template <class... Family>
-void add_steps(py::module_& module, FamilyList<Family...>) {
+// The functions of one family: adam_step, adam_planned_step, adam_check, adam_plan.
+template <class Options, template <class> class... Variant>
+void add_family(py::module_& module, Family<Options, Variant...> family) {
+  using Its = Family<Options, Variant...>;
+  static const std::string step_name = Options::function;
+  static const std::string rule = step_name.substr(0, step_name.rfind('_'));
+  static const std::string planned = rule + "_planned_step", check = rule + "_check";
+  const auto method = [](const std::string& name, auto function) {
+    return PyMethodDef{name.c_str(),
+                       reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function)),
+                       METH_FASTCALL, nullptr};
+  };
   static PyMethodDef methods[] = {
-      {Family::Options::function,
-       reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(fast_step<Family>)), METH_FASTCALL,
-       nullptr}...,
+      method(step_name, fast<Its, step<Options, Variant...>>),
+      method(planned, fast<Its, planned_step<Options, Variant...>>),
+      method(check, fast<Its, check_options<Options, Variant...>>),
       {nullptr, nullptr, 0, nullptr}};
   if (PyModule_AddFunctions(module.ptr(), methods) < 0) throw py::error_already_set();
+  module.def((rule + "_plan").c_str(),
+             [family](const std::string& function, const py::object& params,
+                      const std::vector<int>& group_of_entry, const py::list& states,
+                      const py::object& ema) {
+               return make_plan(family, function, params, group_of_entry, states, ema);
+             },
+             py::arg("function"), py::arg("params"), py::arg("group_of_entry"), py::arg("states"),
+             py::arg("ema"));
+}
+
+template <class... Family>
+void add_families(py::module_& module, FamilyList<Family...>) {
+  (add_family(module, Family{}), ...);
 }
 
 void check_params(const char* function, py::object params) {
@@ -198,7 +221,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   }
 
   KeywordReader::learn_names();
-  add_steps(module, Families{});
+  add_families(module, Families{});
   module.def("use_classes", use_classes, py::arg("step_result"), py::arg("dropout"));
   module.def("check_params", check_params, py::arg("function"), py::arg("params"));
   module.def("global_norm", global_norm, py::arg("grads"), py::arg("threads"));

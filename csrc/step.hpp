@@ -1,98 +1,14 @@
-// A public step function, made from a family of rules: reads and checks everything, then launches.
+// The entry points for Python, made from a family of rules: they read options, hand over to
+// StepCall what depends on no rule, and choose the rule.
 #pragma once
 #include <array>
-#include <optional>
+#include <memory>
+#include <string>
+#include <utility>
 
-#include "arrays.hpp"
-#include "errors.hpp"
-#include "launch.hpp"
-#include "norm.hpp"
-#include "option_reader.hpp"
+#include "step_call.hpp"
 
 namespace fastopt {
-
-// What a step needs besides the stack. Reused, because a step on small arrays should not allocate.
-struct Workspace {
-  TensorList list, grads;
-  Norms norms;
-  std::vector<double> tensor_factors;
-};
-
-// The classes of Python that steps know: what they return, and what a user passes as `drop`.
-void use_classes(pybind11::object step_result, pybind11::object dropout);
-
-// The part of a step that depends on no rule. Python passes: the class of the state (None where the
-// rule has no state), params, grads, state, the options of the rule, and a dict of all others.
-class StepCall {
- public:
-  StepCall(const char* function, PyObject* const* arguments, Py_ssize_t count);
-  ~StepCall();
-  StepCall(const StepCall&) = delete;
-  StepCall& operator=(const StepCall&) = delete;
-
-  PositionalReader read;
-
-  // Takes the arrays that come with the options.
-  void take_arrays(const StepOptions& options);
-
-  // Takes the arrays that the state has under this name. Returns false if it has None, which is an
-  // error unless they are `optional`.
-  bool take_state(const char* name, PyObject* interned_name, bool optional);
-
-  // Checks all arrays, measures the gradients if that is asked for, and counts the step. Nothing
-  // fails after this. Returns false if the step is to be skipped.
-  bool commit(const StepOptions& options);
-
-  template <template <class> class Rule, class Options>
-  void run(const Options& rule_options, const StepOptions& options) {
-    const double t = static_cast<double>(step_);
-    // Bias corrections take as long as a hundred elements: only for the dtypes that are there.
-    std::optional<Rule<float>> float32;
-    std::optional<Rule<double>> float64;
-    if (work_->list.has(Dtype::float32)) float32.emplace(rule_options, t);
-    if (work_->list.has(Dtype::float64)) float64.emplace(rule_options, t);
-    double prox_lr = rule_options.lr;
-    bool scaled_prox = false;
-    if constexpr (has_metric<Rule<float>>) {
-      scaled_prox = rule_options.scaled_prox;
-      if (scaled_prox && float32) prox_lr = float32->metric_lr;
-      if (scaled_prox && float64) prox_lr = float64->metric_lr;
-    }
-    launch_rule({rule_id<Rule>,
-                 {float32 ? &*float32 : nullptr, float64 ? &*float64 : nullptr},
-                 &options.terms,
-                 rule_options.lr,
-                 prox_lr,
-                 scaled_prox},
-                options.call);
-  }
-
-  // What Python gets: None, or what was found out about the gradients.
-  pybind11::object result(const StepOptions& options, bool skipped) const;
-
- private:
-  void take(NamedTree tree, int stream, bool written);
-  void take_drop(PyObject* drop);
-  void measure_grads(int threads);
-  void clip_grads(const TermOptions& terms, const ClipOptions& clip);
-  void advance_counts();
-  void launch_rule(Update update, const CallOptions& call);
-
-  PyObject* grads_;
-  PyObject* state_;  // null where the rule has none
-  PyObject* drop_ = nullptr;
-  std::optional<DropoutStream> drop_stream_;
-  long long step_ = 0;
-  ArrayArgument arguments_[Streams::count];
-  pybind11::object held_[Streams::max_states];
-  int count_ = 0;
-  int state_arrays_ = 0;
-  unsigned written_ = 0;
-  double grad_scale_ = 1, keep_scale_ = 1;
-  bool tensor_factors_ = false;
-  Workspace* work_ = nullptr;
-  pybind11::object nonfinite_ = pybind11::none();  // or the name of a gradient
-};
 
 template <int Required, int Optional>
 std::array<PyObject*, Required + Optional + 1> intern(
@@ -102,33 +18,137 @@ std::array<PyObject*, Required + Optional + 1> intern(
   return names;
 }
 
+template <class Options>
+Plan::StateNames state_names() {
+  static const auto interned = intern(Options::arrays);
+  constexpr auto& arrays = Options::arrays;
+  return {arrays.names, interned.data(), arrays.required, arrays.count};
+}
+
+template <class Options, template <class> class... Variant>
+void set_rule(StepGroup& group, int variant, const Options& options, const bool* has) {
+  static_assert(sizeof...(Variant) == 1 << Options::arrays.optional,
+                "one rule for each combination");
+  using Set = void (StepGroup::*)(const Options&, const bool*);
+  constexpr Set set[] = {&StepGroup::set_rule<Variant, Options>...};
+  (group.*set[variant])(options, has);
+}
+
+// A public step function. Python passes: the class of the state (None where the rule has no
+// state), params, grads, state, the options of the rule, and a dict of all others.
 template <class Options, template <class> class... Variant>
 pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, Py_ssize_t count) {
+  constexpr const char* function = Options::function;
   constexpr auto& arrays = Options::arrays;
-  static_assert(sizeof...(Variant) == 1 << arrays.optional, "one rule for each combination");
   static_assert(arrays.count <= Streams::max_states);
-  static const auto interned = intern(arrays);
+  PositionalReader read(function, arguments, count);
+  PyObject* state_class = read.object();
+  PyObject* params = read.object();
+  PyObject* grads = read.object();
+  PyObject* state = read.object();
+  check_class(function, state, state_class);
+  const Options rule_options(read);
+  PyObject* keywords_dict = read.object();
+  read.check_all_read();
+  KeywordReader keywords(function, keywords_dict);
 
-  StepCall call(Options::function, arguments, count);
-  const Options rule_options(call.read);
-  PyObject* keywords_dict = call.read.object();
-  call.read.check_all_read();
-  KeywordReader keywords(Options::function, keywords_dict);
-  const StepOptions options(keywords);
-  call.take_arrays(options);
+  StepCall call(function);
+  StepGroup& group = call.add_group(keywords, arrays.count > 0 ? state : nullptr);
+  call.take_arrays(params, grads, nullptr);
+  const Plan::StateNames names = state_names<Options>();
   int variant = 0;
   for (int i = 0; i < arrays.count; ++i) {
     const bool optional = i >= arrays.required;
-    const bool present = call.take_state(arrays.names[i], interned[i], optional);
+    const bool present = call.take_state(names.names[i], names.interned[i], optional, read);
     if (optional) variant = 2 * variant + present;
   }
-  const bool go = call.commit(options);
+  call.collect(nullptr);
+  const bool go = call.commit();
   if (go) {
-    using Run = void (StepCall::*)(const Options&, const StepOptions&);
-    constexpr Run run[] = {&StepCall::run<Variant, Options>...};
-    (call.*run[variant])(rule_options, options);
+    const bool has[] = {call.has(Dtype::float32), call.has(Dtype::float64)};
+    set_rule<Options, Variant...>(group, variant, rule_options, has);
+    call.launch();
   }
-  return call.result(options, !go);
+  return call.result(!go);
+}
+
+constexpr const char* plan_capsule = "fastopt.Plan";
+
+template <class Options, template <class> class... Variant>
+pybind11::capsule make_plan(Family<Options, Variant...>, const std::string& function,
+                            const pybind11::object& params, const std::vector<int>& group_of_entry,
+                            const pybind11::list& states, const pybind11::object& ema) {
+  auto plan = std::make_unique<Plan>(function, params, group_of_entry, states,
+                                     state_names<Options>(), ema);
+  pybind11::capsule capsule(plan.get(), plan_capsule,
+                            [](void* pointer) { delete static_cast<Plan*>(pointer); });
+  plan.release();
+  return capsule;
+}
+
+// The step of an optimizer object: all its groups in one. Python passes: the plan, the object whose
+// `step_count` counts, params, grads, a tuple of groups, and a dict of the options that all groups
+// share. A group is None where it is frozen, else the options of the rule and a dict of its terms.
+template <class Options, template <class> class... Variant>
+pybind11::object planned_step(Family<Options, Variant...>, PyObject* const* arguments,
+                              Py_ssize_t count) {
+  PositionalReader read(Options::function, arguments, count);
+  const auto* plan =
+      static_cast<const Plan*>(PyCapsule_GetPointer(read.object(), plan_capsule));
+  if (!plan) throw pybind11::error_already_set();
+  PyObject* counter = read.object();
+  PyObject* params = read.object();
+  PyObject* grads = read.object();
+  PyObject* rows = read.object();
+  PyObject* shared_dict = read.object();
+  read.check_all_read();
+  if (!PyTuple_Check(rows) || PyTuple_GET_SIZE(rows) != plan->groups())
+    raise_type_error(std::string(plan->function()) + ": groups must be a tuple of all");
+
+  StepCall call(plan->function());
+  const Plan::StateNames names = state_names<Options>();
+  KeywordReader shared_keywords(plan->function(), shared_dict);
+  const StepOptions shared(shared_keywords);
+  call.share(shared);
+  call.count_in(counter);
+  for (int g = 0; g < plan->groups(); ++g) {
+    PyObject* row = PyTuple_GET_ITEM(rows, g);
+    if (row == Py_None) continue;
+    const Plan::Group& planned = plan->group(g);
+    const char* function = planned.function.c_str();
+    if (!PyTuple_Check(row)) raise_type_error(std::string(function) + " must be a tuple");
+    PositionalReader read_row(function, &PyTuple_GET_ITEM(row, 0), PyTuple_GET_SIZE(row));
+    const Options rule_options(read_row);
+    PyObject* terms = read_row.object();
+    read_row.check_all_read();
+    KeywordReader keywords(function, terms);
+    StepGroup& group = call.add_group(function, g, keywords, planned.state.ptr());
+    plan->check_state(g, names);
+    for (int i = 0; i < names.count; ++i)
+      if (planned.arrays[i].is_none()) read_row.check_not_needed(names.names[i]);
+    set_rule<Options, Variant...>(group, planned.variant, rule_options, planned.has);
+  }
+  call.take_arrays(params, grads, plan);
+  call.collect(plan);
+  const bool go = call.commit();
+  if (go) call.launch();
+  return call.result(!go);
+}
+
+// Checks the options of a group, which Python passes as the parts of its tuple after the name of
+// the function.
+template <class Options, template <class> class... Variant>
+pybind11::object check_options(Family<Options, Variant...>, PyObject* const* arguments,
+                               Py_ssize_t count) {
+  PositionalReader read_name(Options::function, arguments, count);
+  const std::string function = text_of(read_name.object());
+  PositionalReader read(function.c_str(), arguments + 1, count - 1);
+  const Options rule_options(read);
+  PyObject* terms = read.object();
+  read.check_all_read();
+  KeywordReader keywords(function.c_str(), terms);
+  const StepOptions options(keywords);
+  return pybind11::none();
 }
 
 }  // namespace fastopt

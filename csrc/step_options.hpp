@@ -53,6 +53,14 @@ struct TermOptions {
 
   static constexpr double never = std::numeric_limits<double>::infinity(), not_given = -1;
 
+  // Takes over what all groups of a step have in common.
+  void take_shared(const TermOptions& shared) {
+    grad_scale = shared.grad_scale;
+    keep_prob = shared.keep_prob;
+    zero_grads = shared.zero_grads;
+    ema_decay = shared.ema_decay;
+  }
+
   double signed_scale() const { return maximize ? -grad_scale : grad_scale; }
 };
 

@@ -133,7 +133,8 @@ class Walk {
   }
 
   bool stands_for_all(int tree, PyObject* const* nodes) const {
-    return trees_[tree].prefix && kind_of(nodes[tree]) == Kind::leaf;
+    return (trees_[tree].prefix && kind_of(nodes[tree]) == Kind::leaf) ||
+           (trees_[tree].none_for_all && nodes[tree] == Py_None);
   }
 
   void check_container(Kind kind, PyObject* const* nodes, int tree, const Path& path) const {

@@ -28,6 +28,7 @@ struct NamedTree {
   const char* belongs_to;    // it belongs to "state."
   PyObject* root = nullptr;  // borrowed
   bool prefix = false;       // what is no container stands for all leaves in its place
+  bool none_for_all = false;  // None does
 
   std::string name_of(const Path& path) const { return belongs_to + (name + path.text()); }
 };

@@ -6,7 +6,7 @@
 
 namespace fastopt {
 
-// What a step does to every element.
+// What a step does to every element of a group of tensors.
 struct Update {
   int rule;
   const void* scalars[int(Dtype::count)];  // the rule, for each dtype
@@ -19,7 +19,6 @@ struct Update {
   const DropoutStream* drop = nullptr;     // of the first entry
   const double* tensor_factors = nullptr;  // one more factor of grad_scale for each tensor
   unsigned written = 0;                    // a bit for each stream that is an output
-  bool flush_denormals = false;
 };
 
 // Updates the elements [begin, end) of one tensor. `begin` is a multiple of keep_block.

@@ -1,0 +1,288 @@
+#include "plan.hpp"
+
+#include <algorithm>
+
+#include "errors.hpp"
+
+namespace fastopt {
+namespace {
+
+constexpr int relevant_flags = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
+
+pybind11::object attribute(PyObject* object, PyObject* name) {
+  PyObject* value = PyObject_GetAttr(object, name);
+  if (!value) throw pybind11::error_already_set();
+  return pybind11::reinterpret_steal<pybind11::object>(value);
+}
+
+struct Leaves final : LeafVisitor {
+  std::vector<pybind11::object> arrays;
+  void leaf(PyObject* const* nodes, const Path&) override {
+    arrays.push_back(pybind11::reinterpret_borrow<pybind11::object>(nodes[0]));
+  }
+};
+
+}  // namespace
+
+Plan::Known::Known(PyObject* object, NamedTree tree, int to_stream,
+                   std::vector<npy_intp>& all_extents)
+    : array(object),
+      name(tree),
+      stream(to_stream),
+      axes(PyArray_NDIM(as_array(object))),
+      type(PyArray_TYPE(as_array(object))),
+      flags(PyArray_FLAGS(as_array(object)) & relevant_flags),
+      data(PyArray_DATA(as_array(object))),
+      extents(all_extents.size()) {
+  PyArrayObject* now = as_array(object);
+  all_extents.insert(all_extents.end(), PyArray_DIMS(now), PyArray_DIMS(now) + axes);
+  all_extents.insert(all_extents.end(), PyArray_STRIDES(now), PyArray_STRIDES(now) + axes);
+}
+
+bool Plan::Known::is_as_it_was(const npy_intp* before) const {
+  PyArrayObject* now = as_array(array);
+  return PyArray_DATA(now) == data && PyArray_NDIM(now) == axes && PyArray_TYPE(now) == type &&
+         (PyArray_FLAGS(now) & relevant_flags) == flags && PyArray_ISNOTSWAPPED(now) &&
+         std::equal(before, before + axes, PyArray_DIMS(now)) &&
+         std::equal(before + axes, before + 2 * axes, PyArray_STRIDES(now));
+}
+
+void Plan::Known::raise_changed(const std::string& here, const std::string& path,
+                                const npy_intp* before) const {
+  PyArrayObject* now = as_array(array);
+  const std::string array_name = here + name.belongs_to + name.name + path;
+  const char* since = " when the optimizer was made";
+  if (!(PyArray_FLAGS(now) & NPY_ARRAY_WRITEABLE)) raise_value_error(array_name + " is read-only");
+  if (PyArray_TYPE(now) != type || !PyArray_ISNOTSWAPPED(now))
+    raise_type_error(array_name + " has dtype " + dtype_of(now) + ", it had " +
+                     (type == NPY_FLOAT32 ? "float32" : "float64") + since);
+  if (PyArray_NDIM(now) != axes || !std::equal(before, before + axes, PyArray_DIMS(now)))
+    raise_value_error(array_name + " has shape " + shape_of(now) + ", it had " +
+                      integers(before, axes) + since);
+  raise_value_error(array_name + " lies elsewhere in memory than it did" + since);
+}
+
+Plan::Plan(std::string function, pybind11::object params, const std::vector<int>& group_of_entry,
+           const pybind11::list& states, const StateNames& names, const pybind11::object& ema)
+    : function_(std::move(function)),
+      has_ema_(!ema.is_none()),
+      hints_(new std::atomic<std::size_t>[group_of_entry.size()]()) {
+  const ArrayArgument argument{{"params", "", params.ptr()}, Streams::param, true};
+  TensorList().collect(function_.c_str(), {&argument, 1});
+  Leaves leaves;
+  walk_trees(function_.c_str(), &argument.tree, 1, leaves);
+  if (leaves.arrays.size() != group_of_entry.size())
+    raise_value_error(function_ + ": params changed while it was read");
+  const int count = static_cast<int>(states.size());
+  for (int g = 0; g < count; ++g) add_group(g, count, states[g], names);
+  if (has_ema_) written_ |= 1u << Streams::ema;
+  std::vector<std::size_t> of_group(count, 0);
+  for (std::size_t k = 0; k < group_of_entry.size(); ++k) {
+    const int g = group_of_entry[k];
+    const pybind11::object average = has_ema_ ? ema[pybind11::int_(k)] : pybind11::object();
+    add_entry(leaves.arrays[k].ptr(), {g, known_.size(), 0}, of_group.at(g)++, names,
+              average.ptr());
+    held_.push_back(leaves.arrays[k]);
+    if (average) held_.push_back(average);
+  }
+  note_blocks();
+}
+
+void Plan::add_group(int number, int groups, pybind11::object state, const StateNames& names) {
+  Group group;
+  group.function = function_;
+  if (groups > 1) group.function += ": groups[" + std::to_string(number) + "]";
+  for (int i = 0; i < names.count; ++i) {
+    group.arrays[i] = attribute(state.ptr(), names.interned[i]);
+    const bool present = !group.arrays[i].is_none();
+    if (i >= names.required) group.variant = 2 * group.variant + present;
+  }
+  if (names.count > 0) group.state = std::move(state);
+  groups_.push_back(std::move(group));
+}
+
+void Plan::add_entry(PyObject* param, Entry entry, std::size_t number_in_group,
+                     const StateNames& names, PyObject* average) {
+  Group& group = groups_.at(entry.group);
+  pybind11::object nodes[Streams::count];
+  ArrayArgument arguments[Streams::count];
+  int count = 0;
+  const auto take = [&](PyObject* array, NamedTree name, int stream) {
+    nodes[count] = pybind11::reinterpret_borrow<pybind11::object>(array);
+    arguments[count] = {name, stream, true};
+    arguments[count++].tree.root = array;
+  };
+  take(param, {"params", ""}, Streams::param);
+  int stream = Streams::first_state;
+  for (int i = 0; i < names.count; ++i) {
+    if (group.arrays[i].is_none()) continue;
+    PyObject* arrays = group.arrays[i].ptr();
+    if (!PyTuple_Check(arrays) || number_in_group >= std::size_t(PyTuple_GET_SIZE(arrays)))
+      raise_type_error(function_ + ": state." + names.names[i] + " must be a tuple of all arrays");
+    take(PyTuple_GET_ITEM(arrays, number_in_group), {names.names[i], "state."}, stream++);
+  }
+  if (average) take(average, {"ema", ""}, Streams::ema);
+  TensorList().collect(function_.c_str(), {arguments, count});
+  for (int i = 0; i < count; ++i) {
+    written_ |= 1u << arguments[i].stream;
+    known_.emplace_back(nodes[i].ptr(), arguments[i].tree, arguments[i].stream, extents_);
+  }
+  group.has[int(known_[entry.first].type == NPY_FLOAT32 ? Dtype::float32 : Dtype::float64)] = true;
+  entry.count = count;
+  entries_.push_back(entry);
+}
+
+void Plan::note_blocks() {
+  for (const Known& known : known_) {
+    if (PyArray_SIZE(as_array(known.array)) == 0) continue;
+    const Span span = span_of(as_array(known.array));
+    blocks_.push_back({span.begin, span.end});
+  }
+  std::sort(blocks_.begin(), blocks_.end(),
+            [](const Block& a, const Block& b) { return a.begin < b.begin; });
+  std::size_t last = 0;
+  for (std::size_t i = 1; i < blocks_.size(); ++i) {
+    if (blocks_[i].begin < blocks_[last].end)
+      blocks_[last].end = std::max(blocks_[last].end, blocks_[i].end);
+    else
+      blocks_[++last] = blocks_[i];
+  }
+  if (!blocks_.empty()) blocks_.resize(last + 1);
+}
+
+const Plan::Known* Plan::find_overlap(PyArrayObject* array,
+                                      std::atomic<std::size_t>& hint) const {
+  const Span span = span_of(array);
+  const auto is_between = [&](std::size_t after) {  // block after - 1 and block `after`
+    return (after == 0 || blocks_[after - 1].end <= span.begin) &&
+           (after == blocks_.size() || span.end <= blocks_[after].begin);
+  };
+  const std::size_t guess = hint.load(std::memory_order_relaxed);
+  if (is_between(guess)) return nullptr;
+  const auto found = std::partition_point(
+      blocks_.begin(), blocks_.end(), [&](const Block& block) { return block.end <= span.begin; });
+  const auto place = static_cast<std::size_t>(found - blocks_.begin());
+  hint.store(place, std::memory_order_relaxed);
+  if (is_between(place)) return nullptr;
+  for (const Known& known : known_) {
+    PyArrayObject* other = as_array(known.array);
+    if (PyArray_SIZE(other) == 0) continue;
+    const Span its = span_of(other);
+    if (its.begin < span.end && span.begin < its.end && share_memory(other, array)) return &known;
+  }
+  return nullptr;
+}
+
+void Plan::check_state(int g, const StateNames& names) const {
+  const Group& group = groups_[g];
+  for (int i = 0; i < names.count; ++i)
+    if (!attribute(group.state.ptr(), names.interned[i]).is(group.arrays[i]))
+      raise_value_error(group.function + ": state." + names.names[i] +
+                        " is another object than when the optimizer was made; its arrays may be "
+                        "changed in place, not replaced");
+}
+
+class Plan::Collector final : public LeafVisitor {
+ public:
+  Collector(const Plan& plan, TensorList& list, const Arguments& arguments,
+            const std::vector<const Penalties*>& penalties)
+      : plan_(plan),
+        list_(list),
+        arguments_(arguments),
+        penalties_(penalties),
+        checks_(plan.function(), arguments.arrays, arguments.count) {
+    for (int i = 0; i < arguments.count; ++i) {
+      trees_[i] = arguments.arrays[i].tree;
+      trees_[i].none_for_all = i > 0;  // where a whole branch is frozen or has no mask
+      streams_[i] = arguments.arrays[i].stream;
+    }
+  }
+
+  void collect() {
+    walk_trees(plan_.function(), trees_, arguments_.count, *this);
+    if (list_.entries() != int(plan_.entries_.size()))
+      raise_value_error(checks_.here() + "params has " + std::to_string(list_.entries()) +
+                        " arrays, it had " + std::to_string(plan_.entries_.size()) +
+                        " when the optimizer was made");
+    if (list_.find_overlap()) {  // among gradients that are to be zeroed
+      const auto name = [&](const Span& span) {
+        return "grads" + path_of_leaf(trees_[0], span.entry);
+      };
+      raise_value_error(checks_.here() + name(list_.spans()[0]) + " and " +
+                        name(list_.spans()[1]) + " overlap in memory");
+    }
+  }
+
+  void leaf(PyObject* const* nodes, const Path& path) override {
+    const std::size_t number = list_.entries();
+    if (number == plan_.entries_.size())
+      raise_value_error(checks_.here() + "params" + path.text() +
+                        " was not there when the optimizer was made");
+    const Entry& entry = plan_.entries_[number];
+    const Known* known = &plan_.known_[entry.first];
+    if (nodes[0] != known->array)
+      raise_value_error(checks_.here() + "params" + path.text() +
+                        " is another array than when the optimizer was made; change arrays in "
+                        "place, as in params[...][:] = new");
+    const Penalties* penalties = penalties_[entry.group];
+    list_.keep(nodes);
+    if (!penalties) return;  // frozen
+    PyObject* arrays[Streams::count];
+    int count = arguments_.count;
+    std::copy_n(nodes, count, arrays);
+    for (int i = 0; i < entry.count; ++i, ++known) {
+      const npy_intp* before = &plan_.extents_[0] + known->extents;
+      if (!known->is_as_it_was(before)) known->raise_changed(checks_.here(), path.text(), before);
+      if (i == 0) continue;  // it is nodes[0]
+      streams_[count] = known->stream;
+      arrays[count++] = known->array;
+    }
+    check_given(nodes, path, static_cast<int>(number));
+    Tensor* tensor = list_.add(arrays, streams_, count, static_cast<int>(number), keep_block,
+                               arguments_.drop);
+    if (!tensor) return;
+    tensor->group = entry.group;
+    for (int id = 0; id < Penalties::count; ++id)
+      tensor->penalties[id] = penalties->at[id].value;
+  }
+
+ private:
+  // Checks what comes with the step: gradients and masks.
+  void check_given(PyObject* const* nodes, const Path& path, int number) {
+    checks_.turn_to(nodes, path);
+    for (int i = 1; i < arguments_.count; ++i) {
+      if (checks_.is_absent(i)) continue;
+      checks_.check(i);
+      if (PyArray_SIZE(checks_.array(i)) == 0) continue;
+      std::atomic<std::size_t> nowhere{0};
+      const Known* other =
+          plan_.find_overlap(checks_.array(i), i == 1 ? plan_.hints_[number] : nowhere);
+      if (other) raise_overlap(checks_.name(i), *other);
+      if (arguments_.arrays[i].written) list_.add_span(number, i, true);
+    }
+  }
+
+  [[noreturn]] void raise_overlap(const std::string& given, const Known& other) const {
+    const std::size_t place = &other - &plan_.known_[0];
+    int number = 0;
+    while (place >= plan_.entries_[number].first + plan_.entries_[number].count) ++number;
+    raise_value_error(checks_.here() + given + " and " + other.name.belongs_to + other.name.name +
+                      path_of_leaf(trees_[0], number) + " overlap in memory");
+  }
+
+  const Plan& plan_;
+  TensorList& list_;
+  const Arguments& arguments_;
+  const std::vector<const Penalties*>& penalties_;
+  ArrayChecks checks_;
+  NamedTree trees_[max_trees];
+  int streams_[Streams::count];
+};
+
+void Plan::collect(TensorList& list, const Arguments& arguments,
+                   const std::vector<const Penalties*>& penalties) const {
+  list.begin(arguments.count);
+  Collector(*this, list, arguments, penalties).collect();
+}
+
+}  // namespace fastopt

@@ -1,0 +1,102 @@
+// The arrays of an optimizer object, checked once and kept: parameters, states, averages. A step
+// looks whether they are still what they were, which takes less time than to check them again.
+#pragma once
+#include <Python.h>
+#include <pybind11/pybind11.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "array_checks.hpp"
+
+namespace fastopt {
+
+class Plan {
+ public:
+  // What the state of a rule may hold: the names of its arrays, plain and interned.
+  struct StateNames {
+    const char* const* names;
+    PyObject* const* interned;
+    int required, count;
+  };
+
+  struct Group {
+    std::string function;          // for messages about its options
+    pybind11::object state;        // null where the rule has none
+    pybind11::object arrays[3];    // of the state: a tuple, or None where it has them not
+    int variant = 0;               // which optional arrays there are, counted in binary
+    bool has[int(Dtype::count)]{};  // whether it has parameters of this dtype
+  };
+
+  // Entry k of `params` belongs to group group_of_entry[k], and is the next in the tuples that this
+  // group's state holds, and number k in the tuple `ema` (or None).
+  Plan(std::string function, pybind11::object params, const std::vector<int>& group_of_entry,
+       const pybind11::list& states, const StateNames& names, const pybind11::object& ema);
+
+  const char* function() const { return function_.c_str(); }
+  int groups() const { return static_cast<int>(groups_.size()); }
+  const Group& group(int g) const { return groups_[g]; }
+  bool has_ema() const { return has_ema_; }
+
+  // The streams that a step writes besides those of the arguments of a call.
+  unsigned written() const { return written_; }
+
+  // Throws if the state of a group holds other arrays than it did.
+  void check_state(int g, const StateNames& names) const;
+
+  // Fills the list for a step. The arguments are params, grads, and masks. `penalties` has those of
+  // each group, null where it is frozen.
+  void collect(TensorList& list, const Arguments& arguments,
+               const std::vector<const Penalties*>& penalties) const;
+
+ private:
+  class Collector;
+
+  // An array, and what it was like when it was checked.
+  struct Known {
+    PyObject* array;
+    NamedTree name;
+    int stream, axes, type, flags;
+    void* data;
+    std::size_t extents;  // where its shape and strides begin in extents_
+
+    Known(PyObject* object, NamedTree tree, int to_stream, std::vector<npy_intp>& all_extents);
+    bool is_as_it_was(const npy_intp* before) const;
+    [[noreturn]] void raise_changed(const std::string& here, const std::string& path,
+                                    const npy_intp* before) const;
+  };
+
+  struct Entry {
+    int group;
+    std::size_t first;  // of its arrays in known_
+    int count;
+  };
+
+  // Memory that is written, without gaps.
+  struct Block {
+    std::uintptr_t begin, end;
+  };
+
+  void add_group(int number, int groups, pybind11::object state, const StateNames& names);
+  void add_entry(PyObject* param, Entry entry, std::size_t number_in_group,
+                 const StateNames& names, PyObject* average);
+  void note_blocks();
+  const Known* find_overlap(PyArrayObject* array, std::atomic<std::size_t>& hint) const;
+
+  std::string function_;
+  bool has_ema_;
+  unsigned written_ = 1u << Streams::param;
+  std::vector<Group> groups_;
+  std::vector<Entry> entries_;
+  std::vector<Known> known_;
+  std::vector<pybind11::object> held_;
+  std::vector<npy_intp> extents_;
+  std::vector<Block> blocks_;
+  // Between which blocks the gradient of each entry was in the latest step: there it mostly is
+  // again, and need not be searched for.
+  mutable std::unique_ptr<std::atomic<std::size_t>[]> hints_;
+};
+
+}  // namespace fastopt

@@ -1,0 +1,151 @@
+// A step, as far as it depends on no rule: takes options and arrays, has them checked, counts, and
+// launches. It has one group of parameters, or those of an optimizer.
+#pragma once
+#include <new>
+#include <optional>
+#include <type_traits>
+#include <vector>
+
+#include "arrays.hpp"
+#include "errors.hpp"
+#include "launch.hpp"
+#include "norm.hpp"
+#include "option_reader.hpp"
+#include "plan.hpp"
+
+namespace fastopt {
+
+// Room for any rule with its scalars, in both dtypes.
+class RuleScalars {
+ public:
+  template <template <class> class Rule, class Options>
+  void set(const Options& given, double t, const bool* has) {
+    // Bias corrections take as long as a hundred elements: only for the dtypes that are there.
+    if (has[int(Dtype::float32)]) put<Rule<float>>(Dtype::float32, given, t);
+    if (has[int(Dtype::float64)]) put<Rule<double>>(Dtype::float64, given, t);
+  }
+
+  const void* at(Dtype dtype) const { return room_[int(dtype)]; }
+
+ private:
+  static constexpr std::size_t size = 96;
+
+  template <class Rule, class Options>
+  void put(Dtype dtype, const Options& given, double t) {
+    static_assert(sizeof(Rule) <= size && std::is_trivially_destructible_v<Rule>);
+    new (room_[int(dtype)]) Rule(given, t);
+  }
+
+  alignas(8) unsigned char room_[int(Dtype::count)][size];
+};
+
+// A group of parameters in a step.
+struct StepGroup {
+  StepOptions options;
+  PyObject* state;  // borrowed; null where the rule has none
+  long long step;   // updates made before
+  RuleScalars scalars;
+  Update update{};
+
+  StepGroup(const char* function, KeywordReader& keywords, PyObject* state_or_null);
+
+  template <template <class> class Rule, class Options>
+  void set_rule(const Options& given, const bool* has) {
+    const double t = static_cast<double>(step + 1);
+    scalars.set<Rule>(given, t, has);
+    update.rule = rule_id<Rule>;
+    update.lr = update.prox_lr = given.lr;
+    if constexpr (has_metric<Rule<float>>) {
+      update.scaled_prox = given.scaled_prox;
+      if (given.scaled_prox) update.prox_lr = Rule<double>(given, t).metric_lr;
+    }
+  }
+};
+
+// What a step needs besides the stack. Reused, because a step on small arrays should not allocate.
+struct Workspace {
+  TensorList list, grads;
+  Norms norms;
+  std::vector<double> tensor_factors;
+  std::vector<StepGroup> groups;
+  std::vector<int> numbers;  // of the groups that are not frozen
+  std::vector<const Penalties*> penalties;
+  std::vector<Update> updates;
+};
+
+// The classes of Python that steps know: what they return, and what a user passes as `drop`.
+void use_classes(pybind11::object step_result, pybind11::object dropout);
+
+// Throws unless the state is of this class (None where the rule has no state).
+void check_class(const char* function, PyObject* state, PyObject* wanted);
+
+class StepCall {
+ public:
+  explicit StepCall(const char* function);
+  ~StepCall();
+  StepCall(const StepCall&) = delete;
+  StepCall& operator=(const StepCall&) = delete;
+
+  // Adds the only group of a step. What holds for all groups stands among its options.
+  StepGroup& add_group(KeywordReader& keywords, PyObject* state);
+
+  // Adds a group of an optimizer. For all groups there are options of their own.
+  StepGroup& add_group(const char* function, int number, KeywordReader& keywords, PyObject* state);
+  void share(const StepOptions& options) { shared_ = &options; }
+
+  // Counts one in the attribute `step_count` of this object too.
+  void count_in(PyObject* counter);
+
+  // Takes params, grads, and the arrays that come with the options.
+  void take_arrays(PyObject* params, PyObject* grads, const Plan* plan);
+
+  // Takes the arrays that the state has under this name. Returns false if it has None, which is an
+  // error unless they are `optional`.
+  bool take_state(const char* name, PyObject* interned_name, bool optional,
+                  const PositionalReader& read);
+
+  // Checks all arrays. Then the list has them.
+  void collect(const Plan* plan);
+
+  bool has(Dtype dtype) const { return work_->list.has(dtype); }
+
+  // Measures the gradients if that is asked for, and counts the step. Nothing fails after this.
+  // Returns false if the step is to be skipped.
+  bool commit();
+
+  void launch();
+
+  // What Python gets: None, or what was found out about the gradients.
+  pybind11::object result(bool skipped) const;
+
+ private:
+  // What counts, and from where.
+  struct Count {
+    PyObject *object, *name;  // borrowed
+    std::uint64_t before, after;
+  };
+
+  const StepOptions& shared() const { return shared_ ? *shared_ : work_->groups[0].options; }
+  void take(NamedTree tree, int stream, bool written);
+  void take_drop(PyObject* drop);
+  void measure_grads(int threads);
+  void clip_grads();
+  void advance_counts();
+
+  const char* function_;
+  const StepOptions* shared_ = nullptr;
+  PyObject *state_ = nullptr, *drop_ = nullptr, *counter_ = nullptr;
+  long long counted_ = 0;
+  std::optional<DropoutStream> drop_stream_;
+  ArrayArgument arguments_[Streams::count];
+  pybind11::object held_[Streams::max_states];
+  int count_ = 0;
+  int state_arrays_ = 0;
+  unsigned written_ = 0;
+  double clip_factor_ = 1, keep_scale_ = 1;
+  bool tensor_factors_ = false;
+  Workspace* work_ = nullptr;
+  pybind11::object nonfinite_ = pybind11::none();  // or the name of a gradient
+};
+
+}  // namespace fastopt
