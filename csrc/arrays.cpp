@@ -19,6 +19,7 @@ const ItemSizes& item_sizes(Dtype dtype) {
 
 Streams Tensor::at(std::int64_t begin) const {
   Streams moved = streams;
+  if (begin == 0) return moved;
   const ItemSizes& sizes = item_sizes(dtype);
   for (int s = 0; s < Streams::count; ++s)
     if (moved.at[s])
@@ -167,11 +168,15 @@ Tensor* TensorList::add(PyObject* const* arrays, const int* streams, int count, 
     if (Streams::is_mask(streams[i]) && !have_one_shape(first, array))
       tensor.packed |= 1u << streams[i];
   }
-  tensor.offset = extent;
   tensor.entry = entry;
   tensor.dtype = PyArray_TYPE(first) == NPY_FLOAT32 ? Dtype::float32 : Dtype::float64;
   tensor.layout = contiguous ? -1 : add_layout(arrays, streams, count, tensor, drop);
+  return add(tensor, alignment);
+}
+
+Tensor* TensorList::add(const Tensor& tensor, std::int64_t alignment) {
   tensors.push_back(tensor);
+  tensors.back().offset = extent;
   has_[int(tensor.dtype)] = true;
   elements += tensor.size;
   extent += (tensor.size + alignment - 1) / alignment * alignment;

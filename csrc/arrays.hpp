@@ -110,6 +110,9 @@ class TensorList {
   Tensor* add(PyObject* const* arrays, const int* streams, int count, int entry,
               std::int64_t alignment, const DropoutStream* drop = nullptr);
 
+  // Adds a tensor that has been in a list before and is contiguous, at its next place in this one.
+  Tensor* add(const Tensor& tensor, std::int64_t alignment);
+
   // Notes the memory of an array that was kept, for find_overlap.
   void add_span(int entry, int argument, bool written);
 

@@ -7,8 +7,6 @@
 namespace fastopt {
 namespace {
 
-constexpr int relevant_flags = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
-
 pybind11::object attribute(PyObject* object, PyObject* name) {
   PyObject* value = PyObject_GetAttr(object, name);
   if (!value) throw pybind11::error_already_set();
@@ -30,21 +28,13 @@ Plan::Known::Known(PyObject* object, NamedTree tree, int to_stream,
       name(tree),
       stream(to_stream),
       axes(PyArray_NDIM(as_array(object))),
-      type(PyArray_TYPE(as_array(object))),
       flags(PyArray_FLAGS(as_array(object)) & relevant_flags),
+      dtype(PyArray_DESCR(as_array(object))),
       data(PyArray_DATA(as_array(object))),
       extents(all_extents.size()) {
   PyArrayObject* now = as_array(object);
   all_extents.insert(all_extents.end(), PyArray_DIMS(now), PyArray_DIMS(now) + axes);
   all_extents.insert(all_extents.end(), PyArray_STRIDES(now), PyArray_STRIDES(now) + axes);
-}
-
-bool Plan::Known::is_as_it_was(const npy_intp* before) const {
-  PyArrayObject* now = as_array(array);
-  return PyArray_DATA(now) == data && PyArray_NDIM(now) == axes && PyArray_TYPE(now) == type &&
-         (PyArray_FLAGS(now) & relevant_flags) == flags && PyArray_ISNOTSWAPPED(now) &&
-         std::equal(before, before + axes, PyArray_DIMS(now)) &&
-         std::equal(before + axes, before + 2 * axes, PyArray_STRIDES(now));
 }
 
 void Plan::Known::raise_changed(const std::string& here, const std::string& path,
@@ -53,10 +43,10 @@ void Plan::Known::raise_changed(const std::string& here, const std::string& path
   const std::string array_name = here + name.belongs_to + name.name + path;
   const char* since = " when the optimizer was made";
   if (!(PyArray_FLAGS(now) & NPY_ARRAY_WRITEABLE)) raise_value_error(array_name + " is read-only");
-  if (PyArray_TYPE(now) != type || !PyArray_ISNOTSWAPPED(now))
+  if (PyArray_DESCR(now) != dtype)
     raise_type_error(array_name + " has dtype " + dtype_of(now) + ", it had " +
-                     (type == NPY_FLOAT32 ? "float32" : "float64") + since);
-  if (PyArray_NDIM(now) != axes || !std::equal(before, before + axes, PyArray_DIMS(now)))
+                     text_of(reinterpret_cast<PyObject*>(dtype)) + since);
+  if (!has_shape(now, before))
     raise_value_error(array_name + " has shape " + shape_of(now) + ", it had " +
                       integers(before, axes) + since);
   raise_value_error(array_name + " lies elsewhere in memory than it did" + since);
@@ -80,8 +70,7 @@ Plan::Plan(std::string function, pybind11::object params, const std::vector<int>
   for (std::size_t k = 0; k < group_of_entry.size(); ++k) {
     const int g = group_of_entry[k];
     const pybind11::object average = has_ema_ ? ema[pybind11::int_(k)] : pybind11::object();
-    add_entry(leaves.arrays[k].ptr(), {g, known_.size(), 0}, of_group.at(g)++, names,
-              average.ptr());
+    add_entry(leaves.arrays[k].ptr(), g, of_group.at(g)++, names, average.ptr());
     held_.push_back(leaves.arrays[k]);
     if (average) held_.push_back(average);
   }
@@ -101,9 +90,9 @@ void Plan::add_group(int number, int groups, pybind11::object state, const State
   groups_.push_back(std::move(group));
 }
 
-void Plan::add_entry(PyObject* param, Entry entry, std::size_t number_in_group,
+void Plan::add_entry(PyObject* param, int of_group, std::size_t number_in_group,
                      const StateNames& names, PyObject* average) {
-  Group& group = groups_.at(entry.group);
+  Group& group = groups_.at(of_group);
   pybind11::object nodes[Streams::count];
   ArrayArgument arguments[Streams::count];
   int count = 0;
@@ -122,13 +111,24 @@ void Plan::add_entry(PyObject* param, Entry entry, std::size_t number_in_group,
     take(PyTuple_GET_ITEM(arrays, number_in_group), {names.names[i], "state."}, stream++);
   }
   if (average) take(average, {"ema", ""}, Streams::ema);
-  TensorList().collect(function_.c_str(), {arguments, count});
+  TensorList list;
+  list.collect(function_.c_str(), {arguments, count});
+  Entry entry{of_group, known_.size(), count, false, {}, std::size_t(PyArray_NBYTES(as_array(param)))};
+  if (!list.tensors.empty() && list.tensors[0].layout < 0) {
+    entry.tensor = list.tensors[0];
+    entry.contiguous = true;
+  }
   for (int i = 0; i < count; ++i) {
+    PyArrayObject* array = as_array(nodes[i].ptr());
+    if (!PyArray_IS_C_CONTIGUOUS(array)) entry.contiguous = false;
     written_ |= 1u << arguments[i].stream;
     known_.emplace_back(nodes[i].ptr(), arguments[i].tree, arguments[i].stream, extents_);
+    held_.push_back(pybind11::reinterpret_borrow<pybind11::object>(
+        reinterpret_cast<PyObject*>(known_.back().dtype)));
   }
-  group.has[int(known_[entry.first].type == NPY_FLOAT32 ? Dtype::float32 : Dtype::float64)] = true;
-  entry.count = count;
+  entry.tensor.group = of_group;
+  group.has[int(PyArray_TYPE(as_array(param)) == NPY_FLOAT32 ? Dtype::float32 : Dtype::float64)] =
+      true;
   entries_.push_back(entry);
 }
 
@@ -150,20 +150,24 @@ void Plan::note_blocks() {
   if (!blocks_.empty()) blocks_.resize(last + 1);
 }
 
-const Plan::Known* Plan::find_overlap(PyArrayObject* array,
-                                      std::atomic<std::size_t>& hint) const {
-  const Span span = span_of(array);
+bool Plan::is_apart(std::uintptr_t begin, std::uintptr_t end,
+                    std::atomic<std::size_t>& guess) const {
   const auto is_between = [&](std::size_t after) {  // block after - 1 and block `after`
-    return (after == 0 || blocks_[after - 1].end <= span.begin) &&
-           (after == blocks_.size() || span.end <= blocks_[after].begin);
+    return (after == 0 || blocks_[after - 1].end <= begin) &&
+           (after == blocks_.size() || end <= blocks_[after].begin);
   };
-  const std::size_t guess = hint.load(std::memory_order_relaxed);
-  if (is_between(guess)) return nullptr;
-  const auto found = std::partition_point(
-      blocks_.begin(), blocks_.end(), [&](const Block& block) { return block.end <= span.begin; });
+  if (is_between(guess.load(std::memory_order_relaxed))) return true;
+  const auto found = std::partition_point(blocks_.begin(), blocks_.end(),
+                                          [&](const Block& block) { return block.end <= begin; });
   const auto place = static_cast<std::size_t>(found - blocks_.begin());
-  hint.store(place, std::memory_order_relaxed);
-  if (is_between(place)) return nullptr;
+  guess.store(place, std::memory_order_relaxed);
+  return is_between(place);
+}
+
+const Plan::Known* Plan::find_overlap(PyArrayObject* array) const {
+  const Span span = span_of(array);
+  std::atomic<std::size_t> anywhere{0};
+  if (is_apart(span.begin, span.end, anywhere)) return nullptr;
   for (const Known& known : known_) {
     PyArrayObject* other = as_array(known.array);
     if (PyArray_SIZE(other) == 0) continue;
@@ -227,26 +231,54 @@ class Plan::Collector final : public LeafVisitor {
     const Penalties* penalties = penalties_[entry.group];
     list_.keep(nodes);
     if (!penalties) return;  // frozen
-    PyObject* arrays[Streams::count];
-    int count = arguments_.count;
-    std::copy_n(nodes, count, arrays);
-    for (int i = 0; i < entry.count; ++i, ++known) {
-      const npy_intp* before = &plan_.extents_[0] + known->extents;
-      if (!known->is_as_it_was(before)) known->raise_changed(checks_.here(), path.text(), before);
-      if (i == 0) continue;  // it is nodes[0]
-      streams_[count] = known->stream;
-      arrays[count++] = known->array;
+    for (int i = 0; i < entry.count; ++i) {
+      const npy_intp* before = plan_.extents_.data() + known[i].extents;
+      if (!known[i].is_as_it_was(before))
+        known[i].raise_changed(checks_.here(), path.text(), before);
     }
-    check_given(nodes, path, static_cast<int>(number));
-    Tensor* tensor = list_.add(arrays, streams_, count, static_cast<int>(number), keep_block,
-                               arguments_.drop);
+    Tensor* tensor = nullptr;
+    if (arguments_.count == 2 && entry.contiguous && is_plain(nodes[1], *known) &&
+        is_apart(nodes[1], number, entry.bytes)) {
+      tensor = list_.add(entry.tensor, keep_block);
+      tensor->entry = static_cast<int>(number);
+      tensor->streams.at[Streams::grad] = PyArray_DATA(as_array(nodes[1]));
+    } else {
+      check_given(nodes, path, static_cast<int>(number));
+      tensor = add(nodes, known, entry, static_cast<int>(number));
+    }
     if (!tensor) return;
-    tensor->group = entry.group;
     for (int id = 0; id < Penalties::count; ++id)
       tensor->penalties[id] = penalties->at[id].value;
   }
 
  private:
+  // A glance that spares the checks of a gradient, in the usual case that it would pass them.
+  bool is_plain(PyObject* grad, const Known& param) const {
+    PyArrayObject* array = as_array(grad);
+    return PyArray_CheckExact(grad) && PyArray_DESCR(array) == param.dtype &&
+           (PyArray_FLAGS(array) & relevant_flags) == relevant_flags &&
+           !arguments_.arrays[1].written &&
+           param.has_shape(array, plan_.extents_.data() + param.extents);
+  }
+
+  bool is_apart(PyObject* grad, std::size_t number, std::size_t bytes) const {
+    const auto begin = reinterpret_cast<std::uintptr_t>(PyArray_DATA(as_array(grad)));
+    return plan_.is_apart(begin, begin + bytes, plan_.hints_[number]);
+  }
+
+  Tensor* add(PyObject* const* nodes, const Known* known, const Entry& entry, int number) {
+    PyObject* arrays[Streams::count];
+    int count = arguments_.count;
+    std::copy_n(nodes, count, arrays);
+    for (int i = 1; i < entry.count; ++i) {  // known[0] is nodes[0]
+      streams_[count] = known[i].stream;
+      arrays[count++] = known[i].array;
+    }
+    Tensor* tensor = list_.add(arrays, streams_, count, number, keep_block, arguments_.drop);
+    if (tensor) tensor->group = entry.group;
+    return tensor;
+  }
+
   // Checks what comes with the step: gradients and masks.
   void check_given(PyObject* const* nodes, const Path& path, int number) {
     checks_.turn_to(nodes, path);
@@ -254,9 +286,7 @@ class Plan::Collector final : public LeafVisitor {
       if (checks_.is_absent(i)) continue;
       checks_.check(i);
       if (PyArray_SIZE(checks_.array(i)) == 0) continue;
-      std::atomic<std::size_t> nowhere{0};
-      const Known* other =
-          plan_.find_overlap(checks_.array(i), i == 1 ? plan_.hints_[number] : nowhere);
+      const Known* other = plan_.find_overlap(checks_.array(i));
       if (other) raise_overlap(checks_.name(i), *other);
       if (arguments_.arrays[i].written) list_.add_span(number, i, true);
     }

@@ -4,6 +4,7 @@
 #include <Python.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -58,20 +59,39 @@ class Plan {
   struct Known {
     PyObject* array;
     NamedTree name;
-    int stream, axes, type, flags;
+    int stream, axes, flags;
+    PyArray_Descr* dtype;
     void* data;
     std::size_t extents;  // where its shape and strides begin in extents_
 
     Known(PyObject* object, NamedTree tree, int to_stream, std::vector<npy_intp>& all_extents);
-    bool is_as_it_was(const npy_intp* before) const;
+
+    // Without reading further than needed: contiguous arrays have the strides of their shape.
+    bool is_as_it_was(const npy_intp* before) const {
+      PyArrayObject* now = as_array(array);
+      return PyArray_DATA(now) == data && PyArray_DESCR(now) == dtype &&
+             (PyArray_FLAGS(now) & relevant_flags) == flags && has_shape(now, before) &&
+             (flags & NPY_ARRAY_C_CONTIGUOUS ||
+              std::equal(before + axes, before + 2 * axes, PyArray_STRIDES(now)));
+    }
+
+    bool has_shape(PyArrayObject* other, const npy_intp* shape) const {
+      return PyArray_NDIM(other) == axes && std::equal(shape, shape + axes, PyArray_DIMS(other));
+    }
+
     [[noreturn]] void raise_changed(const std::string& here, const std::string& path,
                                     const npy_intp* before) const;
   };
+  static constexpr int relevant_flags =
+      NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
 
   struct Entry {
     int group;
     std::size_t first;  // of its arrays in known_
     int count;
+    bool contiguous;  // all of them are, and not empty
+    Tensor tensor;    // then: what it is in a step, but for what comes with that
+    std::size_t bytes;
   };
 
   // Memory that is written, without gaps.
@@ -80,10 +100,12 @@ class Plan {
   };
 
   void add_group(int number, int groups, pybind11::object state, const StateNames& names);
-  void add_entry(PyObject* param, Entry entry, std::size_t number_in_group,
+  void add_entry(PyObject* param, int of_group, std::size_t number_in_group,
                  const StateNames& names, PyObject* average);
   void note_blocks();
-  const Known* find_overlap(PyArrayObject* array, std::atomic<std::size_t>& hint) const;
+  // Whether the memory lies between what is written. A guess tells where; it is corrected.
+  bool is_apart(std::uintptr_t begin, std::uintptr_t end, std::atomic<std::size_t>& guess) const;
+  const Known* find_overlap(PyArrayObject* array) const;
 
   std::string function_;
   bool has_ema_;

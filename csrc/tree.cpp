@@ -2,6 +2,8 @@
 
 #include <pybind11/critical_section.h>
 
+#include <algorithm>
+
 #include "errors.hpp"
 
 namespace fastopt {
@@ -56,9 +58,11 @@ PyObject* item_of(PyObject* dict, PyObject* key) {
 
 // The children of one place in all trees.
 struct Nodes {
-  PyObject* at[max_trees] = {};
+  const int count;
+  PyObject* at[max_trees];
+  explicit Nodes(int trees) : count(trees) { std::fill_n(at, count, nullptr); }
   ~Nodes() {
-    for (PyObject* node : at) Py_XDECREF(node);
+    for (int tree = 0; tree < count; ++tree) Py_XDECREF(at[tree]);
   }
 };
 
@@ -110,7 +114,7 @@ class Walk {
 
   void visit_entry(PyObject* const* nodes, PyObject* key, PyObject* value, const Path& path,
                    int depth) {
-    Nodes children;
+    Nodes children(count_);
     children.at[0] = Py_NewRef(value);
     for (int tree = 1; tree < count_; ++tree)
       if (!(children.at[tree] =
@@ -123,7 +127,7 @@ class Walk {
   void visit_sequence(Kind kind, PyObject* const* nodes, const Path& path, int depth) {
     const Py_ssize_t length = length_of(kind, nodes[0]);
     for (Py_ssize_t index = 0; index < length; ++index) {
-      Nodes children;
+      Nodes children(count_);
       for (int tree = 0; tree < count_; ++tree)
         if (!(children.at[tree] = stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree])
                                                               : item_at(kind, nodes[tree], index)))
