@@ -1,0 +1,217 @@
+"""Parameters, optimizer and all else that a run needs to go on, in one file."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+from fastopt.checkpoint.document import from_arrays, to_arrays
+from fastopt.checkpoint.files import choose_format, damaged, read_arrays, write_arrays
+from fastopt.checkpoint.replace import replace_file
+from fastopt.checkpoint.restore import copy, match
+from fastopt.tree import Tree
+
+__all__ = ["load", "read", "save"]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+class Stateful(Protocol):
+    """An optimizer, or whatever else has these two methods."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any], /) -> object: ...
+
+
+def save(
+    path: Path, *, params: Tree = None, optimizer: Stateful | None = None, extra: Any = None
+) -> None:
+    """Write a checkpoint: `params`, the state of `optimizer`, and `extra`, in one file.
+
+    A crash at any moment, of the program or of the machine, leaves the file that was there or the
+    whole new one.
+
+    Parameters
+    ----------
+    path : str or path
+        Where to. A name in ``.npz`` is written as ``np.savez`` does, one in ``.safetensors`` by the
+        package of this name (``pip install 'fastopt[safetensors]'``). With any other name, as
+        safetensors if the package is installed, and else as ``.npz``; nothing is appended to the
+        name, and :func:`load` looks at the content alone. A file that is there is replaced, and
+        its permissions are kept; a link stays, and the file that it points to is replaced.
+    params : array, or nested lists, tuples and dicts of arrays, or None
+        The parameters.
+    optimizer : object with ``state_dict()`` and ``load_state_dict(state)``, or None
+        The optimizer, of which ``state_dict()`` is saved.
+    extra : nested lists, tuples and dicts, default None
+        Anything else: epoch, metrics, ``scaler.state_dict()``, ``drop.state_dict()``, the
+        ``bit_generator.state`` of a random generator.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something cannot be stored, by its name: besides arrays a checkpoint holds numbers,
+        strings, bools, None, and lists, tuples and dicts (not their subclasses) with keys of
+        str or int. Arrays and NumPy scalars are of bool, int8 to int64, uint8 to uint64, float16,
+        float32 or float64, in native byte order.
+    ImportError
+        If `path` ends in ``.safetensors`` and the package is not installed.
+    OSError
+        If the file cannot be written: no such folder, no permission, disk full. The old file is
+        still there then.
+
+    Notes
+    -----
+    What is stored comes back exactly, with its type: integers of any size, NaN, infinities, -0.0,
+    tuples, NumPy scalars, arrays of any layout (in C order). No pickle is involved.
+
+    The file is made in a folder ``.NAME.RANDOM.tmp`` beside `path`, forced to the disk and then
+    moved. The folder is removed, also after an error. Only a process that is killed can leave one
+    behind: it is in nobody's way, and may be deleted.
+
+    Other programs can read the arrays, under names such as ``params.layer1.w``.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np, fastopt.checkpoint
+    >>> params = {"w": np.array([1.0, 2.0]), "b": np.zeros(1)}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "checkpoint.npz")
+    ...     fastopt.checkpoint.save(path, params=params, extra={"epoch": 3})
+    ...     params["w"][:] = 0
+    ...     print(fastopt.checkpoint.load(path, params=params), params["w"])
+    {'epoch': 3} [1. 2.]
+    """
+    target = _name("save", path)
+    file_format = choose_format(target)
+    _check_optimizer("save", optimizer)
+    state = None if optimizer is None else optimizer.state_dict()
+    if optimizer is not None and type(state) is not dict:
+        raise TypeError(
+            f"save: optimizer.state_dict() must return a dict, not {type(state).__name__}"
+        )
+    arrays = to_arrays({"params": params, "optimizer": state, "extra": extra})
+    replace_file(target, lambda made: write_arrays(made, arrays, file_format))
+
+
+def load(path: Path, *, params: Tree = None, optimizer: Stateful | None = None) -> Any:
+    """Read a checkpoint into `params` and `optimizer`, in place, and return its `extra`.
+
+    All or nothing: if something does not fit, neither `params` nor `optimizer` has changed.
+
+    Parameters
+    ----------
+    path : str or path
+        A file that :func:`save` wrote. Its format is seen from its content, not from its name.
+    params : array, or nested lists, tuples and dicts of arrays, or None
+        Where the parameters go. Structure, shapes and dtypes must be those of the file. With None
+        the parameters in the file are left there.
+    optimizer : object with ``state_dict()`` and ``load_state_dict(state)``, or None
+        Receives what its ``state_dict()`` was. With None the state in the file is left there.
+
+    Returns
+    -------
+    object
+        The `extra` that was saved, with fresh arrays.
+
+    Raises
+    ------
+    ValueError
+        If the file is no checkpoint, of another version of the format, cut short or damaged: a
+        checksum covers each of its bytes. If it has no parameters or no optimizer and these are
+        asked for. If `params` have another structure, shape or dtype, are read-only, or overlap in
+        memory. What ``optimizer.load_state_dict`` raises is passed on.
+    TypeError
+        If an entry of `params` is not an array.
+    ImportError
+        If the file is in the format of safetensors and the package is not installed.
+    OSError
+        If the file cannot be read.
+
+    Notes
+    -----
+    Reading runs no code from the file. The checksum is one against damage: it does not prove who
+    wrote a file.
+
+    `optimizer` must itself take a state entirely or not at all, as those of fastopt do.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np, fastopt.checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "checkpoint.npz")
+    ...     fastopt.checkpoint.save(path, params={"w": np.ones((4, 3))})
+    ...     fastopt.checkpoint.load(path, params={"w": np.zeros((3, 4))})
+    Traceback (most recent call last):
+      ...
+    ValueError: load: params['w'] has shape (3, 4), the file has (4, 3)
+    """
+    _check_optimizer("load", optimizer)
+    contents = read(path)
+    for name, wanted in (("params", params), ("optimizer", optimizer)):
+        if wanted is not None and contents[name] is None:
+            raise ValueError(f"load: {_name('load', path)!r} has no {name}")
+    entries = [] if params is None else match(params, contents["params"])
+    if optimizer is not None:
+        optimizer.load_state_dict(contents["optimizer"])
+    copy(entries)
+    return contents["extra"]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return all that is in a checkpoint, with fresh arrays: params, optimizer and extra.
+
+    Parameters
+    ----------
+    path : str or path
+        A file that :func:`save` wrote.
+
+    Returns
+    -------
+    dict
+        ``{"params": ..., "optimizer": ..., "extra": ...}``, with None for what was not saved.
+
+    Raises
+    ------
+    ValueError, ImportError, OSError
+        As :func:`load`.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np, fastopt.checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "checkpoint.npz")
+    ...     fastopt.checkpoint.save(path, params=[np.zeros(2)], extra="first")
+    ...     fastopt.checkpoint.read(path)
+    {'params': [array([0., 0.])], 'optimizer': None, 'extra': 'first'}
+    """
+    source = _name("load", path)
+    arrays = read_arrays(source)
+    try:
+        contents = from_arrays(arrays)
+        return {name: contents[name] for name in ("params", "optimizer", "extra")}
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
+        raise damaged(source, "its structure cannot be understood") from error
+
+
+def _name(function: str, path: Path) -> str:
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{function}: path must be a str or a path, not {type(path).__name__}")
+    return os.fsdecode(path)
+
+
+def _check_optimizer(function: str, optimizer: Any) -> None:
+    for method in ("state_dict", "load_state_dict"):
+        if optimizer is not None and not callable(getattr(optimizer, method, None)):
+            kind = type(optimizer).__name__
+            raise TypeError(f"{function}: optimizer must have {method}(), and a {kind} has not")

@@ -1,0 +1,160 @@
+"""A nested value as named arrays: its own arrays, and a JSON text that says how they hang together.
+
+In the text null, booleans, strings, numbers and lists are what they are in JSON. All else is an
+object of one entry, whose key says what it is::
+
+    {"array": "params.w"}               the array of that name
+    {"dict": [[key, value], ...]}       in order; keys are strings or integers
+    {"tuple": [value, ...]}
+    {"float": "nan"}                    "inf", "-inf": JSON has none of them
+    {"int": "0x1234"}                   an integer of more than 64 bits
+    {"scalar": ["float32", "0000803f"]} a NumPy scalar, its bytes in little-endian order
+
+Nothing in it names code, so nothing that is read can run any.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from fastopt.checkpoint.files import Arrays
+
+TEXT = "fastopt"
+"""The name of the array that holds the text."""
+
+MAX_DEPTH = 100
+"""The kernels take no deeper trees either."""
+
+DTYPES = {
+    str(np.dtype(name)): np.dtype(name)
+    for name in ("bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+}
+"""What both formats can hold."""
+
+HELD = "arrays, numbers, strings, bools, None, and lists, tuples and dicts of these"
+
+
+def to_arrays(contents: dict[str, Any]) -> Arrays:
+    """Return the arrays in `contents` by their dotted names, and the text that orders them."""
+    arrays: Arrays = {}
+    tree = {
+        root: _Writer(root, arrays).encode(value, root, root, 0) for root, value in contents.items()
+    }
+    text = json.dumps(tree, allow_nan=False, separators=(",", ":"))
+    return {TEXT: np.frombuffer(text.encode("ascii"), np.uint8), **arrays}
+
+
+def from_arrays(arrays: Arrays) -> dict[str, Any]:
+    """Return the contents that :func:`to_arrays` was given."""
+    tree = json.loads(arrays[TEXT].tobytes())
+    return {root: _decode(node, arrays) for root, node in tree.items()}
+
+
+class _Writer:
+    """Turns a value into JSON and gathers its arrays."""
+
+    def __init__(self, root: str, arrays: Arrays) -> None:
+        self.root = root
+        self.arrays = arrays
+
+    def encode(self, value: Any, path: str, name: str, depth: int) -> Any:
+        """Return `value` as JSON. `path` is what messages call it, `name` what the file does."""
+        if depth > MAX_DEPTH:
+            raise ValueError(
+                f"save: {self.root} is nested more than {MAX_DEPTH} deep; does it contain itself?"
+            )
+        # The parameters go back into containers that are there, so these may be of any subclass.
+        # Elsewhere the container comes back as well, and must be what it was.
+        kind = container_of(value) if self.root == "params" else type(value)
+        if kind is dict:
+            return {"dict": [self._entry(item, path, name, depth) for item in value.items()]}
+        if kind is list or kind is tuple:
+            items = [
+                self.encode(child, f"{path}[{i}]", f"{name}.{i}", depth + 1)
+                for i, child in enumerate(value)
+            ]
+            return items if kind is list else {"tuple": items}
+        if isinstance(value, np.ndarray):
+            return {"array": self._keep(value, path, name)}
+        if self.root == "params" and (value is not None or depth > 0):
+            raise TypeError(f"save: {path} must be a NumPy array, not {type(value).__name__}")
+        return _encode_leaf(value, path)
+
+    def _entry(self, item: tuple[Any, Any], path: str, name: str, depth: int) -> list[Any]:
+        key, value = item
+        if type(key) is not str and type(key) is not int:
+            raise TypeError(f"save: {path} has the key {key!r}; keys must be str or int")
+        # Other programs see these names, so they are plain: no slash, no dot of the key's own.
+        part = quote(str(key), safe="", errors="surrogatepass").replace(".", "%2E")
+        return [
+            _encode_leaf(key, path),
+            self.encode(value, f"{path}[{key!r}]", f"{name}.{part}", depth + 1),
+        ]
+
+    def _keep(self, array: Any, path: str, name: str) -> str:
+        if isinstance(array, (np.ma.MaskedArray, np.matrix)):
+            kind = "masked array" if isinstance(array, np.ma.MaskedArray) else "matrix"
+            raise TypeError(f"save: {path} must be a plain array, not a {kind}")
+        if array.dtype not in DTYPES.values():
+            raise TypeError(
+                f"save: {path} has dtype {array.dtype}; a checkpoint holds {', '.join(DTYPES)}"
+            )
+        if len(name) > 250:
+            name = f"{name[:200]}...{len(self.arrays)}"
+        while name in self.arrays:  # of the keys 1 and "1"
+            name += "'"
+        self.arrays[name] = np.asarray(array, order="C")
+        return name
+
+
+def container_of(value: Any) -> type | None:
+    """Return which of dict, list and tuple `value` is, perhaps by inheritance, or None."""
+    return next((kind for kind in (dict, list, tuple) if isinstance(value, kind)), None)
+
+
+def _encode_leaf(value: Any, path: str) -> Any:
+    if isinstance(value, np.generic) and value.dtype in DTYPES.values():
+        little = np.asarray(value).astype(value.dtype.newbyteorder("<"))
+        return {"scalar": [str(value.dtype), little.tobytes().hex()]}
+    kind = type(value)
+    if kind is int and value.bit_length() > 64:
+        return {"int": hex(value)}
+    if kind is float and not math.isfinite(value):
+        return {"float": str(value)}
+    if value is None or kind in {bool, int, float, str}:
+        return value
+    article = "an" if kind.__name__[:1] in "aeiouAEIOU" else "a"
+    raise TypeError(f"save: {path} is {article} {kind.__name__}; a checkpoint holds {HELD}")
+
+
+def _decode(node: Any, arrays: Arrays) -> Any:
+    if isinstance(node, list):
+        return [_decode(child, arrays) for child in node]
+    if not isinstance(node, dict):
+        return node
+    [(tag, value)] = node.items()
+    if tag == "array":
+        return arrays[value]
+    if tag == "dict":
+        return {_decode(key, arrays): _decode(child, arrays) for key, child in value}
+    if tag == "tuple":
+        return tuple(_decode(child, arrays) for child in value)
+    return _DECODERS[tag](value)
+
+
+def _decode_scalar(value: list[str]) -> Any:
+    dtype = DTYPES[value[0]]
+    return np.frombuffer(bytes.fromhex(value[1]), dtype.newbyteorder("<")).astype(dtype)[0]
+
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "float": float,
+    "int": lambda text: int(text, 16),
+    "scalar": _decode_scalar,
+}

@@ -1,0 +1,120 @@
+"""Putting arrays back where they came from: all is checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt.checkpoint.document import container_of
+from fastopt.tree import Tree
+
+
+class Entry(NamedTuple):
+    """An array of the parameters, and what the file has for it."""
+
+    path: str
+    target: NDArray[Any]
+    stored: NDArray[Any]
+
+
+def match(params: Tree, stored: Tree) -> list[Entry]:
+    """Return what is to be copied to where; refuse by name what does not fit."""
+    entries = list(_walk("params", params, stored))
+    for entry in entries:
+        _check_entry(entry)
+    _check_overlap(entries)
+    return entries
+
+
+def copy(entries: list[Entry]) -> None:
+    for entry in entries:
+        np.copyto(entry.target, entry.stored, casting="no")
+
+
+def _walk(path: str, params: Tree, stored: Tree) -> Iterator[Entry]:
+    kind, stored_kind = container_of(params), container_of(stored)
+    if kind is not stored_kind:
+        ours = kind.__name__ if kind else "an array" if _is_array(params) else type(params).__name__
+        theirs = stored_kind.__name__ if stored_kind else "an array"
+        raise ValueError(f"load: {path} is {_a(ours)}, the file has {_a(theirs)}")
+    if kind is None:
+        yield Entry(path, params, stored)
+        return
+    if kind is dict:
+        for key in params:
+            if key not in stored:
+                raise ValueError(f"load: {path} has an entry {key!r}, which the file has not")
+        for key in stored:
+            if key not in params:
+                raise ValueError(f"load: {path} has no entry {key!r}, which the file has")
+    elif len(params) != len(stored):
+        raise ValueError(f"load: {path} has length {len(params)}, the file has {len(stored)}")
+    for key in params if kind is dict else range(len(params)):
+        yield from _walk(f"{path}[{key!r}]", params[key], stored[key])
+
+
+def _a(name: str) -> str:
+    return name if name.startswith("an ") else f"a {name}"
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and not isinstance(value, (np.ma.MaskedArray, np.matrix))
+
+
+def _check_entry(entry: Entry) -> None:
+    path, target, stored = entry
+    if not _is_array(target):
+        raise TypeError(f"load: {path} must be a NumPy array, not {type(target).__name__}")
+    if target.shape != stored.shape:
+        raise ValueError(f"load: {path} has shape {target.shape}, the file has {stored.shape}")
+    if target.dtype != stored.dtype:
+        raise ValueError(f"load: {path} has dtype {target.dtype}, the file has {stored.dtype}")
+    if not target.flags.writeable:
+        raise ValueError(f"load: {path} is read-only")
+    if _overlaps_itself(target):
+        raise ValueError(f"load: {path} overlaps itself in memory")
+
+
+def _overlaps_itself(array: NDArray[Any]) -> bool:
+    """Say whether two elements may share memory: never true of slices of a plain array."""
+    reach = array.itemsize
+    for stride, length in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if length > 1 and stride < reach:
+            return array.size > 0
+        reach += stride * (length - 1)
+    return False
+
+
+def _check_overlap(entries: list[Entry]) -> None:
+    spans = sorted(
+        (*_span(entry.target), number) for number, entry in enumerate(entries) if entry.target.size
+    )
+    for at, (_, end, number) in enumerate(spans):
+        for begin, _, other in spans[at + 1 :]:
+            if begin >= end:
+                break
+            first, second = sorted((number, other))
+            if _share_memory(entries[first].target, entries[second].target):
+                raise ValueError(
+                    f"load: {entries[first].path} and {entries[second].path} overlap in memory"
+                )
+
+
+def _span(array: NDArray[Any]) -> tuple[int, int]:
+    begin = array.__array_interface__["data"][0]
+    end = begin + array.itemsize
+    for stride, length in zip(array.strides, array.shape, strict=True):
+        begin += min(0, stride * (length - 1))
+        end += max(0, stride * (length - 1))
+    return begin, end
+
+
+def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    share: Any = np.shares_memory  # older types know no limit
+    try:
+        return bool(share(a, b, max_work=10000))
+    except RuntimeError:  # TooHardError: nobody can tell in time
+        return True
