@@ -9,11 +9,22 @@
 1
 """
 
-from fastopt import _core, _threadpoolctl, reference
+from fastopt import _core, _threadpoolctl, reference, schedules
 from fastopt._info import info
 from fastopt._version import __version__
+from fastopt.checkpoint import load, save
 from fastopt.dropout import Dropout, dropout, dropout_backward, dropout_mask
 from fastopt.functional import adam_step, momentum_step, rmsprop_step, sgd_step
+from fastopt.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    LossScaler,
+    Momentum,
+    Optimizer,
+    RMSprop,
+    groups,
+)
 from fastopt.regularization import Sparsity, max_norm, penalty, sparsity
 from fastopt.result import GlobalNorm, StepResult, global_norm
 from fastopt.state import (
@@ -32,10 +43,17 @@ _threadpoolctl.register()
 del default_num_threads
 
 __all__ = [
+    "SGD",
+    "Adam",
     "AdamState",
+    "AdamW",
     "Dropout",
     "GlobalNorm",
+    "LossScaler",
+    "Momentum",
     "MomentumState",
+    "Optimizer",
+    "RMSprop",
     "RMSpropState",
     "Sparsity",
     "StepResult",
@@ -47,7 +65,9 @@ __all__ = [
     "dropout_mask",
     "get_num_threads",
     "global_norm",
+    "groups",
     "info",
+    "load",
     "max_norm",
     "momentum_init",
     "momentum_step",
@@ -55,6 +75,8 @@ __all__ = [
     "reference",
     "rmsprop_init",
     "rmsprop_step",
+    "save",
+    "schedules",
     "set_num_threads",
     "sgd_step",
     "sparsity",

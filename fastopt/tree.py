@@ -53,3 +53,35 @@ def paths(tree: Tree) -> list[str]:
     else:
         return [""]
     return [f"[{key!r}]{rest}" for key, child in children for rest in paths(child)]
+
+
+def names(tree: Tree) -> list[str]:
+    """Return the dotted name of every array, such as ``layers.0.w``; that of a lone one is params.
+
+    Raises
+    ------
+    ValueError
+        If two entries have one name, as ``{"a.b": x, "a": {"b": y}}`` has.
+    """
+    found = [name or "params" for name in _dotted(tree)]
+    if len(set(found)) < len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise ValueError(f"two entries have the name {twice!r}; rename one of their keys")
+    return found
+
+
+def _dotted(tree: Tree) -> list[str]:
+    if isinstance(tree, dict):
+        children: Any = tree.items()
+    elif isinstance(tree, (list, tuple)):
+        children = enumerate(tree)
+    else:
+        return [""]
+    return [
+        f"{key}.{rest}" if rest else str(key) for key, child in children for rest in _dotted(child)
+    ]
+
+
+def unflatten(tree: Tree, arrays: Iterator[Any]) -> Tree:
+    """Return a tree of the same structure whose arrays are the next of `arrays`."""
+    return map_tree(lambda _: next(arrays), tree)

@@ -1,0 +1,49 @@
+"""Sums of gradients that one step shall use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastopt import _core
+from fastopt.tree import Tree, map_tree, zip_trees
+
+
+class Accumulation:
+    """Buffers like the parameters, and how many gradients are in them.
+
+    To add a gradient is a step that ascends: ``sum -= 1 * -g``. So adding is SGD's own pass over
+    memory, with its checks and its threads, and SGD counts it.
+    """
+
+    def __init__(
+        self, function: str, params: Tree, group_of_entry: Iterable[int], groups: int
+    ) -> None:
+        self.sums = map_tree(lambda array: np.zeros_like(array, subok=False), params)
+        self.step_count = 0
+        """How many gradients have been added."""
+        self._made_of = (function, list(group_of_entry), [None] * groups)
+        self._plan = self._new_plan()
+
+    def _new_plan(self) -> Any:
+        function, group_of_entry, states = self._made_of
+        return _core.sgd_plan(function, self.sums, group_of_entry, states, None)
+
+    def add(self, grads: Tree, frozen: list[bool], threads: int | None) -> None:
+        ascend = (1.0, {"maximize": True})
+        rows = tuple(None if is_frozen else ascend for is_frozen in frozen)
+        _core.sgd_planned_step(self._plan, self, self.sums, grads, rows, {"threads": threads})
+
+    def clear(self) -> None:
+        for (array,) in zip_trees(self.sums):
+            array.fill(0)
+        self.step_count = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_plan"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._plan = self._new_plan()

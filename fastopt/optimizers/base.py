@@ -1,0 +1,433 @@
+"""What all optimizers have in common: they hold arrays, and make the step of their rule on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastopt import _core
+from fastopt.dropout import Dropout
+from fastopt.optimizers import saved
+from fastopt.optimizers.accumulation import Accumulation
+from fastopt.optimizers.entries import Grouping, grouping_of, is_group
+from fastopt.optimizers.options import (
+    SHARED,
+    SHARED_DEFAULTS,
+    TERM_DEFAULTS,
+    TERMS,
+    Group,
+    Options,
+    check_names,
+    is_schedule,
+    value_at,
+)
+from fastopt.result import StepResult
+from fastopt.tree import Tree, names, unflatten, zip_trees
+
+
+class Optimizer:
+    """The base of SGD, Momentum, Adam, AdamW and RMSprop, which says what they can do.
+
+    Attributes
+    ----------
+    params
+        The parameters, as they were given: a tree, or a list of the trees of all groups.
+    groups : list of Group
+        The options of every group: ``opt.groups[0]["lr"] = 1e-4``. They are checked when they are
+        set.
+    options : Options
+        The options that all groups have in common: ``opt.options["clip_norm"] = 1.0``.
+    names : tuple of str
+        The dotted names of all arrays.
+    step_count : int
+        The updates made so far. It is what schedules see, so the first update sees 0.
+    """
+
+    rule: ClassVar[str]
+    """The name of the rule: ``"adam"`` for ``adam_step``."""
+    rule_options: ClassVar[tuple[str, ...]]
+    """The options of the rule, in the order in which the core takes them."""
+    _step: ClassVar[Callable[..., StepResult | None]]
+
+    def __init__(self, params: Any, rule_options: dict[str, Any], options: dict[str, Any]) -> None:
+        name = type(self).__name__
+        known = {**rule_options, **TERM_DEFAULTS, **SHARED_DEFAULTS}
+        check_names(f"{name}: ", options, known)
+        self.step_count = 0
+        self._swapped = False
+        self._ema_weight = 0.0
+        self._grouping = grouping_of(name, params)
+        self._defaults = {
+            "frozen": False,
+            **rule_options,
+            **{k: options.get(k, v) for k, v in TERM_DEFAULTS.items()},
+        }
+        self.options = Options(self, {k: options.get(k, v) for k, v in SHARED_DEFAULTS.items()}, "")
+        _core.check_params(name, self.params)
+        self.names = tuple(names(self.params))
+        self.groups = [
+            self._new_group(self._grouping, i) for i in range(len(self._grouping.groups))
+        ]
+        self._ema = None
+        if self.options["ema_decay"] is not None:
+            self._ema = tuple(self._like(p, p) for p in self._arrays)
+        self._accumulation: Accumulation | None = None
+        self._plan = self._new_plan(self._grouping, self.groups, self._ema)
+        self.options_changed()
+
+    # What it holds
+
+    @property
+    def params(self) -> Tree:
+        return self._grouping.tree
+
+    @property
+    def _arrays(self) -> list[Any]:
+        return [array for (array,) in zip_trees(self.params)]
+
+    @property
+    def ema(self) -> Tree | None:
+        """The averages, in the structure of `params`; None without `ema_decay`."""
+        return None if self._ema is None else unflatten(self.params, iter(self._ema))
+
+    def new_state(self, params: tuple[Any, ...]) -> Any:
+        """Return the state of the rule for some arrays, or None where it has none."""
+        return None
+
+    def add_group(self, group: dict[str, Any]) -> None:
+        """Add a group to an optimizer that was made with a list of groups.
+
+        Parameters
+        ----------
+        group : dict
+            ``{"params": tree, ...}``, with the options that differ from those of the optimizer.
+            Its state begins at step 0. Gradients are a list with one more tree from now on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no group, an option is unknown or out of range, an array cannot be updated or
+            belongs to another group. Nothing has been changed then.
+        """
+        where = f"{type(self).__name__}.add_group"
+        if not is_group(group):
+            raise TypeError(f"{where}: group must be a dict with 'params', not {group!r:.100}")
+        if not self._grouping.extensible:
+            raise ValueError(f"{where}: the optimizer was not made with a list of groups")
+        if self._accumulation and self._accumulation.step_count:
+            raise ValueError(f"{where}: accumulated gradients are waiting; make their step first")
+        added = {key: value for key, value in group.items() if key != "params"}
+        number, branch = len(self.groups), group["params"]
+        _core.check_params(where, branch)
+        grouping = Grouping(
+            [*self.params, branch],
+            (*self._grouping.groups, added),
+            (*self._grouping.group_of_entry, *(number for _ in names(branch))),
+            extensible=True,
+        )
+        groups = [*self.groups, self._new_group(grouping, number)]
+        ema = self._ema
+        if ema is not None:
+            ema = (*ema, *(self._like(p, p) for (p,) in zip_trees(branch)))
+        plan = self._new_plan(grouping, groups, ema)
+        self._grouping, self.groups, self._ema, self._plan = grouping, groups, ema, plan
+        self.names = tuple(names(self.params))
+        self._accumulation = None
+        self.options_changed()
+
+    def _new_group(self, grouping: Grouping, number: int) -> Group:
+        place = f"groups[{number}]: " if len(grouping.groups) > 1 else ""
+        given = grouping.groups[number]
+        check_names(f"{type(self).__name__}: {place}", given, self._defaults)
+        entries = zip(
+            names(grouping.tree), zip_trees(grouping.tree), grouping.group_of_entry, strict=True
+        )
+        own = [(name, array) for name, (array,), group in entries if group == number]
+        return Group(
+            self,
+            {**self._defaults, **given},
+            place,
+            tuple(name for name, _ in own),
+            tuple(array for _, array in own),
+        )
+
+    def _new_plan(self, grouping: Grouping, groups: list[Group], ema: Any) -> Any:
+        make = getattr(_core, f"{self.rule}_plan")
+        states = [group.state for group in groups]
+        function = f"{type(self).__name__}.step"
+        return make(function, grouping.tree, list(grouping.group_of_entry), states, ema)
+
+    @staticmethod
+    def _like(array: Any, values: Any) -> Any:
+        new = np.empty_like(array, subok=False)
+        new[...] = values
+        return new
+
+    # Options
+
+    def check_group(self, where: str, values: dict[str, Any]) -> None:
+        for name in ("l1", "l2", "weight_decay", "l1_prox"):
+            if isinstance(values[name], (dict, list, tuple)):
+                raise TypeError(
+                    f"{where}{name} must be a number or a schedule, not "
+                    f"{type(values[name]).__name__}; groups have numbers of their own"
+                )
+        if not isinstance(values["frozen"], bool):
+            raise TypeError(f"{where}frozen must be True or False, not {values['frozen']!r}")
+        at = {name: value_at(value, self.step_count) for name, value in values.items()}
+        row = [at[name] for name in self.rule_options]
+        check = getattr(_core, f"{self.rule}_check")
+        check(where.rstrip(": "), *row, {name: at[name] for name in TERMS})
+
+    def check_shared(self, values: dict[str, Any]) -> None:
+        where = type(self).__name__
+        at = {name: value_at(value, self.step_count) for name, value in values.items()}
+        _core.sgd_check(where, 0.0, {name: at[name] for name in SHARED if name != "drop"})
+        if at["accumulation"] not in ("mean", "sum"):
+            raise ValueError(
+                f"{where}: accumulation must be 'mean' or 'sum', it is {at['accumulation']!r}"
+            )
+        if not isinstance(at["ema_debias"], bool):
+            raise TypeError(f"{where}: ema_debias must be True or False, not {at['ema_debias']!r}")
+        if at["drop"] is not None and not isinstance(at["drop"], Dropout):
+            raise TypeError(f"{where}: drop must be a Dropout, not {type(at['drop']).__name__}")
+        if at["clip_norm"] is not None and at["clip_tensor_norm"] is not None:
+            raise ValueError(f"{where}: clip_norm and clip_tensor_norm exclude each other")
+        if hasattr(self, "_ema") and (at["ema_decay"] is None) != (self._ema is None):
+            raise ValueError(f"{where}: whether there is an ema_decay is fixed when it is made")
+
+    def options_changed(self) -> None:
+        """Prepare what steps pass to the core, once for all that follow."""
+        every = [self.options, *self.groups]
+        self._dynamic = self._swapped or any(options.scheduled for options in every)
+        self._dynamic = self._dynamic or self.options["ema_debias"]
+        self._rows, self._shared = ((), {}) if self._dynamic else self._now()
+
+    def _now(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        step = self.step_count
+        values = self.options.at(step)
+        shared = {k: values[k] for k in SHARED if values[k] != SHARED_DEFAULTS[k]}
+        return tuple(group.row(self.rule_options, step) for group in self.groups), shared
+
+    # Steps
+
+    def step(
+        self,
+        grads: Tree | None = None,
+        *,
+        grad_scale: float = 1.0,
+        mask: Tree | None = None,
+        keep_prob: float = 1.0,
+        update_mask: Tree | None = None,
+    ) -> StepResult | None:
+        """Update the parameters in place.
+
+        Parameters
+        ----------
+        grads : like `params`, or None
+            The gradients: for a list of groups a list with a tree for each. Where a group is frozen
+            they may be None. Without gradients the step is made with those that were accumulated.
+        grad_scale, mask, keep_prob, update_mask
+            For this step alone, as in :func:`fastopt.sgd_step`.
+
+        Returns
+        -------
+        StepResult or None
+            None, or with `clip_norm`, `clip_tensor_norm` or `skip_nonfinite` what was found out.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the functional step; and if an array of the parameters has been replaced, resized or
+            made read-only since the optimizer was made. Nothing has been changed then.
+        RuntimeError
+            Within :meth:`averaged`.
+        """
+        if grads is None:
+            return self._step_of_accumulated(grad_scale, mask, keep_prob, update_mask)
+        if self._dynamic or grad_scale != 1.0 or mask is not None or update_mask is not None:
+            given = {"grad_scale": grad_scale, "mask": mask, "update_mask": update_mask}
+            return self._step_now(grads, {**given, "keep_prob": keep_prob})
+        if keep_prob != 1.0 or (self._accumulation and self._accumulation.step_count):
+            return self._step_now(grads, {"keep_prob": keep_prob})
+        return self._step(self._plan, self, self._grouping.tree, grads, self._rows, self._shared)
+
+    def _step_now(
+        self, grads: Tree, given: dict[str, Any], accumulated: bool = False
+    ) -> StepResult | None:
+        where = f"{type(self).__name__}.step"
+        if self._swapped:
+            raise RuntimeError(f"{where}: the averages stand in place of the parameters")
+        if self._accumulation and self._accumulation.step_count and not accumulated:
+            raise ValueError(
+                f"{where}: {self._accumulation.step_count} accumulated gradients are waiting; "
+                "step() without gradients takes them, discard_accumulated() forgets them"
+            )
+        before = self.step_count
+        rows, shared = self._now()
+        weight = self._ema_weight
+        if self._ema is not None and self.options["ema_debias"]:
+            shared["ema_decay"], weight = self._debiased(shared["ema_decay"])
+        result = self._step(self._plan, self, self.params, grads, rows, {**shared, **given})
+        if self.step_count > before:
+            self._ema_weight = weight
+        return result
+
+    # Accumulation
+
+    def accumulate(self, grads: Tree) -> None:
+        """Add gradients to a sum, in one pass, for a step that comes later.
+
+        ``step()`` without gradients uses their mean (or with ``accumulation="sum"`` their sum) and
+        clears it. Clipping, decay, averages and counting happen once, in that step. A step that is
+        skipped clears it too.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`step`. Nothing has been added then.
+        """
+        if self._accumulation is None:
+            where = f"{type(self).__name__}.accumulate"
+            self._accumulation = Accumulation(
+                where, self.params, self._grouping.group_of_entry, len(self.groups)
+            )
+        frozen = [group["frozen"] for group in self.groups]
+        self._accumulation.add(grads, frozen, self.options["threads"])
+
+    def discard_accumulated(self) -> None:
+        """Forget the gradients that were accumulated and not yet used."""
+        if self._accumulation:
+            self._accumulation.clear()
+
+    def _step_of_accumulated(
+        self, grad_scale: float, mask: Any, keep_prob: float, update_mask: Any
+    ) -> StepResult | None:
+        accumulation = self._accumulation
+        if accumulation is None or accumulation.step_count == 0:
+            raise ValueError(
+                f"{type(self).__name__}.step: grads is None, and no gradients were accumulated"
+            )
+        mean = self.options["accumulation"] == "mean"
+        given = {
+            "grad_scale": grad_scale / accumulation.step_count if mean else grad_scale,
+            "mask": mask,
+            "keep_prob": keep_prob,
+            "update_mask": update_mask,
+            "zero_grads": True,
+        }
+        before = self.step_count
+        result = self._step_now(accumulation.sums, given, accumulated=True)
+        if self.step_count == before or any(group["frozen"] for group in self.groups):
+            accumulation.clear()
+        accumulation.step_count = 0
+        return result
+
+    # Averages
+
+    def _debiased(self, decay: float) -> tuple[float, float]:
+        """Return the decay that keeps the average free of its start, and the weight it then has.
+
+        An average that starts at zero has the weight w = d*w + (1 - d) in it, which for a constant
+        d is ``1 - d**t``, and is to be divided by it (Kingma & Ba 2015, section 3). An average that
+        is divided at once goes on with the decay ``d*w_before/w``, and needs no division later.
+        """
+        weight = decay * self._ema_weight + (1 - decay)
+        return (decay * self._ema_weight / weight if weight > 0 else decay), weight
+
+    @contextmanager
+    def averaged(self) -> Iterator[Tree]:
+        """Put the averages in place of the parameters, within a ``with`` block.
+
+        They are swapped in place, array by array, and swapped back at its end: exactly. Meanwhile
+        `ema` has the parameters, and a step is refused.
+
+        Raises
+        ------
+        ValueError
+            Without `ema_decay`, or if an array has been replaced or made read-only.
+        RuntimeError
+            Within another such block.
+        """
+        where = f"{type(self).__name__}.averaged"
+        if self._ema is None:
+            raise ValueError(f"{where}: there are no averages without ema_decay")
+        if self._swapped:
+            raise RuntimeError(f"{where}: the averages stand in place of the parameters already")
+        self._swap(where)
+        try:
+            yield self.params
+        finally:
+            self._swap(where)
+
+    def _swap(self, where: str) -> None:
+        assert self._ema is not None
+        known = {id(array) for group in self.groups for array in group.params}
+        arrays = self._arrays
+        for name, array, average in zip(self.names, arrays, self._ema, strict=True):
+            if id(array) not in known or array.shape != average.shape:
+                raise ValueError(
+                    f"{where}: {name} is another array than the optimizer was made with"
+                )
+            if not array.flags.writeable:
+                raise ValueError(f"{where}: {name} is read-only")
+        for array, average in zip(arrays, self._ema, strict=True):
+            kept = array.copy()
+            array[...] = average
+            average[...] = kept
+        self._swapped = not self._swapped
+        self.options_changed()
+
+    # Saving
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is needed to go on: arrays and plain values, under names.
+
+        The arrays are those of the optimizer, not copies. Of a schedule only what it remembers is
+        there (as of ReduceOnPlateau); its position is the step count. Parameters are not there.
+        """
+        return saved.state_dict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned; all of it or, if an entry is wrong, nothing.
+
+        Arrays are copied into those that the optimizer has. Numbers replace its own; a schedule
+        stays, and must be there where the state had one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an entry is missing, unknown, of another shape or dtype, or out of range; if the
+            state is that of another rule or of other groups. The message names it.
+        """
+        saved.load_state_dict(self, state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_plan"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        for options in (self.options, *self.groups):
+            options.belong_to(self)
+        self._plan = self._new_plan(self._grouping, self.groups, self._ema)
+
+    def __repr__(self) -> str:
+        count = sum(array.size for array in self._arrays)
+        head = f"{count:,} parameters in {len(self.names)} arrays, step_count={self.step_count}"
+        lines = [f"{type(self).__name__}({head}"]
+        shared = [f"{k}={v!r}" for k, v in self.options.items() if v != SHARED_DEFAULTS[k]]
+        if shared:
+            lines.append(f"  {', '.join(shared)}")
+        for i, group in enumerate(self.groups):
+            shown = [
+                f"{k}={v!r}"
+                for k, v in group.items()
+                if k in self.rule_options
+                or is_schedule(v)
+                or v != {"frozen": False, **TERM_DEFAULTS}[k]
+            ]
+            lines.append(f"  groups[{i}]: {len(group.names)} arrays, {', '.join(shown)}")
+        return "\n".join(lines) + ")"
