@@ -18,7 +18,15 @@ import fastopt
 
 TOP = Path(__file__).parents[1]
 GUIDE = TOP / "docs" / "regularization.md"
-EXAMPLES = ["logistic_regression_l1", "weights_under_penalties"]
+EXAMPLES = [
+    "linear_regression",
+    "logistic_regression_l1",
+    "network_adam",
+    "network_l1_l2_dropout",
+    "ridge_and_lasso",
+    "weights_under_penalties",
+]
+FEW_EPOCHS = {"network_adam": "2", "network_l1_l2_dropout": "1"}
 
 needs_sources = pytest.mark.skipif(
     not GUIDE.is_file(), reason="the tests do not stand in the repository"
@@ -26,7 +34,7 @@ needs_sources = pytest.mark.skipif(
 
 
 def load_example(name: str) -> ModuleType:
-    for module in ("sklearn", "matplotlib", "tqdm"):
+    for module in ("sklearn", "mlxtend", "matplotlib", "tqdm"):
         pytest.importorskip(module)
     path = TOP / "examples" / f"{name}.py"
     if not path.is_file():
@@ -94,7 +102,8 @@ def test_proximal_l1_alone_makes_zeros() -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_commands(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "picture.png"
-    load_example(name).main(["--plot", str(picture)])
+    epochs = ["--epochs", FEW_EPOCHS[name]] if name in FEW_EPOCHS else []
+    load_example(name).main([*epochs, "--plot", str(picture)])
     assert f"saved {picture}" in capsys.readouterr().out
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size < 150_000

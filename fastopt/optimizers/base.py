@@ -389,6 +389,9 @@ class Optimizer:
         The arrays are those of the optimizer, not copies. Of a schedule only what it remembers is
         there (as of ReduceOnPlateau); its position is the step count. Parameters are not there.
         """
+        if self._swapped:
+            where = f"{type(self).__name__}.state_dict"
+            raise RuntimeError(f"{where}: the averages stand in place of the parameters")
         return saved.state_dict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

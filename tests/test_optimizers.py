@@ -1,0 +1,259 @@
+"""A step of an optimizer object is the functional step, bit for bit: classes x options."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import (
+    CASES,
+    DTYPES,
+    PLAIN_CASES,
+    SCALED_CASES,
+    SIZES,
+    Case,
+    arrays_of,
+    assert_same_bits,
+    filled_terms,
+    name_of_terms,
+    random_like,
+    random_mask,
+    state_arrays,
+)
+
+import fastopt
+from fastopt.optimizers.options import SHARED, TERMS
+
+CLASSES = {
+    "sgd": fastopt.SGD,
+    "momentum": fastopt.Momentum,
+    "adam": fastopt.Adam,
+    "rmsprop": fastopt.RMSprop,
+}
+
+# What an optimizer can be made with, and what a step takes besides.
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"l2": 0.01, "l1": 0.02},
+    {"weight_decay": 0.1, "decay_after": True},
+    {"l1_prox": 0.3, "nonneg": True},
+    {"maximize": True, "clip_value": 0.5},
+    {"clip_norm": 0.5},
+    {"clip_tensor_norm": 3.0, "clip_eps": 0.0},
+    {"skip_nonfinite": True},
+    {"zero_grads": True},
+    {"ema_decay": 0.75},
+    {"drop": 0.3},
+    {"step": {"grad_scale": 0.125}},
+    {"step": {"mask": True, "keep_prob": 0.7}},
+    {"step": {"update_mask": True}, "l2": 0.1},
+    {
+        "clip_norm": 2.0,
+        "weight_decay": 0.1,
+        "ema_decay": 0.99,
+        "skip_nonfinite": True,
+        "zero_grads": True,
+        "l1_prox": 0.01,
+        "step": {"grad_scale": 3.0, "update_mask": True, "mask": True, "keep_prob": 0.5},
+    },
+]
+
+
+def make(case: Case, params: Any, **options: Any) -> Any:
+    init = {"centered": case.init["centered"]} if "centered" in case.init else {}
+    return CLASSES[case.rule](params, **case.options, **init, **options)
+
+
+def tree(dtype: type, rng: np.random.Generator) -> Any:
+    shapes = {"w": (7, 9), "layers": [(33,), (), (0,)], "b": (2, 3, 4)}
+    arrays = {"w": np.empty(shapes["w"], dtype), "b": np.empty(shapes["b"], dtype)}
+    arrays["layers"] = [np.empty(shape, dtype) for shape in shapes["layers"]]
+    arrays["f"] = np.empty((5, 6), dtype, order="F")
+    return random_like(arrays, rng)
+
+
+def check_against_functional(case: Case, params: Any, rng: Any, options: dict[str, Any]) -> None:
+    """Run both side by side and compare every array and result after every step."""
+    options = dict(options)
+    of_step = filled_terms(options.pop("step", {}), params, rng)
+    if "drop" in options:
+        options["drop"] = fastopt.Dropout(options["drop"], 5, 2**64 - 2)
+    expected, terms = copy.deepcopy(params), copy.deepcopy(options)
+    if "ema_decay" in options:
+        terms["ema"] = copy.deepcopy(params)
+    opt, state = make(case, params, **options), case.new_state(expected)
+    for step in range(1, 4):
+        grads = random_like(params, rng)
+        theirs = copy.deepcopy(grads)
+        result = opt.step(grads, **of_step)
+        assert result == case.step(expected, theirs, state, **terms, **of_step)
+        assert_same_bits(params, expected)
+        assert_same_bits(grads, theirs)
+        assert opt.step_count == step
+        if state is not None:
+            assert opt.groups[0].state.step == state.step
+            for got, want in zip(
+                state_arrays(opt.groups[0].state), state_arrays(state), strict=True
+            ):
+                assert_same_bits(got, want)
+        if "ema" in terms:
+            assert_same_bits(opt.ema, terms["ema"])
+        assert options.get("drop") == terms.get("drop")
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=name_of_terms)
+@pytest.mark.parametrize("case", [*PLAIN_CASES, CASES[-1]], ids=str)
+def test_every_option(case: Case, options: dict[str, Any], rng: np.random.Generator) -> None:
+    for dtype in DTYPES:
+        check_against_functional(case, tree(dtype, rng), rng, options)
+
+
+@pytest.mark.parametrize("case", [*CASES, *SCALED_CASES], ids=str)
+def test_every_rule(case: Case, rng: np.random.Generator) -> None:
+    check_against_functional(case, tree(np.float32, rng), rng, {"l1_prox": 0.1})
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_every_size(case: Case, rng: np.random.Generator) -> None:
+    params = random_like([np.empty(n, np.float32) for n in SIZES], rng)
+    check_against_functional(case, params, rng, {"clip_norm": 1.0})
+
+
+def test_many_threads(rng: np.random.Generator) -> None:
+    params = random_like([np.empty(300_000, np.float32), np.empty(77, np.float32)], rng)
+    for threads in (1, 2, 5):
+        check_against_functional(Case("adam"), params, rng, {"threads": threads, "clip_norm": 1.0})
+
+
+def test_adamw_is_adam_with_decay(rng: np.random.Generator) -> None:
+    p = rng.standard_normal(50)
+    q, g = p.copy(), rng.standard_normal(50)
+    state = fastopt.adam_init(q)
+    opt = fastopt.AdamW(p, lr=0.1)
+    for _ in range(3):
+        opt.step(g)
+        fastopt.adam_step(q, g, state, lr=0.1, weight_decay=0.01)
+    assert_same_bits(p, q)
+    assert opt.groups[0]["weight_decay"] == 0.01
+
+
+def test_all_options_are_among_those_that_are_tested() -> None:
+    tested = {name for options in OPTIONS for name in options} - {"step"}
+    assert tested | {"flush_denormals", "threads"} == {*TERMS, *SHARED}
+
+
+# Options between steps
+
+
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_schedules_are_numbers_of_the_moment(case: Case, rng: np.random.Generator) -> None:
+    p = random_like(np.empty(40, np.float32), rng)
+    q, state, seen = p.copy(), case.new_state(p), []
+
+    def lr(step: int) -> float:
+        seen.append(step)
+        return 0.1 / (step + 1)
+
+    opt = make(case, p, lr=lr, l2=lambda step: 0.01 * step, clip_norm=lambda step: 1.0 + step)
+    seen.clear()
+    for step in range(4):
+        g = random_like(p, rng)
+        opt.step(g)
+        case.step(q, g, state, lr=0.1 / (step + 1), l2=0.01 * step, clip_norm=1.0 + step)
+    assert seen == [0, 1, 2, 3], "the first update sees 0"
+    assert_same_bits(p, q)
+
+
+def test_options_are_read_set_and_checked() -> None:
+    p = np.ones(3)
+    opt = fastopt.SGD(p, lr=0.5)
+    assert opt.groups[0]["lr"] == 0.5
+    opt.groups[0]["lr"] = 0.25
+    opt.step(np.ones(3))
+    assert p.tolist() == [0.75] * 3
+    opt.groups[0].update(lr=fastopt.schedules.Constant(0.125), maximize=True)
+    opt.step(np.ones(3))
+    assert p.tolist() == [0.875] * 3
+    opt.options["clip_norm"] = 1.0
+    assert opt.step(np.ones(3)).grad_norm == pytest.approx(3**0.5)
+    for change in ({"lr": -1.0}, {"maximize": False, "l2": np.nan}):
+        before = dict(opt.groups[0])
+        with pytest.raises(ValueError, match=r"^SGD: l(r|2) must be finite and >= 0, it is"):
+            opt.groups[0].update(change)
+        assert dict(opt.groups[0]) == before, "all or nothing"
+
+
+# Objects
+
+
+@pytest.mark.parametrize("through", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+@pytest.mark.parametrize("case", [*PLAIN_CASES, CASES[-1]], ids=str)
+def test_a_copy_goes_on_by_itself(case: Case, through: Any, rng: np.random.Generator) -> None:
+    params = tree(np.float64, rng)
+    opt = make(case, [{"params": params}], ema_decay=0.9)
+    grads = [random_like(opt.params, rng) for _ in range(4)]
+    opt.step(grads[0])
+    opt.accumulate(grads[1])
+    other = through(opt)
+    for each in (opt, other):
+        each.step()
+        each.step(grads[2])
+    assert_same_bits(other.params, opt.params)
+    assert_same_bits(other.ema, opt.ema)
+    before = copy.deepcopy(opt.params)
+    other.step(grads[3])
+    assert_same_bits(opt.params, before)
+    assert arrays_of(other.params)[0] is other.groups[0].params[0]
+
+
+def test_memory_goes_with_the_optimizer() -> None:
+    p = np.ones(10)
+    opt = fastopt.Adam(p, ema_decay=0.9)
+    gone = weakref.ref(opt.groups[0].state.m[0])
+    gc.disable()
+    try:
+        del opt
+        assert gone() is None, "it waits for the garbage collector"
+    finally:
+        gc.enable()
+
+
+def test_steps_of_many_sizes_do_not_allocate(rng: np.random.Generator) -> None:
+    import tracemalloc  # noqa: PLC0415
+
+    params = [np.ones(5, np.float32) for _ in range(100)]
+    opt, grads = fastopt.Adam(params, clip_norm=1.0), random_like(params, rng)
+    for _ in range(3):
+        opt.step(grads)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(20):
+        opt.step(grads)
+    after, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 2000
+    assert peak - before < 6000
+
+
+def test_repr() -> None:
+    opt = fastopt.Adam({"w": np.ones((3, 2)), "b": np.ones(2)}, lr=0.1, l2=0.5, clip_norm=1.0)
+    assert repr(opt) == (
+        "Adam(8 parameters in 2 arrays, step_count=0\n"
+        "  clip_norm=1.0\n"
+        "  groups[0]: 2 arrays, lr=0.1, beta1=0.9, beta2=0.999, eps=1e-08, epsilon_hat=False, "
+        "scaled_prox=False, l2=0.5)"
+    )
+
+
+def test_masks_may_be_none_for_a_branch(rng: np.random.Generator) -> None:
+    params = {"a": {"w": np.ones(9), "v": np.ones(9)}, "b": np.ones(9)}
+    mask = random_mask({"a": params["a"]}, rng) | {"b": None}
+    opt = fastopt.SGD(params, lr=1.0)
+    opt.step(random_like(params, rng), mask=mask)
+    opt.step(random_like(params, rng), update_mask={"a": None, "b": np.zeros(9, bool)})
