@@ -51,6 +51,18 @@ bool rows_interleave(PyArrayObject* a, PyArrayObject* b) {
   return distance >= row_length(a) && distance + row_length(b) <= longest;
 }
 
+// How to get an array from what is none, in a way that shares its memory.
+std::string hint_for(PyObject* object) {
+  if (PyObject_HasAttrString(object, "detach") && PyObject_HasAttrString(object, "numpy"))
+    return "; pass .detach().numpy(), which shares its memory";
+  if (PyObject_HasAttrString(object, "__dlpack__"))
+    return "; pass numpy.from_dlpack(...), if that shares its memory and can be written";
+  if (PyObject_HasAttrString(object, "__array_interface__") ||
+      PyObject_HasAttrString(object, "__array__"))
+    return "; pass numpy.asarray(...), if that shares its memory";
+  return "";
+}
+
 }  // namespace
 
 void import_numpy() {
@@ -80,7 +92,7 @@ std::string dtype_of(PyArrayObject* array) {
 }
 
 std::string why_not_plain(PyObject* object) {
-  if (!PyArray_Check(object)) return type_of(object);
+  if (!PyArray_Check(object)) return type_of(object) + hint_for(object);
   if (is_instance(object, numpy.masked_array)) return "a masked array; its .data is one";
   if (is_instance(object, numpy.matrix)) return "a matrix; its .A is one";
   return "";

@@ -74,6 +74,7 @@ class Optimizer:
         self._ema = None
         if self.options["ema_decay"] is not None:
             self._ema = tuple(self._like(p, p) for p in self._arrays)
+        self._ema_tree = self._ema and unflatten(self.params, iter(self._ema))
         self._accumulation: Accumulation | None = None
         self._plan = self._new_plan(self._grouping, self.groups, self._ema)
         self.options_changed()
@@ -91,7 +92,7 @@ class Optimizer:
     @property
     def ema(self) -> Tree | None:
         """The averages, in the structure of `params`; None without `ema_decay`."""
-        return None if self._ema is None else unflatten(self.params, iter(self._ema))
+        return self._ema_tree
 
     def new_state(self, params: tuple[Any, ...]) -> Any:
         """Return the state of the rule for some arrays, or None where it has none."""
@@ -134,6 +135,7 @@ class Optimizer:
             ema = (*ema, *(self._like(p, p) for (p,) in zip_trees(branch)))
         plan = self._new_plan(grouping, groups, ema)
         self._grouping, self.groups, self._ema, self._plan = grouping, groups, ema, plan
+        self._ema_tree = ema and unflatten(self.params, iter(ema))
         self.names = tuple(names(self.params))
         self._accumulation = None
         self.options_changed()

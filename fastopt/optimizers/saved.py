@@ -181,6 +181,7 @@ def load_state_dict(optimizer: Optimizer, state: dict[str, Any]) -> None:
     keys = ("rule", "step_count", "options", "groups", "ema", "ema_weight", "accumulated", "drop")
     check.check_keys("state", state, keys)
     step_count = check.count("step_count", state["step_count"])
+    check.arrays("ema", state["ema"], optimizer.names, optimizer._ema)
     shared = check.options("options", state["options"], optimizer.options)
     groups = state["groups"]
     if not isinstance(groups, (list, tuple)) or len(groups) != len(optimizer.groups):
@@ -188,7 +189,6 @@ def load_state_dict(optimizer: Optimizer, state: dict[str, Any]) -> None:
             f"{check.where}: the state must have {len(optimizer.groups)} groups in a list"
         )
     of_groups = [_check_group(check, i, given) for i, given in enumerate(groups)]
-    check.arrays("ema", state["ema"], optimizer.names, optimizer._ema)
     weight = state["ema_weight"]
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
         raise ValueError(f"{check.where}: 0 <= ema_weight <= 1 must hold, it is {weight!r}")

@@ -1,0 +1,135 @@
+"""Gradients that are summed for one step, and averages of parameters that can be looked at."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from cases import PLAIN_CASES, Case, assert_same_bits, random_like
+from test_optimizer_groups import trees
+from test_optimizers import make
+
+import fastopt
+
+# Accumulation
+
+
+@pytest.mark.parametrize("mode", ["mean", "sum"])
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_accumulated_gradients_make_one_step(
+    case: Case, mode: str, rng: np.random.Generator
+) -> None:
+    params = trees(rng)
+    expected = copy.deepcopy(params)
+    average = copy.deepcopy(params)
+    options = {"clip_norm": 0.5, "weight_decay": 0.1}
+    opt = make(case, params, accumulation=mode, ema_decay=0.5, **options)
+    state = case.new_state(expected)
+    for _ in range(2):
+        grads = [random_like(params, rng) for _ in range(3)]
+        total = copy.deepcopy(grads[0])
+        for g in grads[1:]:
+            for to, more in zip(total, g, strict=True):
+                fastopt.sgd_step(to, more, lr=1.0, maximize=True)
+        for g in grads:
+            opt.accumulate(g)
+        scale = 1 / 3 if mode == "mean" else 1.0
+        result = opt.step(grad_scale=0.5)
+        wanted = case.step(
+            expected,
+            total,
+            state,
+            grad_scale=0.5 * scale if mode == "sum" else 0.5 / 3,
+            ema=average,
+            ema_decay=0.5,
+            **options,
+        )
+        assert result == wanted
+        assert_same_bits(params, expected)
+        assert_same_bits(opt.ema, average)
+    assert opt.step_count == 2
+
+
+def test_the_sum_is_the_plain_sum(rng: np.random.Generator) -> None:
+    p = np.zeros(1000, np.float32)
+    grads = [random_like(p, rng) for _ in range(4)]
+    opt = fastopt.SGD(p, lr=1.0, accumulation="sum")
+    for g in grads:
+        opt.accumulate(g)
+    opt.step()
+    np.testing.assert_array_equal(-p, ((grads[0] + grads[1]) + grads[2]) + grads[3])
+
+
+def test_accumulation_is_refused_or_forgotten() -> None:
+    p = np.ones(3)
+    opt = fastopt.SGD({"w": p}, lr=1.0, skip_nonfinite=True)
+    with pytest.raises(ValueError, match=r"^SGD.step: grads is None, and no gradients were acc"):
+        opt.step()
+    opt.accumulate({"w": np.ones(3)})
+    with pytest.raises(ValueError, match=r"^SGD.step: 1 accumulated gradients are waiting"):
+        opt.step({"w": np.ones(3)})
+    for bad in ({"w": np.ones(2)}, {"v": np.ones(3)}, {"w": np.ones(3, np.float32)}):
+        with pytest.raises((ValueError, TypeError), match=r"^SGD.accumulate: grads"):
+            opt.accumulate(bad)
+    opt.discard_accumulated()
+    opt.accumulate({"w": np.array([np.inf, 0, 0])})
+    opt.accumulate({"w": np.ones(3)})
+    assert opt.step().skipped
+    assert p.tolist() == [1, 1, 1]
+    opt.accumulate({"w": np.ones(3)})
+    assert not opt.step().skipped
+    assert p.tolist() == [0, 0, 0]
+
+
+def test_accumulation_with_a_frozen_group() -> None:
+    a, b = np.zeros(2), np.zeros(2)
+    opt = fastopt.SGD([{"params": a}, {"params": b, "frozen": True}], lr=1.0)
+    opt.accumulate([np.ones(2), None])
+    opt.groups[1]["frozen"] = False
+    opt.accumulate([np.ones(2), np.ones(2)])
+    opt.step()
+    assert (a.tolist(), b.tolist()) == ([-1, -1], [-0.5, -0.5])
+
+
+# Averages
+
+
+def test_averages_swap_in_and_out(rng: np.random.Generator) -> None:
+    params = trees(rng)
+    params[1][3] = np.nan
+    opt = fastopt.SGD(params, lr=0.5, ema_decay=0.75)
+    opt.step(random_like(params, rng))
+    trained, average = copy.deepcopy(params), copy.deepcopy(opt.ema)
+    with opt.averaged() as swapped:
+        assert swapped is params
+        assert_same_bits(params, average)
+        for refused in (lambda: opt.step(trees(rng)), opt.averaged().__enter__, opt.state_dict):
+            with pytest.raises(RuntimeError, match="the averages stand in place of the parameters"):
+                refused()
+    assert_same_bits(params, trained)
+    with pytest.raises(KeyError), opt.averaged():
+        raise KeyError
+    assert_same_bits([params, opt.ema], [trained, average])
+    opt.step(trees(rng))
+
+
+def test_debiased_averages() -> None:
+    """As if the average had started at zero, and were divided by 1 - d**t."""
+    p, plain, d = np.array([5.0]), np.zeros(1), 0.9
+    opt = fastopt.SGD(p, lr=1.0, ema_decay=d, ema_debias=True)
+    for t in range(1, 20):
+        opt.step(np.sin([float(t)]))
+        plain = d * plain + (1 - d) * p
+        np.testing.assert_allclose(opt.ema, plain / (1 - d**t), rtol=1e-13)
+        if t == 1:
+            assert opt.ema.tolist() == p.tolist()
+
+
+def test_averages_that_are_not_there() -> None:
+    opt = fastopt.SGD(np.ones(2))
+    assert opt.ema is None
+    with pytest.raises(ValueError, match=r"^SGD.averaged: there are no averages without ema_dec"):
+        opt.averaged().__enter__()
+    with pytest.raises(ValueError, match="whether there is an ema_decay is fixed"):
+        opt.options["ema_decay"] = 0.5
