@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-import numpy as np
-
 from fastopt import _core
 from fastopt.dropout import Dropout
 from fastopt.optimizers import saved
 from fastopt.optimizers.accumulation import Accumulation
+from fastopt.optimizers.averages import Averages
 from fastopt.optimizers.entries import Grouping, grouping_of, is_group
 from fastopt.optimizers.options import (
     SHARED,
@@ -21,11 +20,10 @@ from fastopt.optimizers.options import (
     Group,
     Options,
     check_names,
-    is_schedule,
     value_at,
 )
 from fastopt.result import StepResult
-from fastopt.tree import Tree, names, unflatten, zip_trees
+from fastopt.tree import Tree, names, zip_trees
 
 
 class Optimizer:
@@ -57,8 +55,6 @@ class Optimizer:
         known = {**rule_options, **TERM_DEFAULTS, **SHARED_DEFAULTS}
         check_names(f"{name}: ", options, known)
         self.step_count = 0
-        self._swapped = False
-        self._ema_weight = 0.0
         self._grouping = grouping_of(name, params)
         self._defaults = {
             "frozen": False,
@@ -71,12 +67,9 @@ class Optimizer:
         self.groups = [
             self._new_group(self._grouping, i) for i in range(len(self._grouping.groups))
         ]
-        self._ema = None
-        if self.options["ema_decay"] is not None:
-            self._ema = tuple(self._like(p, p) for p in self._arrays)
-        self._ema_tree = self._ema and unflatten(self.params, iter(self._ema))
+        self._averages = Averages(self.params) if self.options["ema_decay"] is not None else None
         self._accumulation: Accumulation | None = None
-        self._plan = self._new_plan(self._grouping, self.groups, self._ema)
+        self._plan = self._new_plan(self._grouping, self.groups, self._averages)
         self.options_changed()
 
     # What it holds
@@ -86,13 +79,9 @@ class Optimizer:
         return self._grouping.tree
 
     @property
-    def _arrays(self) -> list[Any]:
-        return [array for (array,) in zip_trees(self.params)]
-
-    @property
     def ema(self) -> Tree | None:
         """The averages, in the structure of `params`; None without `ema_decay`."""
-        return self._ema_tree
+        return self._averages.tree if self._averages else None
 
     def new_state(self, params: tuple[Any, ...]) -> Any:
         """Return the state of the rule for some arrays, or None where it has none."""
@@ -130,12 +119,9 @@ class Optimizer:
             extensible=True,
         )
         groups = [*self.groups, self._new_group(grouping, number)]
-        ema = self._ema
-        if ema is not None:
-            ema = (*ema, *(self._like(p, p) for (p,) in zip_trees(branch)))
-        plan = self._new_plan(grouping, groups, ema)
-        self._grouping, self.groups, self._ema, self._plan = grouping, groups, ema, plan
-        self._ema_tree = ema and unflatten(self.params, iter(ema))
+        averages = self._averages and Averages(grouping.tree, self._averages)
+        plan = self._new_plan(grouping, groups, averages)
+        self._grouping, self.groups, self._averages, self._plan = grouping, groups, averages, plan
         self.names = tuple(names(self.params))
         self._accumulation = None
         self.options_changed()
@@ -156,17 +142,12 @@ class Optimizer:
             tuple(array for _, array in own),
         )
 
-    def _new_plan(self, grouping: Grouping, groups: list[Group], ema: Any) -> Any:
+    def _new_plan(self, grouping: Grouping, groups: list[Group], averages: Averages | None) -> Any:
         make = getattr(_core, f"{self.rule}_plan")
         states = [group.state for group in groups]
         function = f"{type(self).__name__}.step"
+        ema = averages.arrays if averages else None
         return make(function, grouping.tree, list(grouping.group_of_entry), states, ema)
-
-    @staticmethod
-    def _like(array: Any, values: Any) -> Any:
-        new = np.empty_like(array, subok=False)
-        new[...] = values
-        return new
 
     # Options
 
@@ -198,14 +179,18 @@ class Optimizer:
             raise TypeError(f"{where}: drop must be a Dropout, not {type(at['drop']).__name__}")
         if at["clip_norm"] is not None and at["clip_tensor_norm"] is not None:
             raise ValueError(f"{where}: clip_norm and clip_tensor_norm exclude each other")
-        if hasattr(self, "_ema") and (at["ema_decay"] is None) != (self._ema is None):
+        made = hasattr(self, "_averages")
+        if made and (at["ema_decay"] is None) != (self._averages is None):
             raise ValueError(f"{where}: whether there is an ema_decay is fixed when it is made")
 
     def options_changed(self) -> None:
         """Prepare what steps pass to the core, once for all that follow."""
         every = [self.options, *self.groups]
-        self._dynamic = self._swapped or any(options.scheduled for options in every)
-        self._dynamic = self._dynamic or self.options["ema_debias"]
+        self._dynamic = (
+            self._is_swapped
+            or self.options["ema_debias"]
+            or any(options.scheduled for options in every)
+        )
         self._rows, self._shared = ((), {}) if self._dynamic else self._now()
 
     def _now(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -261,7 +246,7 @@ class Optimizer:
         self, grads: Tree, given: dict[str, Any], accumulated: bool = False
     ) -> StepResult | None:
         where = f"{type(self).__name__}.step"
-        if self._swapped:
+        if self._is_swapped:
             raise RuntimeError(f"{where}: the averages stand in place of the parameters")
         if self._accumulation and self._accumulation.step_count and not accumulated:
             raise ValueError(
@@ -270,12 +255,12 @@ class Optimizer:
             )
         before = self.step_count
         rows, shared = self._now()
-        weight = self._ema_weight
-        if self._ema is not None and self.options["ema_debias"]:
-            shared["ema_decay"], weight = self._debiased(shared["ema_decay"])
+        averages, weight = self._averages, 0.0
+        if averages and self.options["ema_debias"]:
+            shared["ema_decay"], weight = averages.debiased(shared["ema_decay"])
         result = self._step(self._plan, self, self.params, grads, rows, {**shared, **given})
-        if self.step_count > before:
-            self._ema_weight = weight
+        if averages and self.step_count > before:
+            averages.weight = weight
         return result
 
     # Accumulation
@@ -330,15 +315,9 @@ class Optimizer:
 
     # Averages
 
-    def _debiased(self, decay: float) -> tuple[float, float]:
-        """Return the decay that keeps the average free of its start, and the weight it then has.
-
-        An average that starts at zero has the weight w = d*w + (1 - d) in it, which for a constant
-        d is ``1 - d**t``, and is to be divided by it (Kingma & Ba 2015, section 3). An average that
-        is divided at once goes on with the decay ``d*w_before/w``, and needs no division later.
-        """
-        weight = decay * self._ema_weight + (1 - decay)
-        return (decay * self._ema_weight / weight if weight > 0 else decay), weight
+    @property
+    def _is_swapped(self) -> bool:
+        return self._averages is not None and self._averages.swapped
 
     @contextmanager
     def averaged(self) -> Iterator[Tree]:
@@ -355,9 +334,9 @@ class Optimizer:
             Within another such block.
         """
         where = f"{type(self).__name__}.averaged"
-        if self._ema is None:
+        if self._averages is None:
             raise ValueError(f"{where}: there are no averages without ema_decay")
-        if self._swapped:
+        if self._is_swapped:
             raise RuntimeError(f"{where}: the averages stand in place of the parameters already")
         self._swap(where)
         try:
@@ -366,21 +345,9 @@ class Optimizer:
             self._swap(where)
 
     def _swap(self, where: str) -> None:
-        assert self._ema is not None
+        assert self._averages is not None
         known = {id(array) for group in self.groups for array in group.params}
-        arrays = self._arrays
-        for name, array, average in zip(self.names, arrays, self._ema, strict=True):
-            if id(array) not in known or array.shape != average.shape:
-                raise ValueError(
-                    f"{where}: {name} is another array than the optimizer was made with"
-                )
-            if not array.flags.writeable:
-                raise ValueError(f"{where}: {name} is read-only")
-        for array, average in zip(arrays, self._ema, strict=True):
-            kept = array.copy()
-            array[...] = average
-            average[...] = kept
-        self._swapped = not self._swapped
+        self._averages.swap(where, self.names, self.params, known)
         self.options_changed()
 
     # Saving
@@ -391,7 +358,7 @@ class Optimizer:
         The arrays are those of the optimizer, not copies. Of a schedule only what it remembers is
         there (as of ReduceOnPlateau); its position is the step count. Parameters are not there.
         """
-        if self._swapped:
+        if self._is_swapped:
             where = f"{type(self).__name__}.state_dict"
             raise RuntimeError(f"{where}: the averages stand in place of the parameters")
         return saved.state_dict(self)
@@ -417,22 +384,16 @@ class Optimizer:
         vars(self).update(state)
         for options in (self.options, *self.groups):
             options.belong_to(self)
-        self._plan = self._new_plan(self._grouping, self.groups, self._ema)
+        self._plan = self._new_plan(self._grouping, self.groups, self._averages)
 
     def __repr__(self) -> str:
-        count = sum(array.size for array in self._arrays)
+        count = sum(array.size for group in self.groups for array in group.params)
         head = f"{count:,} parameters in {len(self.names)} arrays, step_count={self.step_count}"
         lines = [f"{type(self).__name__}({head}"]
-        shared = [f"{k}={v!r}" for k, v in self.options.items() if v != SHARED_DEFAULTS[k]]
-        if shared:
-            lines.append(f"  {', '.join(shared)}")
+        if shared := self.options.shown(SHARED_DEFAULTS):
+            lines.append(f"  {shared}")
+        defaults = {"frozen": False, **TERM_DEFAULTS}
         for i, group in enumerate(self.groups):
-            shown = [
-                f"{k}={v!r}"
-                for k, v in group.items()
-                if k in self.rule_options
-                or is_schedule(v)
-                or v != {"frozen": False, **TERM_DEFAULTS}[k]
-            ]
-            lines.append(f"  groups[{i}]: {len(group.names)} arrays, {', '.join(shown)}")
+            shown = group.shown(defaults)
+            lines.append(f"  groups[{i}]: {len(group.names)} arrays, {shown}")
         return "\n".join(lines) + ")"

@@ -126,6 +126,16 @@ class Options(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._values!r})"
 
+    def shown(self, defaults: Mapping[str, Any]) -> str:
+        """Return those that are not at their default; what has none is always shown."""
+        missing = object()
+        shown = (
+            f"{name}={value!r}"
+            for name, value in self._values.items()
+            if is_schedule(value) or value != defaults.get(name, missing)
+        )
+        return ", ".join(shown)
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_owner"}
 

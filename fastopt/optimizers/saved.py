@@ -22,15 +22,15 @@ NOT_SAVED = ("drop", "threads")
 
 
 def state_dict(optimizer: Optimizer) -> dict[str, Any]:
-    accumulation = optimizer._accumulation
+    accumulation, averages = optimizer._accumulation, optimizer._averages
     drop = optimizer.options["drop"]
     return {
         "rule": optimizer.rule,
         "step_count": int(optimizer.step_count),
         "options": _saved_options(optimizer.options),
         "groups": [_saved_group(group) for group in optimizer.groups],
-        "ema": _named(optimizer.names, optimizer._ema),
-        "ema_weight": optimizer._ema_weight,
+        "ema": _named(optimizer.names, averages.arrays if averages else None),
+        "ema_weight": averages.weight if averages else 0.0,
         "accumulated": {
             "count": accumulation.step_count if accumulation else 0,
             "sum": _named(optimizer.names, _sums(accumulation)),
@@ -172,16 +172,16 @@ class _Loading:
 
 
 def load_state_dict(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    check = _Loading(optimizer)
+    check, averages = _Loading(optimizer), optimizer._averages
     rule = check.entry("state", state, "rule")
     if rule != optimizer.rule:
         raise ValueError(f"{check.where}: the state is one of {rule!r}, not of {optimizer.rule!r}")
-    if optimizer._swapped:
+    if optimizer._is_swapped:
         raise RuntimeError(f"{check.where}: the averages stand in place of the parameters")
     keys = ("rule", "step_count", "options", "groups", "ema", "ema_weight", "accumulated", "drop")
     check.check_keys("state", state, keys)
     step_count = check.count("step_count", state["step_count"])
-    check.arrays("ema", state["ema"], optimizer.names, optimizer._ema)
+    check.arrays("ema", state["ema"], optimizer.names, averages.arrays if averages else None)
     shared = check.options("options", state["options"], optimizer.options)
     groups = state["groups"]
     if not isinstance(groups, (list, tuple)) or len(groups) != len(optimizer.groups):
@@ -199,7 +199,9 @@ def load_state_dict(optimizer: Optimizer, state: dict[str, Any]) -> None:
         to[...] = array
     for part, remembered in check.schedules:
         part.load_state_dict(remembered)
-    optimizer.step_count, optimizer._ema_weight = step_count, float(weight)
+    optimizer.step_count = step_count
+    if averages:
+        averages.weight = float(weight)
     optimizer.options._values = shared
     for group, (values, step) in zip(optimizer.groups, of_groups, strict=True):
         group._values = values
