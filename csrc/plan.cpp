@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "errors.hpp"
 
@@ -177,6 +178,11 @@ const Plan::Known* Plan::find_overlap(PyArrayObject* array) const {
   return nullptr;
 }
 
+Plan::Turn::Turn(const Plan& plan) : plan_(plan) {
+  if (plan.busy_.test_and_set())
+    throw std::runtime_error(plan.function_ + ": another call of the same optimizer is under way");
+}
+
 void Plan::check_state(int g, const StateNames& names) const {
   const Group& group = groups_[g];
   for (int i = 0; i < names.count; ++i)
@@ -208,9 +214,9 @@ class Plan::Collector final : public LeafVisitor {
       raise_value_error(checks_.here() + "params has " + std::to_string(list_.entries()) +
                         " arrays, it had " + std::to_string(plan_.entries_.size()) +
                         " when the optimizer was made");
-    if (list_.find_overlap()) {  // among gradients that are to be zeroed
+    if (list_.find_overlap()) {  // with gradients that are to be zeroed
       const auto name = [&](const Span& span) {
-        return "grads" + path_of_leaf(trees_[0], span.entry);
+        return trees_[span.argument].name + path_of_leaf(trees_[0], span.entry);
       };
       raise_value_error(checks_.here() + name(list_.spans()[0]) + " and " +
                         name(list_.spans()[1]) + " overlap in memory");
@@ -230,12 +236,14 @@ class Plan::Collector final : public LeafVisitor {
                         "place, as in params[...][:] = new");
     const Penalties* penalties = penalties_[entry.group];
     list_.keep(nodes);
-    if (!penalties) return;  // frozen
+    // What is frozen may be read-only, but must not have moved: others are compared with where it is.
+    const int flags = penalties ? relevant_flags : relevant_flags & ~NPY_ARRAY_WRITEABLE;
     for (int i = 0; i < entry.count; ++i) {
       const npy_intp* before = plan_.extents_.data() + known[i].extents;
-      if (!known[i].is_as_it_was(before))
+      if (!known[i].is_as_it_was(before, flags))
         known[i].raise_changed(checks_.here(), path.text(), before);
     }
+    if (!penalties) return;  // frozen
     Tensor* tensor = nullptr;
     if (arguments_.count == 2 && entry.contiguous && is_plain(nodes[1], *known) &&
         is_apart(nodes[1], number, entry.bytes)) {
@@ -288,7 +296,7 @@ class Plan::Collector final : public LeafVisitor {
       if (PyArray_SIZE(checks_.array(i)) == 0) continue;
       const Known* other = plan_.find_overlap(checks_.array(i));
       if (other) raise_overlap(checks_.name(i), *other);
-      if (arguments_.arrays[i].written) list_.add_span(number, i, true);
+      if (arguments_.arrays[1].written) list_.add_span(number, i, arguments_.arrays[i].written);
     }
   }
 

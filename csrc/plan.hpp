@@ -44,6 +44,17 @@ class Plan {
   // The streams that a step writes besides those of the arguments of a call.
   unsigned written() const { return written_; }
 
+  // Throws where a step is under way already: in another thread, or where code of the user's, run
+  // by a step, makes one.
+  class Turn {
+   public:
+    explicit Turn(const Plan& plan);
+    ~Turn() { plan_.busy_.clear(); }
+
+   private:
+    const Plan& plan_;
+  };
+
   // Throws if the state of a group holds other arrays than it did.
   void check_state(int g, const StateNames& names) const;
 
@@ -54,6 +65,9 @@ class Plan {
 
  private:
   class Collector;
+
+  static constexpr int relevant_flags =
+      NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
 
   // An array, and what it was like when it was checked.
   struct Known {
@@ -67,10 +81,10 @@ class Plan {
     Known(PyObject* object, NamedTree tree, int to_stream, std::vector<npy_intp>& all_extents);
 
     // Without reading further than needed: contiguous arrays have the strides of their shape.
-    bool is_as_it_was(const npy_intp* before) const {
+    bool is_as_it_was(const npy_intp* before, int flags_that_count = relevant_flags) const {
       PyArrayObject* now = as_array(array);
       return PyArray_DATA(now) == data && PyArray_DESCR(now) == dtype &&
-             (PyArray_FLAGS(now) & relevant_flags) == flags && has_shape(now, before) &&
+             ((PyArray_FLAGS(now) ^ flags) & flags_that_count) == 0 && has_shape(now, before) &&
              (flags & NPY_ARRAY_C_CONTIGUOUS ||
               std::equal(before + axes, before + 2 * axes, PyArray_STRIDES(now)));
     }
@@ -82,9 +96,6 @@ class Plan {
     [[noreturn]] void raise_changed(const std::string& here, const std::string& path,
                                     const npy_intp* before) const;
   };
-  static constexpr int relevant_flags =
-      NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
-
   struct Entry {
     int group;
     std::size_t first;  // of its arrays in known_
@@ -119,6 +130,7 @@ class Plan {
   // Between which blocks the gradient of each entry was in the latest step: there it mostly is
   // again, and need not be searched for.
   mutable std::unique_ptr<std::atomic<std::size_t>[]> hints_;
+  mutable std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
 };
 
 }  // namespace fastopt

@@ -105,6 +105,7 @@ pybind11::object planned_step(Family<Options, Variant...>, PyObject* const* argu
   if (!PyTuple_Check(rows) || PyTuple_GET_SIZE(rows) != plan->groups())
     raise_type_error(std::string(plan->function()) + ": groups must be a tuple of all");
 
+  const Plan::Turn turn(*plan);
   StepCall call(plan->function());
   const Plan::StateNames names = state_names<Options>();
   KeywordReader shared_keywords(plan->function(), shared_dict);

@@ -58,7 +58,7 @@ struct TermOptions {
     grad_scale = shared.grad_scale;
     keep_prob = shared.keep_prob;
     zero_grads = shared.zero_grads;
-    ema_decay = shared.ema_decay;
+    if (ema_decay == not_given) ema_decay = shared.ema_decay;
   }
 
   double signed_scale() const { return maximize ? -grad_scale : grad_scale; }

@@ -9,7 +9,7 @@
 1
 """
 
-from fastopt import _core, _threadpoolctl, reference, schedules
+from fastopt import _core, _threadpoolctl, interop, reference, schedules
 from fastopt._info import info
 from fastopt._version import __version__
 from fastopt.checkpoint import load, save
@@ -67,6 +67,7 @@ __all__ = [
     "global_norm",
     "groups",
     "info",
+    "interop",
     "load",
     "max_norm",
     "momentum_init",

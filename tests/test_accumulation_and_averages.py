@@ -87,9 +87,14 @@ def test_accumulation_with_a_frozen_group() -> None:
     opt = fastopt.SGD([{"params": a}, {"params": b, "frozen": True}], lr=1.0)
     opt.accumulate([np.ones(2), None])
     opt.groups[1]["frozen"] = False
-    opt.accumulate([np.ones(2), np.ones(2)])
+    message = r"^SGD.{}: groups\[1\] is not frozen, and was when gradients were accumulated"
+    with pytest.raises(ValueError, match=message.format("accumulate")):
+        opt.accumulate([np.ones(2), np.ones(2)])
+    with pytest.raises(ValueError, match=message.format("step")):
+        opt.step()
+    opt.groups[1]["frozen"] = True
     opt.step()
-    assert (a.tolist(), b.tolist()) == ([-1, -1], [-0.5, -0.5])
+    assert (a.tolist(), b.tolist()) == ([-1, -1], [0, 0])
 
 
 # Averages
@@ -124,6 +129,16 @@ def test_debiased_averages() -> None:
         np.testing.assert_allclose(opt.ema, plain / (1 - d**t), rtol=1e-13)
         if t == 1:
             assert opt.ema.tolist() == p.tolist()
+
+
+def test_debiased_averages_of_a_late_group() -> None:
+    a, b = np.array([5.0]), np.array([100.0])
+    opt = fastopt.SGD([{"params": a}], lr=1.0, ema_decay=0.9, ema_debias=True)
+    for _ in range(5):
+        opt.step([np.ones(1)])
+    opt.add_group({"params": b})
+    opt.step([np.ones(1), np.ones(1)])
+    assert opt.ema[1].tolist() == [99.0], "the start is not in it"
 
 
 def test_averages_that_are_not_there() -> None:

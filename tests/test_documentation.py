@@ -25,7 +25,13 @@ PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 PAGES = [page for page in PAGES if not page.startswith("_build/")]
 WITHOUT_CODE = {"changelog.md", "interop.md"}
 TESTED_ELSEWHERE = {"regularization.md"}  # in test_examples.py
-MODULES = ["fastopt", "fastopt.schedules", "fastopt.checkpoint", "fastopt.reference"]
+MODULES = [
+    "fastopt",
+    "fastopt.schedules",
+    "fastopt.checkpoint",
+    "fastopt.interop",
+    "fastopt.reference",
+]
 BUILDERS = ("sphinx", "myst_parser", "numpydoc", "furo")
 
 needs_sources = pytest.mark.skipif(

@@ -144,7 +144,7 @@ def test_groups_that_cannot_be_added() -> None:
         (np.ones(3), TypeError, "group must be a dict with 'params', not array"),
         ({"params": p}, ValueError, r"params\[0\] and params\[1\] overlap in memory"),
         ({"params": p[:2]}, ValueError, r"params\[0\] and params\[1\] overlap in memory"),
-        ({"params": [1.0]}, TypeError, r"params\[0\] must be a NumPy array, not float"),
+        ({"params": [1.0]}, TypeError, r"params\[1\]\[0\] must be a NumPy array, not float"),
         ({"params": np.ones(2), "lrr": 0.1}, TypeError, "groups.1.: there is no option 'lrr'"),
         ({"params": np.ones(2), "lr": -1}, ValueError, "groups.1.: lr must be finite and >= 0"),
     ]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -289,12 +292,16 @@ def test_the_hint_for_tensors() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_between_steps() -> None:
-    p = np.ones(500_000, np.float32)
-    opt = fastopt.SGD(p, lr=1.0)
-    opt.step(np.ones_like(p))
-    child = os.fork()
-    if child == 0:
+    code = """
+        import os, numpy as np, fastopt
+        p = np.ones(500_000, np.float32)
+        opt = fastopt.SGD(p, lr=1.0)
         opt.step(np.ones_like(p))
-        os._exit(0 if (p == -1).all() else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert (p == 0).all()
+        child = os.fork()
+        if child == 0:
+            opt.step(np.ones_like(p))
+            os._exit(0 if (p == -1).all() else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert (p == 0).all()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)

@@ -87,7 +87,12 @@ class Run:
     def all(self) -> Any:
         state = self.opt.state_dict()
         arrays = [self.params, self.opt.ema, *(group["state"] for group in state["groups"])]
-        numbers = [state["step_count"], state["ema_weight"], state["drop"], self.scaler]
+        numbers = [
+            state["step_count"],
+            [g["ema_weight"] for g in state["groups"]],
+            state["drop"],
+            self.scaler,
+        ]
         return arrays, [*numbers, self.layer, self.plateau, state["options"], self.turn]
 
 
@@ -163,6 +168,10 @@ BROKEN = [
     ("rule", "sgd", "the state is one of 'sgd', not of 'adam'"),
     ("groups", [], "the state must have 1 groups in a list"),
     ("groups/0/names", ["w", "c"], r"groups\[0\] has the arrays w, c, ours w, b"),
+    ("groups/0/names", 3, r"groups\[0\]\['names'\] must be a list of str"),
+    ("rule", np.ones(2), "the state is one of"),
+    ("drop", 3, "drop must be a dict, not int"),
+    ("options/clip_norm", len, r"options\['clip_norm'\] must be a number, not <built-in"),
     ("groups/0/step", "x", r"groups\[0\]\['step'\] must be an int, not 'x'"),
     ("groups/0/state/m", None, r"groups\[0\]\['state'\] has no 'm'"),
     ("groups/0/state/m/w", None, r"groups\[0\]\['state'\]\['m'\] has no 'w'"),
@@ -177,7 +186,7 @@ BROKEN = [
     ("options/clip_norm", 0.0, "clip_norm must be finite and > 0"),
     ("options/lr", 0.0, "options has 'lr', which the optimizer has not"),
     ("ema/w", None, "ema has no 'w'"),
-    ("ema_weight", 2.0, "0 <= ema_weight <= 1 must hold, it is 2.0"),
+    ("groups/0/ema_weight", 2.0, "0 <= groups.0...ema_weight.. <= 1 must hold, it is 2.0"),
     ("accumulated/count", -3, r"0 <= accumulated\['count'\] < 2\*\*53 must hold, it is -3"),
     ("accumulated/sum", [1], r"accumulated\['sum'\] must be a dict, not list"),
     ("drop/seed", -1, "seed"),
@@ -203,6 +212,27 @@ def test_a_broken_state_is_refused_whole(path: str, value: Any, message: str) ->
         opt.load_state_dict(state)
     after = opt.state_dict()
     assert repr(after) == repr(before)
+
+
+def test_a_state_whose_arrays_are_ours_in_another_place() -> None:
+    opt = trained()
+    state = opt.state_dict()
+    arrays = state["groups"][0]["state"]
+    m, v = copy.deepcopy(arrays["m"]), copy.deepcopy(arrays["v"])
+    arrays["m"], arrays["v"] = arrays["v"], arrays["m"]
+    opt.load_state_dict(state)
+    assert_same_bits(opt.groups[0].state.m, tuple(v.values()))
+    assert_same_bits(opt.groups[0].state.v, tuple(m.values()))
+
+
+def test_a_state_for_arrays_that_are_read_only() -> None:
+    opt, other = trained(), trained()
+    opt.step(copy.deepcopy(opt.params))
+    other.groups[0].state.v[1].setflags(write=False)
+    before = repr(other.state_dict())
+    with pytest.raises(ValueError, match=r"our groups\[0\]\['state'\]\['v'\]\['b'\] is read-only"):
+        other.load_state_dict(opt.state_dict())
+    assert repr(other.state_dict()) == before
 
 
 def test_a_state_of_another_optimizer() -> None:

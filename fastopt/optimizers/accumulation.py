@@ -24,6 +24,7 @@ class Accumulation:
         self.sums = map_tree(lambda array: np.zeros_like(array, subok=False), params)
         self.step_count = 0
         """How many gradients have been added."""
+        self._frozen: list[bool] = []
         self._made_of = (function, list(group_of_entry), [None] * groups)
         self._plan = self._new_plan()
 
@@ -32,9 +33,25 @@ class Accumulation:
         return _core.sgd_plan(function, self.sums, group_of_entry, states, None)
 
     def add(self, grads: Tree, frozen: list[bool], threads: int | None) -> None:
+        if self.step_count:
+            self.check_frozen(self._made_of[0], frozen)
+        self.were_frozen(frozen)
         ascend = (1.0, {"maximize": True})
         rows = tuple(None if is_frozen else ascend for is_frozen in frozen)
         _core.sgd_planned_step(self._plan, self, self.sums, grads, rows, {"threads": threads})
+
+    def were_frozen(self, frozen: list[bool]) -> None:
+        self._frozen = frozen
+
+    def check_frozen(self, where: str, frozen: list[bool]) -> None:
+        """Raise if other groups are frozen than were: their sums have another count."""
+        for number, (now, before) in enumerate(zip(frozen, self._frozen, strict=True)):
+            if now != before:
+                raise ValueError(
+                    f"{where}: groups[{number}] {'is' if now else 'is not'} frozen, and "
+                    f"{'was not' if now else 'was'} when gradients were accumulated; "
+                    "discard_accumulated() forgets them"
+                )
 
     def clear(self) -> None:
         for (array,) in zip_trees(self.sums):

@@ -13,46 +13,73 @@ from fastopt.tree import Tree, unflatten, zip_trees
 class Averages:
     """An average for each array of a tree, which starts as a copy."""
 
-    def __init__(self, params: Tree, before: Averages | None = None) -> None:
+    def __init__(self, params: Tree, groups: int, before: Averages | None = None) -> None:
         """Make averages for `params`; the first are those of `before`, if there are any."""
         kept: tuple[Any, ...] = before.arrays if before else ()
-        entries = [array for (array,) in zip_trees(params)]
-        self.arrays: tuple[Any, ...] = (*kept, *map(_copy, entries[len(kept) :]))
+        self.params = tuple(array for (array,) in zip_trees(params))
+        self.arrays: tuple[Any, ...] = (*kept, *map(_copy, self.params[len(kept) :]))
         self.tree = unflatten(params, iter(self.arrays))
-        self.weight: float = before.weight if before else 0.0
-        """What the parameters so far weigh in a debiased average."""
+        weights = before.weights if before else []
+        self.weights: list[float] = [*weights, *[0.0] * (groups - len(weights))]
+        """What the parameters so far weigh in the debiased averages of each group."""
         self.swapped = False
 
-    def debiased(self, decay: float) -> tuple[float, float]:
-        """Return the decay that keeps the average free of its start, and the weight it then has.
+    def debiased(self, group: int, decay: float) -> tuple[float, float]:
+        """Return the decay that keeps an average free of its start, and the weight it then has.
 
         An average that starts at zero has the weight w = d*w + (1 - d) in it, which for a constant
         d is ``1 - d**t``, and is to be divided by it (Kingma & Ba 2015, section 3). An average that
         is divided at once goes on with the decay ``d*w_before/w``, and needs no division later.
         """
-        weight = decay * self.weight + (1 - decay)
-        return (decay * self.weight / weight if weight > 0 else decay), weight
+        before = self.weights[group]
+        weight = decay * before + (1 - decay)
+        return (decay * before / weight if weight > 0 else decay), weight
 
-    def swap(self, where: str, names: Sequence[str], params: Tree, known: set[int]) -> None:
-        """Swap the contents of averages and parameters. `known` has the ids of the latter."""
-        arrays = [array for (array,) in zip_trees(params)]
-        if len(arrays) != len(names):
+    def check(self, where: str, names: Sequence[str], params: Tree) -> None:
+        """Raise if the averages could not take the place of what is in `params` now."""
+        now = [array for (array,) in zip_trees(params)]
+        if len(now) != len(names):
             raise ValueError(
-                f"{where}: params has {len(arrays)} arrays, it had {len(names)} when the "
-                "optimizer was made"
+                f"{where}: params has {len(now)} arrays, it had {len(names)} when the optimizer "
+                "was made"
             )
-        for name, array, average in zip(names, arrays, self.arrays, strict=True):
-            if id(array) not in known or array.shape != average.shape:
+        for name, array, own, average in zip(names, now, self.params, self.arrays, strict=True):
+            if array is not own:
                 raise ValueError(
                     f"{where}: {name} is another array than when the optimizer was made"
                 )
-            if not array.flags.writeable:
-                raise ValueError(f"{where}: {name} is read-only")
-        for array, average in zip(arrays, self.arrays, strict=True):
-            kept = array.copy()
-            array[...] = average
-            average[...] = kept
+            for each, its_name in ((array, name), (average, f"the average of {name}")):
+                if not each.flags.writeable:
+                    raise ValueError(f"{where}: {its_name} is read-only")
+            if (array.shape, array.dtype) != (average.shape, average.dtype):
+                raise ValueError(
+                    f"{where}: {name} has shape {array.shape} and dtype {array.dtype}, its average "
+                    f"{average.shape} and {average.dtype}"
+                )
+
+    def swap(self) -> None:
+        """Swap the contents of averages and parameters; all of them or, if that fails, none."""
+        done: list[tuple[Any, Any]] = []
+        try:
+            for pair in zip(self.params, self.arrays, strict=True):
+                _swap(*pair)
+                done.append(pair)
+        except BaseException:
+            for pair in done:
+                _swap(*pair)
+            raise
         self.swapped = not self.swapped
+
+
+def _swap(a: Any, b: Any) -> None:
+    kept = a.copy()
+    locked = [array for array in (a, b) if not array.flags.writeable]
+    for array in locked:  # since they were checked: what was swapped in must come out again
+        array.setflags(write=True)
+    a[...] = b
+    b[...] = kept
+    for array in locked:
+        array.setflags(write=False)
 
 
 def _copy(array: Any) -> Any:

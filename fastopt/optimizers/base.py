@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from fastopt import _core
-from fastopt.dropout import Dropout
 from fastopt.optimizers import saved
 from fastopt.optimizers.accumulation import Accumulation
 from fastopt.optimizers.averages import Averages
@@ -23,7 +22,7 @@ from fastopt.optimizers.options import (
     value_at,
 )
 from fastopt.result import StepResult
-from fastopt.tree import Tree, names, zip_trees
+from fastopt.tree import Tree, names
 
 
 class Optimizer:
@@ -33,7 +32,7 @@ class Optimizer:
     ----------
     params
         The parameters, as they were given: a tree, or a list of the trees of all groups.
-    groups : list of Group
+    groups : tuple of Group
         The options of every group: ``opt.groups[0]["lr"] = 1e-4``. They are checked when they are
         set.
     options : Options
@@ -55,6 +54,7 @@ class Optimizer:
         known = {**rule_options, **TERM_DEFAULTS, **SHARED_DEFAULTS}
         check_names(f"{name}: ", options, known)
         self.step_count = 0
+        self.made = False
         self._grouping = grouping_of(name, params)
         self._defaults = {
             "frozen": False,
@@ -62,14 +62,18 @@ class Optimizer:
             **{k: options.get(k, v) for k, v in TERM_DEFAULTS.items()},
         }
         self.options = Options(self, {k: options.get(k, v) for k, v in SHARED_DEFAULTS.items()}, "")
+        entries = self._grouping.entries(name)
         _core.check_params(name, self.params)
         self.names = tuple(names(self.params))
-        self.groups = [
-            self._new_group(self._grouping, i) for i in range(len(self._grouping.groups))
-        ]
-        self._averages = Averages(self.params) if self.options["ema_decay"] is not None else None
+        self.groups = tuple(
+            self._new_group(self._grouping, i, own) for i, own in enumerate(entries)
+        )
+        self._averages = None
+        if self.options["ema_decay"] is not None:
+            self._averages = Averages(self.params, len(self.groups))
         self._accumulation: Accumulation | None = None
         self._plan = self._new_plan(self._grouping, self.groups, self._averages)
+        self.made = True
         self.options_changed()
 
     # What it holds
@@ -107,33 +111,31 @@ class Optimizer:
             raise TypeError(f"{where}: group must be a dict with 'params', not {group!r:.100}")
         if not self._grouping.extensible:
             raise ValueError(f"{where}: the optimizer was not made with a list of groups")
+        self._check_not_swapped(where)
         if self._accumulation and self._accumulation.step_count:
             raise ValueError(f"{where}: accumulated gradients are waiting; make their step first")
         added = {key: value for key, value in group.items() if key != "params"}
         number, branch = len(self.groups), group["params"]
-        _core.check_params(where, branch)
+        _core.check_params(where, [*self.params, branch])
         grouping = Grouping(
             [*self.params, branch],
             (*self._grouping.groups, added),
             (*self._grouping.group_of_entry, *(number for _ in names(branch))),
             extensible=True,
         )
-        groups = [*self.groups, self._new_group(grouping, number)]
-        averages = self._averages and Averages(grouping.tree, self._averages)
+        own = grouping.entries(where)[number]
+        groups = (*self.groups, self._new_group(grouping, number, own))
+        averages = self._averages and Averages(grouping.tree, number + 1, self._averages)
         plan = self._new_plan(grouping, groups, averages)
         self._grouping, self.groups, self._averages, self._plan = grouping, groups, averages, plan
         self.names = tuple(names(self.params))
         self._accumulation = None
         self.options_changed()
 
-    def _new_group(self, grouping: Grouping, number: int) -> Group:
+    def _new_group(self, grouping: Grouping, number: int, own: list[tuple[str, Any]]) -> Group:
         place = f"groups[{number}]: " if len(grouping.groups) > 1 else ""
         given = grouping.groups[number]
         check_names(f"{type(self).__name__}: {place}", given, self._defaults)
-        entries = zip(
-            names(grouping.tree), zip_trees(grouping.tree), grouping.group_of_entry, strict=True
-        )
-        own = [(name, array) for name, (array,), group in entries if group == number]
         return Group(
             self,
             {**self._defaults, **given},
@@ -142,7 +144,9 @@ class Optimizer:
             tuple(array for _, array in own),
         )
 
-    def _new_plan(self, grouping: Grouping, groups: list[Group], averages: Averages | None) -> Any:
+    def _new_plan(
+        self, grouping: Grouping, groups: tuple[Group, ...], averages: Averages | None
+    ) -> Any:
         make = getattr(_core, f"{self.rule}_plan")
         states = [group.state for group in groups]
         function = f"{type(self).__name__}.step"
@@ -164,24 +168,6 @@ class Optimizer:
         row = [at[name] for name in self.rule_options]
         check = getattr(_core, f"{self.rule}_check")
         check(where.rstrip(": "), *row, {name: at[name] for name in TERMS})
-
-    def check_shared(self, values: dict[str, Any]) -> None:
-        where = type(self).__name__
-        at = {name: value_at(value, self.step_count) for name, value in values.items()}
-        _core.sgd_check(where, 0.0, {name: at[name] for name in SHARED if name != "drop"})
-        if at["accumulation"] not in ("mean", "sum"):
-            raise ValueError(
-                f"{where}: accumulation must be 'mean' or 'sum', it is {at['accumulation']!r}"
-            )
-        if not isinstance(at["ema_debias"], bool):
-            raise TypeError(f"{where}: ema_debias must be True or False, not {at['ema_debias']!r}")
-        if at["drop"] is not None and not isinstance(at["drop"], Dropout):
-            raise TypeError(f"{where}: drop must be a Dropout, not {type(at['drop']).__name__}")
-        if at["clip_norm"] is not None and at["clip_tensor_norm"] is not None:
-            raise ValueError(f"{where}: clip_norm and clip_tensor_norm exclude each other")
-        made = hasattr(self, "_averages")
-        if made and (at["ema_decay"] is None) != (self._averages is None):
-            raise ValueError(f"{where}: whether there is an ema_decay is fixed when it is made")
 
     def options_changed(self) -> None:
         """Prepare what steps pass to the core, once for all that follow."""
@@ -243,25 +229,42 @@ class Optimizer:
         return self._step(self._plan, self, self._grouping.tree, grads, self._rows, self._shared)
 
     def _step_now(
-        self, grads: Tree, given: dict[str, Any], accumulated: bool = False
+        self, grads: Tree | None, given: dict[str, Any], accumulated: Accumulation | None = None
     ) -> StepResult | None:
-        where = f"{type(self).__name__}.step"
-        if self._is_swapped:
-            raise RuntimeError(f"{where}: the averages stand in place of the parameters")
-        if self._accumulation and self._accumulation.step_count and not accumulated:
+        where, before = f"{type(self).__name__}.step", self.step_count
+        rows, shared = self._now()  # schedules may do anything: checks come after them
+        if self.step_count != before:
+            raise RuntimeError(f"{where}: a schedule has made a step")
+        self._check_not_swapped(where)
+        waiting = self._accumulation.step_count if self._accumulation else 0
+        if waiting and not accumulated:
             raise ValueError(
-                f"{where}: {self._accumulation.step_count} accumulated gradients are waiting; "
-                "step() without gradients takes them, discard_accumulated() forgets them"
+                f"{where}: {waiting} accumulated gradients are waiting; step() without gradients "
+                "takes them, discard_accumulated() forgets them"
             )
-        before = self.step_count
-        rows, shared = self._now()
-        averages, weight = self._averages, 0.0
+        if accumulated:
+            accumulated.check_frozen(where, self._frozen())
+            grads, given["zero_grads"] = accumulated.sums, True
+            if self.options["accumulation"] == "mean" and waiting:
+                given["grad_scale"] = given["grad_scale"] / waiting
+        averages, weights = self._averages, {}
         if averages and self.options["ema_debias"]:
-            shared["ema_decay"], weight = averages.debiased(shared["ema_decay"])
+            for number, row in enumerate(rows):
+                if row is not None:
+                    decay, weights[number] = averages.debiased(number, shared["ema_decay"])
+                    row[-1]["ema_decay"] = decay
         result = self._step(self._plan, self, self.params, grads, rows, {**shared, **given})
         if averages and self.step_count > before:
-            averages.weight = weight
+            for number, weight in weights.items():
+                averages.weights[number] = weight
         return result
+
+    def _frozen(self) -> list[bool]:
+        return [group["frozen"] for group in self.groups]
+
+    def _check_not_swapped(self, where: str) -> None:
+        if self._is_swapped:
+            raise RuntimeError(f"{where}: the averages stand in place of the parameters")
 
     # Accumulation
 
@@ -282,8 +285,7 @@ class Optimizer:
             self._accumulation = Accumulation(
                 where, self.params, self._grouping.group_of_entry, len(self.groups)
             )
-        frozen = [group["frozen"] for group in self.groups]
-        self._accumulation.add(grads, frozen, self.options["threads"])
+        self._accumulation.add(grads, self._frozen(), self.options["threads"])
 
     def discard_accumulated(self) -> None:
         """Forget the gradients that were accumulated and not yet used."""
@@ -298,17 +300,10 @@ class Optimizer:
             raise ValueError(
                 f"{type(self).__name__}.step: grads is None, and no gradients were accumulated"
             )
-        mean = self.options["accumulation"] == "mean"
-        given = {
-            "grad_scale": grad_scale / accumulation.step_count if mean else grad_scale,
-            "mask": mask,
-            "keep_prob": keep_prob,
-            "update_mask": update_mask,
-            "zero_grads": True,
-        }
+        given = {"grad_scale": grad_scale, "mask": mask, "update_mask": update_mask}
         before = self.step_count
-        result = self._step_now(accumulation.sums, given, accumulated=True)
-        if self.step_count == before or any(group["frozen"] for group in self.groups):
+        result = self._step_now(None, {**given, "keep_prob": keep_prob}, accumulation)
+        if self.step_count == before:  # skipped: what is not finite must not stay
             accumulation.clear()
         accumulation.step_count = 0
         return result
@@ -336,18 +331,17 @@ class Optimizer:
         where = f"{type(self).__name__}.averaged"
         if self._averages is None:
             raise ValueError(f"{where}: there are no averages without ema_decay")
-        if self._is_swapped:
-            raise RuntimeError(f"{where}: the averages stand in place of the parameters already")
-        self._swap(where)
+        self._check_not_swapped(where)
+        self._averages.check(where, self.names, self.params)
+        self._swap()
         try:
             yield self.params
         finally:
-            self._swap(where)
+            self._swap()
 
-    def _swap(self, where: str) -> None:
+    def _swap(self) -> None:
         assert self._averages is not None
-        known = {id(array) for group in self.groups for array in group.params}
-        self._averages.swap(where, self.names, self.params, known)
+        self._averages.swap()
         self.options_changed()
 
     # Saving
@@ -358,9 +352,7 @@ class Optimizer:
         The arrays are those of the optimizer, not copies. Of a schedule only what it remembers is
         there (as of ReduceOnPlateau); its position is the step count. Parameters are not there.
         """
-        if self._is_swapped:
-            where = f"{type(self).__name__}.state_dict"
-            raise RuntimeError(f"{where}: the averages stand in place of the parameters")
+        self._check_not_swapped(f"{type(self).__name__}.state_dict")
         return saved.state_dict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -377,7 +369,14 @@ class Optimizer:
         """
         saved.load_state_dict(self, state)
 
+    def __copy__(self) -> Optimizer:
+        raise TypeError(
+            f"{type(self).__name__}: a shallow copy would share its arrays; copy.deepcopy makes "
+            "one that stands by itself"
+        )
+
     def __getstate__(self) -> dict[str, Any]:
+        self._check_not_swapped(f"a copy of {type(self).__name__}")
         return {name: value for name, value in vars(self).items() if name != "_plan"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

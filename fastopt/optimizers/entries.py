@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from fastopt.tree import Tree, names
+from fastopt import _core
+from fastopt.tree import Tree, names, zip_trees
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,19 @@ class Grouping:
     """The number of the group of every entry, in the order of the tree."""
     extensible: bool = False
     """Whether the tree is a list with a branch for each group, to which more can be added."""
+
+    def entries(self, where: str) -> list[list[tuple[str, Any]]]:
+        """Return the names and arrays of every group."""
+        found: list[list[tuple[str, Any]]] = [[] for _ in self.groups]
+        named = list(zip(names(self.tree), zip_trees(self.tree), strict=True))
+        if len(named) != len(self.group_of_entry):
+            raise ValueError(
+                f"{where}: params has {len(named)} arrays, it had {len(self.group_of_entry)} when "
+                "its groups were made"
+            )
+        for (name, (array,)), group in zip(named, self.group_of_entry, strict=True):
+            found[group].append((name, array))
+        return found
 
 
 def groups(params: Tree, patterns: Mapping[str, Mapping[str, Any]]) -> Grouping:
@@ -85,10 +99,12 @@ def grouping_of(optimizer: str, params: Any) -> Grouping:
     if isinstance(params, list) and params and all(map(is_group, params)):
         options = [{k: v for k, v in group.items() if k != "params"} for group in params]
         tree = [group["params"] for group in params]
+        _core.check_params(optimizer, tree)
         of_entry = [i for i, branch in enumerate(tree) for _ in names(branch)]
         return Grouping(tree, tuple(options), tuple(of_entry), extensible=True)
     if isinstance(params, list) and any(map(is_group, params)):
         raise TypeError(f"{optimizer}: params has groups and others; every group has 'params'")
+    _core.check_params(optimizer, params)
     return Grouping(params, ({},), (0,) * len(names(params)))
 
 

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from fastopt import _core
 from fastopt.dropout import Dropout
 from fastopt.options import DEFAULTS
 
@@ -93,7 +94,21 @@ class Options(MutableMapping[str, Any]):
 
     def check(self, values: dict[str, Any]) -> None:
         """Raise if an option is out of its range, at the step that comes next."""
-        self.owner.check_shared(values)
+        owner, where = self.owner, type(self.owner).__name__
+        at = {name: value_at(value, owner.step_count) for name, value in values.items()}
+        _core.sgd_check(where, 0.0, {name: at[name] for name in SHARED if name != "drop"})
+        if at["accumulation"] not in ("mean", "sum"):
+            raise ValueError(
+                f"{where}: accumulation must be 'mean' or 'sum', it is {at['accumulation']!r}"
+            )
+        if not isinstance(at["ema_debias"], bool):
+            raise TypeError(f"{where}: ema_debias must be True or False, not {at['ema_debias']!r}")
+        if at["drop"] is not None and not isinstance(at["drop"], Dropout):
+            raise TypeError(f"{where}: drop must be a Dropout, not {type(at['drop']).__name__}")
+        if at["clip_norm"] is not None and at["clip_tensor_norm"] is not None:
+            raise ValueError(f"{where}: clip_norm and clip_tensor_norm exclude each other")
+        if owner.made and (at["ema_decay"] is None) != (owner.ema is None):
+            raise ValueError(f"{where}: whether there is an ema_decay is fixed when it is made")
 
     def where(self) -> str:
         """Return the beginning of messages."""
@@ -172,7 +187,11 @@ class Group(Options):
     ) -> None:
         super().__init__(owner, values, place)
         self.names, self.params = names, params
-        self.state = owner.new_state(params)
+        self._state = owner.new_state(params)
+
+    @property
+    def state(self) -> Any:
+        return self._state
 
     def check(self, values: dict[str, Any]) -> None:
         self.owner.check_group(self.where(), values)

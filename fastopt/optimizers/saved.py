@@ -28,9 +28,11 @@ def state_dict(optimizer: Optimizer) -> dict[str, Any]:
         "rule": optimizer.rule,
         "step_count": int(optimizer.step_count),
         "options": _saved_options(optimizer.options),
-        "groups": [_saved_group(group) for group in optimizer.groups],
+        "groups": [
+            _saved_group(group, averages.weights[number] if averages else 0.0)
+            for number, group in enumerate(optimizer.groups)
+        ],
         "ema": _named(optimizer.names, averages.arrays if averages else None),
-        "ema_weight": averages.weight if averages else 0.0,
         "accumulated": {
             "count": accumulation.step_count if accumulation else 0,
             "sum": _named(optimizer.names, _sums(accumulation)),
@@ -39,13 +41,14 @@ def state_dict(optimizer: Optimizer) -> dict[str, Any]:
     }
 
 
-def _saved_group(group: Group) -> dict[str, Any]:
+def _saved_group(group: Group, ema_weight: float) -> dict[str, Any]:
     arrays = {name: _named(group.names, value) for name, value in _arrays_of(group).items()}
     return {
         "names": list(group.names),
         "options": _saved_options(group),
         "step": None if group.state is None else int(group.state.step),
         "state": arrays,
+        "ema_weight": ema_weight,
     }
 
 
@@ -94,6 +97,15 @@ class _Loading:
         self.where = f"{type(optimizer).__name__}.load_state_dict"
         self.copies: list[tuple[Any, Any]] = []
         self.schedules: list[tuple[Any, Any]] = []
+        self.own = [
+            array
+            for group in optimizer.groups
+            for arrays in _arrays_of(group).values()
+            for array in arrays or ()
+        ]
+        self.own += optimizer._averages.arrays if optimizer._averages else ()
+        self.own += _sums(optimizer._accumulation) or ()
+        self.own_ids = {id(array) for array in self.own}
 
     def entry(self, place: str, state: Any, name: str) -> Any:
         if not isinstance(state, dict):
@@ -128,13 +140,23 @@ class _Loading:
         for name, to in zip(names, own, strict=True):
             array = state[name]
             entry = f"{place}[{name!r}]"
-            if not isinstance(array, np.ndarray):
+            if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
                 raise TypeError(f"{self.where}: {entry} must be an array, not {array!r:.60}")
             if array.dtype != to.dtype:
                 raise TypeError(f"{self.where}: {entry} has dtype {array.dtype}, ours {to.dtype}")
             if array.shape != to.shape:
                 raise ValueError(f"{self.where}: {entry} has shape {array.shape}, ours {to.shape}")
-            self.copies.append((to, array))
+            if not to.flags.writeable:
+                raise ValueError(f"{self.where}: our {entry} is read-only")
+            self.copies.append((to, array.copy() if self.is_ours(array, to) else array))
+
+    def is_ours(self, array: Any, to: Any) -> bool:
+        """Tell whether copying others might change what is to be copied into `to`."""
+        if array is to:
+            return False
+        if array.base is None:
+            return id(array) in self.own_ids
+        return any(np.may_share_memory(array, own) for own in self.own)
 
     def options(self, place: str, state: Any, own: Options) -> dict[str, Any]:
         """Return the options that it shall have then, in which schedules stay."""
@@ -143,12 +165,14 @@ class _Loading:
         for name, value in state.items():
             scheduled = isinstance(value, dict)
             entry = f"{place}[{name!r}]"
+            if not isinstance(value, (dict, bool, int, float, str, type(None), np.generic)):
+                raise TypeError(f"{self.where}: {entry} must be a number, not {value!r:.60}")
             if scheduled != is_schedule(own[name]):
                 ours, theirs = (
                     ("a number", "a schedule") if scheduled else ("a schedule", "a number")
                 )
                 raise ValueError(f"{self.where}: {entry} is {theirs}, ours is {ours}")
-            if scheduled:
+            if isinstance(value, dict):
                 self.schedule(entry, value, own[name])
             else:
                 values[name] = value
@@ -167,6 +191,8 @@ class _Loading:
         if (own is None) != (state is None):
             raise ValueError(f"{self.where}: either the state or the optimizer has no drop")
         if own is not None:
+            if not isinstance(state, dict):
+                raise TypeError(f"{self.where}: drop must be a dict, not {type(state).__name__}")
             copy.copy(own).load_state_dict(state)
             self.schedules.append((own, state))
 
@@ -174,11 +200,10 @@ class _Loading:
 def load_state_dict(optimizer: Optimizer, state: dict[str, Any]) -> None:
     check, averages = _Loading(optimizer), optimizer._averages
     rule = check.entry("state", state, "rule")
-    if rule != optimizer.rule:
+    if not isinstance(rule, str) or rule != optimizer.rule:
         raise ValueError(f"{check.where}: the state is one of {rule!r}, not of {optimizer.rule!r}")
-    if optimizer._is_swapped:
-        raise RuntimeError(f"{check.where}: the averages stand in place of the parameters")
-    keys = ("rule", "step_count", "options", "groups", "ema", "ema_weight", "accumulated", "drop")
+    optimizer._check_not_swapped(check.where)
+    keys = ("rule", "step_count", "options", "groups", "ema", "accumulated", "drop")
     check.check_keys("state", state, keys)
     step_count = check.count("step_count", state["step_count"])
     check.arrays("ema", state["ema"], optimizer.names, averages.arrays if averages else None)
@@ -189,9 +214,6 @@ def load_state_dict(optimizer: Optimizer, state: dict[str, Any]) -> None:
             f"{check.where}: the state must have {len(optimizer.groups)} groups in a list"
         )
     of_groups = [_check_group(check, i, given) for i, given in enumerate(groups)]
-    weight = state["ema_weight"]
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
-        raise ValueError(f"{check.where}: 0 <= ema_weight <= 1 must hold, it is {weight!r}")
     check.drop(state["drop"], optimizer.options["drop"])
     accumulation = _check_accumulated(check, state["accumulated"])
 
@@ -201,9 +223,9 @@ def load_state_dict(optimizer: Optimizer, state: dict[str, Any]) -> None:
         part.load_state_dict(remembered)
     optimizer.step_count = step_count
     if averages:
-        averages.weight = float(weight)
+        averages.weights = [weight for _, _, weight in of_groups]
     optimizer.options._values = shared
-    for group, (values, step) in zip(optimizer.groups, of_groups, strict=True):
+    for group, (values, step, _) in zip(optimizer.groups, of_groups, strict=True):
         group._values = values
         if group.state is not None:
             group.state.step = step
@@ -211,28 +233,37 @@ def load_state_dict(optimizer: Optimizer, state: dict[str, Any]) -> None:
     optimizer.options_changed()
 
 
-def _check_group(check: _Loading, number: int, state: Any) -> tuple[dict[str, Any], int | None]:
+def _check_group(
+    check: _Loading, number: int, state: Any
+) -> tuple[dict[str, Any], int | None, float]:
     group, place = check.optimizer.groups[number], f"groups[{number}]"
-    check.check_keys(place, state, ("names", "options", "step", "state"))
-    if list(state["names"]) != list(group.names):
+    check.check_keys(place, state, ("names", "options", "step", "state", "ema_weight"))
+    given = state["names"]
+    if not isinstance(given, (list, tuple)) or not all(isinstance(name, str) for name in given):
+        raise TypeError(f"{check.where}: {place}['names'] must be a list of str")
+    if tuple(given) != group.names:
         raise ValueError(
-            f"{check.where}: {place} has the arrays {', '.join(map(str, state['names']))}, "
+            f"{check.where}: {place} has the arrays {', '.join(given)}, "
             f"ours {', '.join(group.names)}"
+        )
+    weight = state["ema_weight"]
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+        raise ValueError(
+            f"{check.where}: 0 <= {place}['ema_weight'] <= 1 must hold, it is {weight!r}"
         )
     values = check.options(f"{place}['options']", state["options"], group)
     own = _arrays_of(group)
     check.check_keys(f"{place}['state']", state["state"], own)
     for name, arrays in own.items():
         check.arrays(f"{place}['state'][{name!r}]", state["state"][name], group.names, arrays)
-    if group.state is None:
-        return values, None
-    return values, check.count(f"{place}['step']", state["step"])
+    step = None if group.state is None else check.count(f"{place}['step']", state["step"])
+    return values, step, float(weight)
 
 
 def _check_accumulated(check: _Loading, state: Any) -> Accumulation | None:
     check.check_keys("accumulated", state, ("count", "sum"))
     count = check.count("accumulated['count']", state["count"])
-    if count == 0:
+    if count == 0 and state["sum"] is None:
         return None
     optimizer = check.optimizer
     accumulation = Accumulation(
@@ -242,5 +273,6 @@ def _check_accumulated(check: _Loading, state: Any) -> Accumulation | None:
         len(optimizer.groups),
     )
     accumulation.step_count = count
+    accumulation.were_frozen(optimizer._frozen())
     check.arrays("accumulated['sum']", state["sum"], optimizer.names, _sums(accumulation))
     return accumulation

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from math import isfinite
+from math import inf, isfinite
+from numbers import Integral, Real
 from typing import Any
 
 from fastopt.result import StepResult
+
+SMALLEST = 2.0**-1000
+"""A scale whose reciprocal is finite."""
 
 
 @dataclass(slots=True)
@@ -40,7 +44,8 @@ class LossScaler:
 
     Notes
     -----
-    The rule of ``torch.amp.GradScaler``. A scale never grows beyond the largest float.
+    The rule of ``torch.amp.GradScaler``. A scale stays between 2**-1000 and the
+    largest float.
 
     Examples
     --------
@@ -67,12 +72,14 @@ class LossScaler:
     def __post_init__(self) -> None:
         for name in ("scale", "growth", "backoff"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"LossScaler: {name} must be a number, not {value!r}")
+            setattr(self, name, _to_float(value))
         for name, least in (("interval", 1), ("good_steps", 0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
+            if isinstance(value, bool) or not isinstance(value, Integral):
                 raise TypeError(f"LossScaler: {name} must be an int, not {value!r}")
+            setattr(self, name, int(value))
             if value < least:
                 raise ValueError(f"LossScaler: {name} >= {least} must hold, it is {value}")
         if not (isfinite(self.scale) and self.scale > 0):
@@ -110,7 +117,7 @@ class LossScaler:
             )
         if result.skipped:
             smaller = self.scale * self.backoff
-            self.scale, self.good_steps = (smaller if smaller > 0 else self.scale), 0
+            self.scale, self.good_steps = max(smaller, SMALLEST), 0
             return
         self.good_steps += 1
         if self.good_steps == self.interval:
@@ -123,6 +130,10 @@ class LossScaler:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned; all of it or nothing."""
+        if not isinstance(state, dict):
+            raise TypeError(
+                f"LossScaler.load_state_dict: state must be a dict, not {type(state).__name__}"
+            )
         names = [field.name for field in fields(self)]
         for name in names:
             if name not in state:
@@ -135,3 +146,10 @@ class LossScaler:
         restored = type(self)(**state)
         for name in names:
             setattr(self, name, getattr(restored, name))
+
+
+def _to_float(value: Real) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return inf

@@ -1,0 +1,138 @@
+"""Arrays, keys and schedules that change in the middle of things: nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from test_optimizer_refusals import check_refused, everything
+
+import fastopt
+
+# NumPy deprecates some of the changes in place, and makes them.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def test_masks_that_overlap_gradients_to_be_zeroed() -> None:
+    g = np.ones(4, np.float32)
+    opt = fastopt.SGD(np.zeros(4, np.float32), zero_grads=True)
+    mask = g.view(np.uint8)[:4]
+    message = "^SGD.step: (grads|update_mask) and (grads|update_mask) overlap in memory$"
+    check_refused(opt, lambda: opt.step(g, update_mask=mask), ValueError, message)
+
+
+def test_a_frozen_array_that_moved_is_not_zeroed() -> None:
+    a, b = np.zeros(4), np.ones(4)
+    frozen = {"params": b, "frozen": True}
+    opt = fastopt.SGD([{"params": a, "lr": 1.0}, frozen], zero_grads=True)
+    b.resize(100_000, refcheck=False)
+    b[:] = 7
+    with pytest.raises(ValueError, match=r"params\[1\] has shape \(100000,\), it had \(4,\)"):
+        opt.step([b[:4], None])
+    assert (b == 7).all()
+
+
+def test_averages_and_parameters_that_do_not_fit_any_more() -> None:
+    def spoilt(spoil: Callable[[Any], Any]) -> Any:
+        p = {"a": np.array([1.0, 2.0]), "b": np.array([5.0])}
+        opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5)
+        opt.step(copy.deepcopy(p))
+        spoil(opt)
+        return opt
+
+    def reorder(opt: Any) -> None:
+        opt.params["a"] = opt.params.pop("a")
+
+    for spoil, message in [
+        (lambda opt: opt.ema["b"].setflags(write=False), "the average of b is read-only"),
+        (lambda opt: opt.params["b"].setflags(write=False), "b is read-only"),
+        (reorder, "a is another array than when the optimizer was made"),
+        (lambda opt: setattr(opt.params["a"], "dtype", np.int64), "a has shape .* int64, its aver"),
+        (lambda opt: opt.params.update(c=np.ones(1)), "params has 3 arrays, it had 2 when the op"),
+    ]:
+        opt = spoilt(spoil)
+        check_refused(opt, opt.averaged().__enter__, ValueError, f"^SGD.averaged: {message}")
+
+
+def test_averages_come_out_again_whatever_happens_inside() -> None:
+    p = {"a": np.array([1.0]), "b": np.array([5.0])}
+    opt = fastopt.SGD(p, lr=1.0, ema_decay=0.5)
+    opt.step({"a": np.ones(1), "b": np.ones(1)})
+    before = everything(opt)
+    with opt.averaged():
+        for refused in (lambda: copy.deepcopy(opt), lambda: pickle.dumps(opt)):
+            with pytest.raises(RuntimeError, match="the averages stand in place"):
+                refused()
+        array = p["a"]
+        array.setflags(write=False)
+        p["c"] = np.ones(2)
+        p["a"] = p.pop("b")
+    assert everything(opt) == before
+    assert not array.flags.writeable
+
+
+def test_another_call_while_a_step_is_under_way() -> None:
+    """Code of the user's within a step: a key whose comparison makes one itself."""
+
+    class Key(str):
+        __slots__ = ()
+        hook: Any = None
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            hook, Key.hook = Key.hook, None
+            if hook:
+                hook()
+            return str.__eq__(self, str(other))
+
+    w = np.zeros(2)
+    opt = fastopt.SGD({"a": w, Key("b"): np.zeros(2)}, lr=1.0)
+    grads = {"a": np.ones(2), Key("b"): np.ones(2)}
+    Key.hook = lambda: opt.step(grads)
+    with pytest.raises(RuntimeError, match=r"^SGD.step: another call of the same optimizer is und"):
+        opt.step(grads)
+    assert (w.tolist(), opt.step_count) == ([0, 0], 0)
+    opt.step(grads)
+    assert (w.tolist(), opt.step_count) == ([-1, -1], 1)
+
+
+def test_schedules_that_meddle() -> None:
+    w = np.zeros(2)
+    meddle: Any = None
+
+    def lr(step: int) -> float:
+        nonlocal meddle
+        hook, meddle = meddle, None
+        if hook:
+            hook()
+        return 1.0
+
+    opt = fastopt.SGD(w, lr=lr, ema_decay=0.5)
+    meddle = lambda: opt.step(np.ones(2))  # noqa: E731
+    with pytest.raises(RuntimeError, match=r"^SGD.step: a schedule has made a step"):
+        opt.step(np.ones(2))
+    assert (w.tolist(), opt.step_count) == ([-1, -1], 1)
+    meddle = lambda: opt.accumulate(np.ones(2))  # noqa: E731
+    opt.accumulate(np.ones(2))
+    opt.step()
+    assert w.tolist() == [-2, -2], "the mean of two ones"
+
+
+def test_objects_that_must_not_be_exchanged() -> None:
+    opt = fastopt.Adam([{"params": np.ones(2)}])
+    with pytest.raises(TypeError, match="a shallow copy would share its arrays"):
+        copy.copy(opt)
+    with pytest.raises(AttributeError):
+        opt.groups[0].state = None
+    assert isinstance(opt.groups, tuple)
+
+
+def test_many_groups_are_made_in_no_time() -> None:
+    groups = [{"params": np.ones(2), "lr": 0.1} for _ in range(3000)]
+    opt = fastopt.SGD(groups)
+    opt.step([np.ones(2)] * 3000)
+    assert all(group["params"][0] == 0.9 for group in groups)
