@@ -18,6 +18,8 @@ from fastopt._torch_state import FROM, TORCH_NAMES, TorchState, is_int, ranks
 from fastopt.optimizers.options import SHARED_DEFAULTS, TERM_DEFAULTS
 from fastopt.optimizers.saved import NOT_SAVED
 
+__all__ = ["from_torch_state", "to_torch_state"]
+
 TO = "to_torch_state"
 
 HARMLESS = {
