@@ -51,10 +51,10 @@ void ArrayChecks::check_shape(int i) const {
                          PyArray_NDIM(array(i)) == 1 && PyArray_DIM(array(i), 0) == packed;
   if (is_packed && PyArray_IS_C_CONTIGUOUS(array(i))) return;
   if (is_packed) raise_value_error(here() + name(i) + " has packed bits, which must be contiguous");
-  raise_value_error(here() + name(i) + " has shape " + shape_of(array(i)) + ", " + name(0) +
-                    " has " + shape_of(array(0)) +
-                    (is_mask ? "; in packed bits (uint8), it would be " + integers(&packed, 1)
-                             : ""));
+  raise_value_error(
+      here() + name(i) + " has shape " + shape_of(array(i)) + ", " + name(0) + " has " +
+      shape_of(array(0)) +
+      (is_mask ? "; in packed bits (uint8), it would be " + integers(&packed, 1) : ""));
 }
 
 void ArrayChecks::check_written_once(int i) const {
@@ -63,9 +63,9 @@ void ArrayChecks::check_written_once(int i) const {
   std::copy_n(PyArray_DIMS(array(i)), axes, shape);
   std::copy_n(PyArray_STRIDES(array(i)), axes, strides);
   if (may_overlap_itself(axes, shape, strides, PyArray_ITEMSIZE(array(i))))
-    raise_value_error(here() + name(i) + " overlaps itself in memory (shape " +
-                      shape_of(array(i)) + ", strides " +
-                      integers(PyArray_STRIDES(array(i)), axes) + "), as broadcast views do");
+    raise_value_error(here() + name(i) + " overlaps itself in memory (shape " + shape_of(array(i)) +
+                      ", strides " + integers(PyArray_STRIDES(array(i)), axes) +
+                      "), as broadcast views do");
 }
 
 }  // namespace fastopt

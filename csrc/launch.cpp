@@ -37,11 +37,10 @@ struct Task {
 void run_range(const void* context, std::int64_t begin, std::int64_t end) {
   const Task& task = *static_cast<const Task*>(context);
   const FlushDenormals mode(task.flush_denormals);
-  task.list.for_each_piece(begin, end,
-                           [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
-                             update_tensor(task.table, task.groups[tensor.group], task.list, tensor,
-                                         from, to);
-                           });
+  task.list.for_each_piece(
+      begin, end, [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
+        update_tensor(task.table, task.groups[tensor.group], task.list, tensor, from, to);
+      });
 }
 
 }  // namespace

@@ -51,11 +51,10 @@ void add_family(py::module_& module, Family<Options, Variant...> family) {
                        reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function)),
                        METH_FASTCALL, nullptr};
   };
-  static PyMethodDef methods[] = {
-      method(step_name, fast<Its, step<Options, Variant...>>),
-      method(planned, fast<Its, planned_step<Options, Variant...>>),
-      method(check, fast<Its, check_options<Options, Variant...>>),
-      {nullptr, nullptr, 0, nullptr}};
+  static PyMethodDef methods[] = {method(step_name, fast<Its, step<Options, Variant...>>),
+                                  method(planned, fast<Its, planned_step<Options, Variant...>>),
+                                  method(check, fast<Its, check_options<Options, Variant...>>),
+                                  {nullptr, nullptr, 0, nullptr}};
   if (PyModule_AddFunctions(module.ptr(), methods) < 0) throw py::error_already_set();
   module.def((rule + "_plan").c_str(),
              [family](const std::string& function, const py::object& params,

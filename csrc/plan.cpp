@@ -114,7 +114,8 @@ void Plan::add_entry(PyObject* param, int of_group, std::size_t number_in_group,
   if (average) take(average, {"ema", ""}, Streams::ema);
   TensorList list;
   list.collect(function_.c_str(), {arguments, count});
-  Entry entry{of_group, known_.size(), count, false, {}, std::size_t(PyArray_NBYTES(as_array(param)))};
+  Entry entry{
+      of_group, known_.size(), count, false, {}, std::size_t(PyArray_NBYTES(as_array(param)))};
   if (!list.tensors.empty() && list.tensors[0].layout < 0) {
     entry.tensor = list.tensors[0];
     entry.contiguous = true;
@@ -218,8 +219,8 @@ class Plan::Collector final : public LeafVisitor {
       const auto name = [&](const Span& span) {
         return trees_[span.argument].name + path_of_leaf(trees_[0], span.entry);
       };
-      raise_value_error(checks_.here() + name(list_.spans()[0]) + " and " +
-                        name(list_.spans()[1]) + " overlap in memory");
+      raise_value_error(checks_.here() + name(list_.spans()[0]) + " and " + name(list_.spans()[1]) +
+                        " overlap in memory");
     }
   }
 
@@ -236,7 +237,8 @@ class Plan::Collector final : public LeafVisitor {
                         "place, as in params[...][:] = new");
     const Penalties* penalties = penalties_[entry.group];
     list_.keep(nodes);
-    // What is frozen may be read-only, but must not have moved: others are compared with where it is.
+    // What is frozen may be read-only, but must not have moved: others are compared with where it
+    // is.
     const int flags = penalties ? relevant_flags : relevant_flags & ~NPY_ARRAY_WRITEABLE;
     for (int i = 0; i < entry.count; ++i) {
       const npy_intp* before = plan_.extents_.data() + known[i].extents;
@@ -255,8 +257,7 @@ class Plan::Collector final : public LeafVisitor {
       tensor = add(nodes, known, entry, static_cast<int>(number));
     }
     if (!tensor) return;
-    for (int id = 0; id < Penalties::count; ++id)
-      tensor->penalties[id] = penalties->at[id].value;
+    for (int id = 0; id < Penalties::count; ++id) tensor->penalties[id] = penalties->at[id].value;
   }
 
  private:

@@ -24,10 +24,10 @@ class Plan {
   };
 
   struct Group {
-    std::string function;          // for messages about its options
-    pybind11::object state;        // null where the rule has none
-    pybind11::object arrays[3];    // of the state: a tuple, or None where it has them not
-    int variant = 0;               // which optional arrays there are, counted in binary
+    std::string function;           // for messages about its options
+    pybind11::object state;         // null where the rule has none
+    pybind11::object arrays[3];     // of the state: a tuple, or None where it has them not
+    int variant = 0;                // which optional arrays there are, counted in binary
     bool has[int(Dtype::count)]{};  // whether it has parameters of this dtype
   };
 

@@ -78,8 +78,8 @@ template <class Options, template <class> class... Variant>
 pybind11::capsule make_plan(Family<Options, Variant...>, const std::string& function,
                             const pybind11::object& params, const std::vector<int>& group_of_entry,
                             const pybind11::list& states, const pybind11::object& ema) {
-  auto plan = std::make_unique<Plan>(function, params, group_of_entry, states,
-                                     state_names<Options>(), ema);
+  auto plan =
+      std::make_unique<Plan>(function, params, group_of_entry, states, state_names<Options>(), ema);
   pybind11::capsule capsule(plan.get(), plan_capsule,
                             [](void* pointer) { delete static_cast<Plan*>(pointer); });
   plan.release();
@@ -93,8 +93,7 @@ template <class Options, template <class> class... Variant>
 pybind11::object planned_step(Family<Options, Variant...>, PyObject* const* arguments,
                               Py_ssize_t count) {
   PositionalReader read(Options::function, arguments, count);
-  const auto* plan =
-      static_cast<const Plan*>(PyCapsule_GetPointer(read.object(), plan_capsule));
+  const auto* plan = static_cast<const Plan*>(PyCapsule_GetPointer(read.object(), plan_capsule));
   if (!plan) throw pybind11::error_already_set();
   PyObject* counter = read.object();
   PyObject* params = read.object();

@@ -77,10 +77,14 @@ void set_count(PyObject* object, PyObject* name, std::uint64_t count) {
 }  // namespace
 
 void use_classes(pybind11::object step_result, pybind11::object dropout) {
-  python = {step_result.release().ptr(),           dropout.release().ptr(),
-            PyUnicode_InternFromString("step"),    PyUnicode_InternFromString("p"),
-            PyUnicode_InternFromString("seed"),    PyUnicode_InternFromString("offset"),
-            PyUnicode_InternFromString("training"), PyUnicode_InternFromString("step_count")};
+  python = {step_result.release().ptr(),
+            dropout.release().ptr(),
+            PyUnicode_InternFromString("step"),
+            PyUnicode_InternFromString("p"),
+            PyUnicode_InternFromString("seed"),
+            PyUnicode_InternFromString("offset"),
+            PyUnicode_InternFromString("training"),
+            PyUnicode_InternFromString("step_count")};
 }
 
 void check_class(const char* function, PyObject* state, PyObject* wanted) {

@@ -24,10 +24,10 @@ struct LeafVisitor {
 };
 
 struct NamedTree {
-  const char* name;          // as the user knows it: "grads", or "m" where
-  const char* belongs_to;    // it belongs to "state."
-  PyObject* root = nullptr;  // borrowed
-  bool prefix = false;       // what is no container stands for all leaves in its place
+  const char* name;           // as the user knows it: "grads", or "m" where
+  const char* belongs_to;     // it belongs to "state."
+  PyObject* root = nullptr;   // borrowed
+  bool prefix = false;        // what is no container stands for all leaves in its place
   bool none_for_all = false;  // None does
 
   std::string name_of(const Path& path) const { return belongs_to + (name + path.text()); }
