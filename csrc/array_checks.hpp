@@ -9,8 +9,8 @@ namespace fastopt {
 
 class ArrayChecks {
  public:
-  ArrayChecks(const char* function, const ArrayArgument* arguments, int count)
-      : function_(function), arguments_(arguments), count_(count) {}
+  ArrayChecks(const char* function, const ArrayArgument* arguments)
+      : function_(function), arguments_(arguments) {}
 
   // Turns to the arrays of one entry. arguments[0] is its parameter.
   void turn_to(PyObject* const* nodes, const Path& path) {
@@ -39,7 +39,6 @@ class ArrayChecks {
 
   const char* function_;
   const ArrayArgument* arguments_;
-  int count_;
   PyObject* const* nodes_ = nullptr;
   const Path* path_ = nullptr;
 };

@@ -39,7 +39,7 @@ class TensorList::Collector final : public LeafVisitor {
         drop_(arguments.drop),
         alignment_(alignment),
         list_(list),
-        checks_(function, arguments.arrays, arguments.count) {
+        checks_(function, arguments.arrays) {
     for (int i = 0; i < count_; ++i) {
       trees_[i] = arguments_[i].tree;
       streams_[i] = arguments_[i].stream;

@@ -201,7 +201,7 @@ class Plan::Collector final : public LeafVisitor {
         list_(list),
         arguments_(arguments),
         penalties_(penalties),
-        checks_(plan.function(), arguments.arrays, arguments.count) {
+        checks_(plan.function(), arguments.arrays) {
     for (int i = 0; i < arguments.count; ++i) {
       trees_[i] = arguments.arrays[i].tree;
       trees_[i].none_for_all = i > 0;  // where a whole branch is frozen or has no mask

@@ -134,7 +134,7 @@ class StepCall {
 
   const char* function_;
   const StepOptions* shared_ = nullptr;
-  PyObject *state_ = nullptr, *drop_ = nullptr, *counter_ = nullptr;
+  PyObject *drop_ = nullptr, *counter_ = nullptr;
   long long counted_ = 0;
   std::optional<DropoutStream> drop_stream_;
   ArrayArgument arguments_[Streams::count];
