@@ -172,12 +172,14 @@ class Optimizer:
     def options_changed(self) -> None:
         """Prepare what steps pass to the core, once for all that follow."""
         every = [self.options, *self.groups]
-        self._dynamic = (
+        self._ready = not (
             self._is_swapped
+            or self._accumulation
             or self.options["ema_debias"]
             or any(options.scheduled for options in every)
         )
-        self._rows, self._shared = ((), {}) if self._dynamic else self._now()
+        self._rows, self._shared = self._now() if self._ready else ((), {})
+        self._tree = self.params
 
     def _now(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         step = self.step_count
@@ -219,14 +221,12 @@ class Optimizer:
         RuntimeError
             Within :meth:`averaged`.
         """
-        if grads is None:
-            return self._step_of_accumulated(grad_scale, mask, keep_prob, update_mask)
-        if self._dynamic or grad_scale != 1.0 or mask is not None or update_mask is not None:
-            given = {"grad_scale": grad_scale, "mask": mask, "update_mask": update_mask}
-            return self._step_now(grads, {**given, "keep_prob": keep_prob})
-        if keep_prob != 1.0 or (self._accumulation and self._accumulation.step_count):
-            return self._step_now(grads, {"keep_prob": keep_prob})
-        return self._step(self._plan, self, self._grouping.tree, grads, self._rows, self._shared)
+        plain = mask is None and update_mask is None and grad_scale == 1.0 and keep_prob == 1.0
+        if plain and self._ready and grads is not None:
+            return self._step(self._plan, self, self._tree, grads, self._rows, self._shared)
+        given = {"grad_scale": grad_scale, "mask": mask, "update_mask": update_mask}
+        given["keep_prob"] = keep_prob
+        return self._step_now(grads, given) if grads is not None else self._step_of_sum(given)
 
     def _step_now(
         self, grads: Tree | None, given: dict[str, Any], accumulated: Accumulation | None = None
@@ -285,6 +285,7 @@ class Optimizer:
             self._accumulation = Accumulation(
                 where, self.params, self._grouping.group_of_entry, len(self.groups)
             )
+            self.options_changed()
         self._accumulation.add(grads, self._frozen(), self.options["threads"])
 
     def discard_accumulated(self) -> None:
@@ -292,17 +293,14 @@ class Optimizer:
         if self._accumulation:
             self._accumulation.clear()
 
-    def _step_of_accumulated(
-        self, grad_scale: float, mask: Any, keep_prob: float, update_mask: Any
-    ) -> StepResult | None:
+    def _step_of_sum(self, given: dict[str, Any]) -> StepResult | None:
         accumulation = self._accumulation
         if accumulation is None or accumulation.step_count == 0:
             raise ValueError(
                 f"{type(self).__name__}.step: grads is None, and no gradients were accumulated"
             )
-        given = {"grad_scale": grad_scale, "mask": mask, "update_mask": update_mask}
         before = self.step_count
-        result = self._step_now(None, {**given, "keep_prob": keep_prob}, accumulation)
+        result = self._step_now(None, given, accumulation)
         if self.step_count == before:  # skipped: what is not finite must not stay
             accumulation.clear()
         accumulation.step_count = 0

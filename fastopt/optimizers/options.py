@@ -202,7 +202,8 @@ class Group(Options):
             return None
         values = self.at(step)
         rule = [values[name] for name in rule_options]
-        return (*rule, {name: values[name] for name in TERMS})
+        # Defaults need not be said: reading them would take as long as a hundred elements.
+        return (*rule, {k: values[k] for k in TERMS if values[k] != TERM_DEFAULTS[k]})
 
 
 def check_names(where: str, given: Iterable[str], known: Mapping[str, Any]) -> None:
