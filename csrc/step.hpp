@@ -50,10 +50,10 @@ pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, P
   const Options rule_options(read);
   PyObject* keywords_dict = read.object();
   read.check_all_read();
-  KeywordReader keywords(function, keywords_dict);
+  const StepOptions options = read_options(function, keywords_dict);
 
   StepCall call(function);
-  StepGroup& group = call.add_group(keywords, arrays.count > 0 ? state : nullptr);
+  StepGroup& group = call.add_group(options, arrays.count > 0 ? state : nullptr);
   call.take_arrays(params, grads, nullptr);
   const Plan::StateNames names = state_names<Options>();
   int variant = 0;
@@ -107,8 +107,7 @@ pybind11::object planned_step(Family<Options, Variant...>, PyObject* const* argu
   const Plan::Turn turn(*plan);
   StepCall call(plan->function());
   const Plan::StateNames names = state_names<Options>();
-  KeywordReader shared_keywords(plan->function(), shared_dict);
-  const StepOptions shared(shared_keywords);
+  const StepOptions shared = read_options(plan->function(), shared_dict);
   call.share(shared);
   call.count_in(counter);
   for (int g = 0; g < plan->groups(); ++g) {
@@ -121,8 +120,8 @@ pybind11::object planned_step(Family<Options, Variant...>, PyObject* const* argu
     const Options rule_options(read_row);
     PyObject* terms = read_row.object();
     read_row.check_all_read();
-    KeywordReader keywords(function, terms);
-    StepGroup& group = call.add_group(function, g, keywords, planned.state.ptr());
+    const StepOptions options = read_options(function, terms);
+    StepGroup& group = call.add_group(function, g, options, planned.state.ptr());
     plan->check_state(g, names);
     for (int i = 0; i < names.count; ++i)
       if (planned.arrays[i].is_none()) read_row.check_not_needed(names.names[i]);
@@ -146,8 +145,7 @@ pybind11::object check_options(Family<Options, Variant...>, PyObject* const* arg
   const Options rule_options(read);
   PyObject* terms = read.object();
   read.check_all_read();
-  KeywordReader keywords(function.c_str(), terms);
-  const StepOptions options(keywords);
+  read_options(function.c_str(), terms);
   return pybind11::none();
 }
 

@@ -95,8 +95,22 @@ void check_class(const char* function, PyObject* state, PyObject* wanted) {
   raise_type_error(std::string(function) + ": state must be " + name + ", not " + type_of(state));
 }
 
-StepGroup::StepGroup(const char* function, KeywordReader& keywords, PyObject* state_or_null)
-    : options(keywords),
+StepOptions read_options(const char* function, PyObject* dict) {
+  if (!PyDict_Check(dict) || PyDict_GET_SIZE(dict) > 0) {
+    KeywordReader keywords(function, dict);
+    return StepOptions(keywords);
+  }
+  static const StepOptions defaults = [&] {
+    KeywordReader none(function, dict);
+    return StepOptions(none);
+  }();
+  StepOptions options = defaults;
+  options.call.threads = get_num_threads();
+  return options;
+}
+
+StepGroup::StepGroup(const char* function, const StepOptions& given, PyObject* state_or_null)
+    : options(given),
       state(state_or_null),
       step(state ? read_count(function, "state", state, python.step) : 0) {}
 
@@ -104,13 +118,13 @@ StepCall::StepCall(const char* function) : function_(function), work_(take_works
 
 StepCall::~StepCall() { give_back(work_); }
 
-StepGroup& StepCall::add_group(KeywordReader& keywords, PyObject* state) {
-  return add_group(function_, 0, keywords, state);
+StepGroup& StepCall::add_group(const StepOptions& options, PyObject* state) {
+  return add_group(function_, 0, options, state);
 }
 
-StepGroup& StepCall::add_group(const char* function, int number, KeywordReader& keywords,
+StepGroup& StepCall::add_group(const char* function, int number, const StepOptions& options,
                                PyObject* state) {
-  work_->groups.emplace_back(function, keywords, state);
+  work_->groups.emplace_back(function, options, state);
   work_->numbers.push_back(number);
   return work_->groups.back();
 }

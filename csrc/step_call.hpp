@@ -47,7 +47,7 @@ struct StepGroup {
   RuleScalars scalars;
   Update update{};
 
-  StepGroup(const char* function, KeywordReader& keywords, PyObject* state_or_null);
+  StepGroup(const char* function, const StepOptions& given, PyObject* state_or_null);
 
   template <template <class> class Rule, class Options>
   void set_rule(const Options& given, const bool* has) {
@@ -73,6 +73,10 @@ struct Workspace {
   std::vector<Update> updates;
 };
 
+// The options in a dict. Where it is empty they need not be read, which takes as long as a hundred
+// elements of a step.
+StepOptions read_options(const char* function, PyObject* dict);
+
 // The classes of Python that steps know: what they return, and what a user passes as `drop`.
 void use_classes(pybind11::object step_result, pybind11::object dropout);
 
@@ -87,10 +91,11 @@ class StepCall {
   StepCall& operator=(const StepCall&) = delete;
 
   // Adds the only group of a step. What holds for all groups stands among its options.
-  StepGroup& add_group(KeywordReader& keywords, PyObject* state);
+  StepGroup& add_group(const StepOptions& options, PyObject* state);
 
   // Adds a group of an optimizer. For all groups there are options of their own.
-  StepGroup& add_group(const char* function, int number, KeywordReader& keywords, PyObject* state);
+  StepGroup& add_group(const char* function, int number, const StepOptions& options,
+                       PyObject* state);
   void share(const StepOptions& options) { shared_ = &options; }
 
   // Counts one in the attribute `step_count` of this object too.
