@@ -96,6 +96,7 @@ class Plan {
     [[noreturn]] void raise_changed(const std::string& here, const std::string& path,
                                     const npy_intp* before) const;
   };
+
   struct Entry {
     int group;
     std::size_t first;  // of its arrays in known_
