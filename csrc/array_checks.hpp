@@ -13,9 +13,9 @@ class ArrayChecks {
       : function_(function), arguments_(arguments) {}
 
   // Turns to the arrays of one entry. arguments[0] is its parameter.
-  void turn_to(PyObject* const* nodes, const Path& path) {
+  void turn_to(PyObject* const* nodes, int entry) {
     nodes_ = nodes;
-    path_ = &path;
+    entry_ = entry;
   }
 
   // Throws where the array of argument i could not be used in place.
@@ -29,7 +29,11 @@ class ArrayChecks {
   PyArrayObject* array(int argument) const { return as_array(nodes_[argument]); }
 
   std::string here() const { return std::string(function_) + ": "; }
-  std::string name(int argument) const { return arguments_[argument].tree.name_of(*path_); }
+  std::string name(int argument) const { return name_of_entry(argument, entry_); }
+  std::string name_of_entry(int argument, int entry) const {
+    const NamedTree& tree = arguments_[argument].tree;
+    return tree.belongs_to + (tree.name + path_of_leaf(arguments_[0].tree, entry));
+  }
 
  private:
   void check_class(int i) const;
@@ -40,7 +44,7 @@ class ArrayChecks {
   const char* function_;
   const ArrayArgument* arguments_;
   PyObject* const* nodes_ = nullptr;
-  const Path* path_ = nullptr;
+  int entry_ = 0;
 };
 
 }  // namespace fastopt

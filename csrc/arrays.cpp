@@ -28,76 +28,78 @@ Streams Tensor::at(std::int64_t begin) const {
   return moved;
 }
 
-class TensorList::Collector final : public LeafVisitor {
+class TensorList::Collector {
  public:
   Collector(const char* function, const Arguments& arguments, std::int64_t alignment,
             TensorList& list)
       : function_(function),
-        arguments_(arguments.arrays),
-        count_(arguments.count),
-        given_penalties_(arguments.penalties),
-        drop_(arguments.drop),
+        arguments_(arguments),
         alignment_(alignment),
         list_(list),
         checks_(function, arguments.arrays) {
-    for (int i = 0; i < count_; ++i) {
-      trees_[i] = arguments_[i].tree;
-      streams_[i] = arguments_[i].stream;
+    for (int i = 0; i < arguments_.count; ++i) {
+      trees_[i] = arguments_.arrays[i].tree;
+      streams_[i] = arguments_.arrays[i].stream;
     }
-    if (!given_penalties_) return;
+    if (!arguments_.penalties) return;
     for (int id = 0; id < Penalties::count; ++id) {
-      const Penalty& penalty = given_penalties_->at[id];
-      penalties_[id] = penalty.value;
+      const Penalty& penalty = arguments_.penalties->at[id];
       if (!penalty.tree) continue;
       penalty_trees_[tree_count_] = id;
-      trees_[count_ + tree_count_++] = {penalty.name, "", penalty.tree, /*prefix=*/true};
+      trees_[arguments_.count + tree_count_++] = {penalty.name, "", penalty.tree, /*prefix=*/true};
     }
   }
 
+  // Code of the user's may run while trees and numbers are read, not between the checks of the
+  // arrays and their use.
   void collect() {
-    walk_trees(function_, trees_, count_ + tree_count_, *this);
+    list_.read(function_, trees_, arguments_.count + tree_count_);
+    if (arguments_.penalties) read_penalties();
+    for (int entry = 0; entry < list_.entries(); ++entry) check_and_add(entry);
     if (list_.find_overlap())
       raise_value_error(checks_.here() + name_of(list_.spans()[0]) + " and " +
                         name_of(list_.spans()[1]) + " overlap in memory");
   }
 
-  void leaf(PyObject* const* nodes, const Path& path) override {
-    checks_.turn_to(nodes, path);
-    // Numbers first: they may run code of the user's, which must not come between the checks of the
-    // arrays and their use.
-    for (int i = 0; i < tree_count_; ++i) read_penalty(i, nodes[count_ + i], path);
-    for (int i = 0; i < count_; ++i)
+ private:
+  void check_and_add(int entry) {
+    PyObject* const* nodes = list_.nodes(entry);
+    checks_.turn_to(nodes, entry);
+    for (int i = 0; i < arguments_.count; ++i)
       if (!checks_.is_absent(i)) checks_.check(i);
-    const int entry = list_.keep(nodes);
-    Tensor* tensor = list_.add(nodes, streams_, count_, entry, alignment_, drop_);
-    if (tensor) std::copy_n(penalties_, int(Penalties::count), tensor->penalties);
-    for (int i = 0; i < count_ && tensor; ++i)
-      if (!checks_.is_absent(i)) list_.add_span(entry, i, arguments_[i].written);
+    Tensor* tensor =
+        list_.add(nodes, streams_, arguments_.count, entry, alignment_, arguments_.drop);
+    if (!tensor) return;
+    if (arguments_.penalties) tensor->penalties = &list_.penalties_[tree_count_ > 0 ? entry : 0];
+    for (int i = 0; i < arguments_.count; ++i)
+      if (!checks_.is_absent(i)) list_.add_span(entry, i, arguments_.arrays[i].written);
   }
 
- private:
-  void read_penalty(int i, PyObject* given, const Path& path) {
-    double& value = penalties_[penalty_trees_[i]];
+  void read_penalties() {
+    const int different = tree_count_ > 0 ? list_.entries() : 1;
+    list_.penalties_.assign(different, arguments_.penalties->values());
+    for (int entry = 0; tree_count_ > 0 && entry < list_.entries(); ++entry)
+      for (int i = 0; i < tree_count_; ++i)
+        list_.penalties_[entry][penalty_trees_[i]] = read_penalty(i, entry);
+  }
+
+  double read_penalty(int i, int entry) const {
+    PyObject* given = list_.nodes(entry)[arguments_.count + i];
     if (PyFloat_CheckExact(given)) {
-      value = PyFloat_AS_DOUBLE(given);
-      if (std::isfinite(value) && value >= 0) return;  // no need to make its name
+      const double value = PyFloat_AS_DOUBLE(given);
+      if (std::isfinite(value) && value >= 0) return value;  // no need to make its name
     }
-    const std::string name = trees_[count_ + i].name_of(path);
-    value = to_number(function_, name.c_str(), Range::non_negative, given);
+    const std::string name = trees_[arguments_.count + i].name + path_of_leaf(trees_[0], entry);
+    return to_number(function_, name.c_str(), Range::non_negative, given);
   }
 
   std::string name_of(const Span& span) const {
-    const NamedTree& tree = trees_[span.argument];
-    return tree.belongs_to + (tree.name + path_of_leaf(trees_[0], span.entry));
+    return checks_.name_of_entry(span.argument, span.entry);
   }
 
   const char* function_;
-  const ArrayArgument* arguments_;
-  int count_;
-  const Penalties* given_penalties_;
-  const DropoutStream* drop_;
-  double penalties_[Penalties::count] = {};  // of what the walk is at
-  int penalty_trees_[Penalties::count];      // which of them is a tree
+  const Arguments& arguments_;
+  int penalty_trees_[Penalties::count];  // which of them is a tree
   int tree_count_ = 0;
   std::int64_t alignment_;
   TensorList& list_;
@@ -107,36 +109,25 @@ class TensorList::Collector final : public LeafVisitor {
 };
 
 void TensorList::collect(const char* function, const Arguments& arguments, std::int64_t alignment) {
-  begin(arguments.count);
   Collector(function, arguments, alignment, *this).collect();
 }
 
-void TensorList::take_argument(const char* function, const TensorList& other, int argument,
-                               std::int64_t alignment) {
-  begin(other.arguments_);
+void TensorList::take_argument(const TensorList& other, int argument, std::int64_t alignment) {
+  clear();
   const int stream = Streams::param;
   for (const Tensor& tensor : other.tensors) {
-    PyObject* array = other.kept(tensor.entry, argument);
-    // Since it was checked, comparing the keys of later entries may have run code of the user's.
-    const int type = PyArray_TYPE(as_array(array));
-    if (type != NPY_FLOAT32 && type != NPY_FLOAT64)
-      raise_value_error(std::string(function) + ": an array changed while it was read");
+    PyObject* array = other.nodes(tensor.entry)[argument];
     add(&array, &stream, 1, tensor.entry, alignment);
   }
 }
 
-void TensorList::begin(int arguments) {
+void TensorList::read(const char* function, const NamedTree* trees, int count) {
   clear();
-  arguments_ = arguments;
-}
-
-int TensorList::keep(PyObject* const* nodes) {
-  for (int i = 0; i < arguments_; ++i) kept_.push_back(Py_NewRef(nodes[i]));
-  return entries_++;
+  leaves_.read(function, trees, count);
 }
 
 void TensorList::add_span(int entry, int argument, bool written) {
-  Span span = span_of(as_array(kept(entry, argument)));
+  Span span = span_of(as_array(nodes(entry)[argument]));
   span.entry = entry;
   span.argument = argument;
   span.written = written;
@@ -149,8 +140,8 @@ bool TensorList::find_overlap() {
 
 bool TensorList::share_memory(void* list, const Span& a, const Span& b) {
   const auto& self = *static_cast<TensorList*>(list);
-  return fastopt::share_memory(as_array(self.kept(a.entry, a.argument)),
-                               as_array(self.kept(b.entry, b.argument)));
+  return fastopt::share_memory(as_array(self.nodes(a.entry)[a.argument]),
+                               as_array(self.nodes(b.entry)[b.argument]));
 }
 
 Tensor* TensorList::add(PyObject* const* arrays, const int* streams, int count, int entry,
@@ -161,7 +152,7 @@ Tensor* TensorList::add(PyObject* const* arrays, const int* streams, int count, 
   if (tensor.size == 0) return nullptr;
   bool contiguous = true;
   for (int i = 0; i < count; ++i) {
-    if (arrays[i] == Py_None) continue;
+    if (i > 0 && arrays[i] == Py_None) continue;
     PyArrayObject* array = as_array(arrays[i]);
     tensor.streams.at[streams[i]] = PyArray_DATA(array);
     contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(array);
@@ -230,8 +221,8 @@ std::uint8_t* TensorList::new_mask(std::int64_t size) {
 }
 
 void TensorList::clear() {
-  for (PyObject* object : kept_) Py_DECREF(object);
-  kept_.clear();
+  leaves_.clear();
+  penalties_.clear();
   spans_.clear();
   masks_.clear();
   tensors.clear();
@@ -239,7 +230,7 @@ void TensorList::clear() {
   constexpr std::size_t many =
       256;  // at 4 KB each; not worth keeping for a step that is large anyway
   if (layouts.capacity() > many) layouts.shrink_to_fit();
-  elements = extent = entries_ = 0;
+  elements = extent = 0;
   std::fill(std::begin(has_), std::end(has_), false);
 }
 

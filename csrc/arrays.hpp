@@ -45,7 +45,7 @@ struct Tensor {
   int entry;        // which leaf of the trees it is; empty arrays are leaves, but no tensors
   int group;        // which of the groups of a step it belongs to
   unsigned packed;  // a bit for each stream that is a mask in packed bits
-  double penalties[Penalties::count];
+  const Penalties::Values* penalties;  // null where the call has none
 
   // Where element `begin` is in every stream. The tensor must be contiguous, and where masks are in
   // packed bits, `begin` a multiple of 8.
@@ -71,7 +71,7 @@ class TensorList {
   bool has(Dtype dtype) const { return has_[int(dtype)]; }
 
   // Leaves of the trees, empty arrays among them.
-  int entries() const { return entries_; }
+  int entries() const { return leaves_.entries(); }
 
   // Checks all arguments against each other and fills the list. Tensors begin at multiples of
   // `alignment` in the index space, so that cutting the space into chunks cuts arrays at multiples
@@ -94,16 +94,14 @@ class TensorList {
 
   // Takes the arrays of one argument alone from a list that was collected, as Streams::param, in
   // the order of that list. It must not outlive that list.
-  void take_argument(const char* function, const TensorList& other, int argument,
-                     std::int64_t alignment);
+  void take_argument(const TensorList& other, int argument, std::int64_t alignment);
 
   void clear();
 
-  // What fills the list, entry by entry. All entries have so many arguments:
-  void begin(int arguments);
-
-  // Holds the objects of the next entry, and returns its number.
-  int keep(PyObject* const* nodes);
+  // What fills the list. First, all that may run code of the user's: reads the trees and holds
+  // what is in them.
+  void read(const char* function, const NamedTree* trees, int count);
+  PyObject* const* nodes(int entry) const { return leaves_.of(entry); }
 
   // Adds the arrays of an entry, which must have been checked, each to its stream. Returns null
   // where they are empty.
@@ -113,7 +111,7 @@ class TensorList {
   // Adds a tensor that has been in a list before and is contiguous, at its next place in this one.
   Tensor* add(const Tensor& tensor, std::int64_t alignment);
 
-  // Notes the memory of an array that was kept, for find_overlap.
+  // Notes the memory of an array that was read, for find_overlap.
   void add_span(int entry, int argument, bool written);
 
   // Returns true if arrays overlap that must not; spans()[0] and [1] are of two such.
@@ -132,11 +130,9 @@ class TensorList {
                  const DropoutStream* drop);
   std::uint8_t* new_mask(std::int64_t size);
 
-  PyObject* kept(int entry, int argument) const { return kept_[entry * arguments_ + argument]; }
-
-  int arguments_ = 0, entries_ = 0;
+  Leaves leaves_;
   bool has_[int(Dtype::count)] = {};
-  std::vector<PyObject*> kept_;
+  std::vector<Penalties::Values> penalties_;  // of every entry; of one, where all have the same
   std::vector<Span> spans_;
   std::vector<std::uintptr_t> scratch_;
   std::vector<std::unique_ptr<std::uint8_t[]>> masks_;  // of arrays that are not contiguous

@@ -23,10 +23,10 @@ namespace fastopt {
 namespace {
 
 // Steps bypass pybind11's dispatch, which would take longer than a small step.
-template <class Family, pybind11::object (*function)(Family, PyObject* const*, Py_ssize_t)>
-PyObject* fast(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t count) {
+template <class Call>
+PyObject* with_errors(const Call& call) {
   try {
-    return function(Family{}, arguments, count).release().ptr();
+    return call().release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
   } catch (const py::builtin_exception& error) {
@@ -39,31 +39,49 @@ PyObject* fast(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t coun
   return nullptr;
 }
 
-// The functions of one family: adam_step, adam_planned_step, adam_check, adam_plan.
+template <class Family, py::object (*function)(Family, PyObject* const*, Py_ssize_t)>
+PyObject* fast(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t count) {
+  return with_errors([&] { return function(Family{}, arguments, count); });
+}
+
+template <class Family>
+PyObject* fast_prepared(PyObject* prepared, PyObject* grads) {
+  return with_errors([&] { return run_prepared(Family{}, prepared, grads); });
+}
+
+// The functions of one family: adam_step, adam_check, adam_plan, adam_prepare.
 template <class Options, template <class> class... Variant>
 void add_family(py::module_& module, Family<Options, Variant...> family) {
   using Its = Family<Options, Variant...>;
   static const std::string step_name = Options::function;
   static const std::string rule = step_name.substr(0, step_name.rfind('_'));
-  static const std::string planned = rule + "_planned_step", check = rule + "_check";
-  const auto method = [](const std::string& name, auto function) {
-    return PyMethodDef{name.c_str(),
-                       reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function)),
-                       METH_FASTCALL, nullptr};
+  static const std::string check = rule + "_check";
+  const auto method = [](const char* name, auto function, int kind) {
+    return PyMethodDef{name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function)), kind,
+                       nullptr};
   };
-  static PyMethodDef methods[] = {method(step_name, fast<Its, step<Options, Variant...>>),
-                                  method(planned, fast<Its, planned_step<Options, Variant...>>),
-                                  method(check, fast<Its, check_options<Options, Variant...>>),
-                                  {nullptr, nullptr, 0, nullptr}};
+  static PyMethodDef methods[] = {
+      method(step_name.c_str(), fast<Its, step<Options, Variant...>>, METH_FASTCALL),
+      method(check.c_str(), fast<Its, check_options<Options, Variant...>>, METH_FASTCALL),
+      {nullptr, nullptr, 0, nullptr}};
   if (PyModule_AddFunctions(module.ptr(), methods) < 0) throw py::error_already_set();
   module.def((rule + "_plan").c_str(),
              [family](const std::string& function, const py::object& params,
                       const std::vector<int>& group_of_entry, const py::list& states,
-                      const py::object& ema) {
-               return make_plan(family, function, params, group_of_entry, states, ema);
+                      const py::object& ema, const py::object& count) {
+               return make_plan(family, function, params, group_of_entry, states, ema, count);
              },
              py::arg("function"), py::arg("params"), py::arg("group_of_entry"), py::arg("states"),
-             py::arg("ema"));
+             py::arg("ema"), py::arg("count"));
+  static PyMethodDef prepared = method("prepared_step", fast_prepared<Its>, METH_O);
+  module.def((rule + "_prepare").c_str(),
+             [family](const py::object& plan, const py::tuple& groups, const py::dict& shared) {
+               const py::capsule capsule = prepare_step(family, plan, groups, shared);
+               PyObject* function = PyCFunction_New(&prepared, capsule.ptr());
+               if (!function) throw py::error_already_set();
+               return py::reinterpret_steal<py::object>(function);
+             },
+             py::arg("plan"), py::arg("groups"), py::arg("shared"));
 }
 
 template <class... Family>

@@ -93,14 +93,12 @@ std::string dtype_of(PyArrayObject* array) {
 
 std::string why_not_plain(PyObject* object) {
   if (!PyArray_Check(object)) return type_of(object) + hint_for(object);
-  if (is_instance(object, numpy.masked_array)) return "a masked array; its .data is one";
-  if (is_instance(object, numpy.matrix)) return "a matrix; its .A is one";
+  const auto is_a = [&](PyObject* type) {  // whatever it gives out to be
+    return PyObject_TypeCheck(object, reinterpret_cast<PyTypeObject*>(type)) != 0;
+  };
+  if (is_a(numpy.masked_array)) return "a masked array; its .data is one";
+  if (is_a(numpy.matrix)) return "a matrix; its .A is one";
   return "";
-}
-
-bool have_one_shape(PyArrayObject* a, PyArrayObject* b) {
-  const int axes = PyArray_NDIM(a);
-  return PyArray_NDIM(b) == axes && PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), axes);
 }
 
 Span span_of(PyArrayObject* array) {
@@ -117,7 +115,13 @@ bool share_memory(PyArrayObject* a, PyArrayObject* b) {
   if (PyArray_IS_C_CONTIGUOUS(a) && PyArray_IS_C_CONTIGUOUS(b)) return true;
   if (rows_interleave(a, b)) return false;
   constexpr long long max_work = 10000;  // beyond this it gives up with an exception
-  PyObject* answer = PyObject_CallFunction(numpy.shares_memory, "OOL", a, b, max_work);
+  const auto plain = [](PyArrayObject* array) {
+    PyObject* view = PyArray_View(array, nullptr, &PyArray_Type);
+    if (!view) throw pybind11::error_already_set();
+    return pybind11::reinterpret_steal<pybind11::object>(view);
+  };
+  PyObject* answer =
+      PyObject_CallFunction(numpy.shares_memory, "OOL", plain(a).ptr(), plain(b).ptr(), max_work);
   if (!answer) {
     if (!PyErr_ExceptionMatches(numpy.too_hard)) throw pybind11::error_already_set();
     PyErr_Clear();

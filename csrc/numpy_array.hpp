@@ -30,10 +30,21 @@ std::string integers(const npy_intp* values, int count);
 std::string shape_of(PyArrayObject* array);
 std::string dtype_of(PyArrayObject* array);
 
-// What an object is if it is no array, or one that is more than a view of memory; else "".
+// What an object is if it is no array, or one that is more than a view of memory; else "". Runs no
+// code of the user's where it is an array.
 std::string why_not_plain(PyObject* object);
 
-bool have_one_shape(PyArrayObject* a, PyArrayObject* b);
+inline bool has_shape(PyArrayObject* array, const npy_intp* shape, int axes) {
+  if (PyArray_NDIM(array) != axes) return false;
+  const npy_intp* own = PyArray_DIMS(array);
+  for (int axis = 0; axis < axes; ++axis)
+    if (own[axis] != shape[axis]) return false;
+  return true;
+}
+
+inline bool have_one_shape(PyArrayObject* a, PyArrayObject* b) {
+  return has_shape(b, PyArray_DIMS(a), PyArray_NDIM(a));
+}
 
 // True if both are arrays with the same elements in the same places.
 bool is_same_memory(PyObject* a, PyObject* b);
@@ -41,7 +52,7 @@ bool is_same_memory(PyObject* a, PyObject* b);
 // The memory that the array spans, with its allocation as the owner.
 Span span_of(PyArrayObject* array);
 
-// Tells for two arrays whose spans intersect.
+// Tells for two arrays whose spans intersect. Runs no code of the user's, of subclasses neither.
 bool share_memory(PyArrayObject* a, PyArrayObject* b);
 
 // The bytes of an array that shall hold `elements` packed bits.

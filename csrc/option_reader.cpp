@@ -7,7 +7,6 @@
 #include <string>
 
 #include "errors.hpp"
-#include "parallel.hpp"
 #include "tree.hpp"
 
 namespace fastopt {
@@ -235,7 +234,7 @@ PyObject* KeywordReader::object(const char* /*name*/) {
 
 int KeywordReader::threads(const char* name) {
   PyObject* given = next();
-  return given && given != Py_None ? thread_count(function_, name, given) : get_num_threads();
+  return given && given != Py_None ? thread_count(function_, name, given) : 0;
 }
 
 }  // namespace fastopt

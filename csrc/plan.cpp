@@ -14,55 +14,58 @@ pybind11::object attribute(PyObject* object, PyObject* name) {
   return pybind11::reinterpret_steal<pybind11::object>(value);
 }
 
-struct Leaves final : LeafVisitor {
-  std::vector<pybind11::object> arrays;
-  void leaf(PyObject* const* nodes, const Path&) override {
-    arrays.push_back(pybind11::reinterpret_borrow<pybind11::object>(nodes[0]));
-  }
-};
+npy_int64* only_element(PyObject* array) {
+  constexpr int needed = NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE | NPY_ARRAY_OWNDATA;
+  if (!PyArray_CheckExact(array) || PyArray_TYPE(as_array(array)) != NPY_INT64 ||
+      PyArray_NDIM(as_array(array)) != 0 || !PyArray_CHKFLAGS(as_array(array), needed))
+    raise_type_error("count must be an array of one int64");
+  return static_cast<npy_int64*>(PyArray_DATA(as_array(array)));
+}
 
 }  // namespace
 
-Plan::Known::Known(PyObject* object, NamedTree tree, int to_stream,
-                   std::vector<npy_intp>& all_extents)
+Plan::Known::Known(PyObject* object, std::vector<npy_intp>& all_extents)
     : array(object),
-      name(tree),
-      stream(to_stream),
-      axes(PyArray_NDIM(as_array(object))),
-      flags(PyArray_FLAGS(as_array(object)) & relevant_flags),
-      dtype(PyArray_DESCR(as_array(object))),
       data(PyArray_DATA(as_array(object))),
-      extents(all_extents.size()) {
+      dtype(PyArray_DESCR(as_array(object))),
+      extents(all_extents.size()),
+      axes(PyArray_NDIM(as_array(object))),
+      flags(PyArray_FLAGS(as_array(object)) & relevant_flags) {
   PyArrayObject* now = as_array(object);
   all_extents.insert(all_extents.end(), PyArray_DIMS(now), PyArray_DIMS(now) + axes);
   all_extents.insert(all_extents.end(), PyArray_STRIDES(now), PyArray_STRIDES(now) + axes);
 }
 
-void Plan::Known::raise_changed(const std::string& here, const std::string& path,
-                                const npy_intp* before) const {
-  PyArrayObject* now = as_array(array);
-  const std::string array_name = here + name.belongs_to + name.name + path;
+void Plan::raise_changed(std::size_t number, const std::string& path) const {
+  const Known& known = known_[number];
+  const NamedTree& name = roles_[number].name;
+  const npy_intp* before = extents_.data() + known.extents;
+  PyArrayObject* now = as_array(known.array);
+  const std::string array_name = function_ + ": " + name.belongs_to + name.name + path;
   const char* since = " when the optimizer was made";
   if (!(PyArray_FLAGS(now) & NPY_ARRAY_WRITEABLE)) raise_value_error(array_name + " is read-only");
-  if (PyArray_DESCR(now) != dtype)
+  if (PyArray_DESCR(now) != known.dtype)
     raise_type_error(array_name + " has dtype " + dtype_of(now) + ", it had " +
-                     text_of(reinterpret_cast<PyObject*>(dtype)) + since);
-  if (!has_shape(now, before))
+                     text_of(reinterpret_cast<PyObject*>(known.dtype)) + since);
+  if (!has_shape(now, before, known.axes))
     raise_value_error(array_name + " has shape " + shape_of(now) + ", it had " +
-                      integers(before, axes) + since);
+                      integers(before, known.axes) + since);
   raise_value_error(array_name + " lies elsewhere in memory than it did" + since);
 }
 
 Plan::Plan(std::string function, pybind11::object params, const std::vector<int>& group_of_entry,
-           const pybind11::list& states, const StateNames& names, const pybind11::object& ema)
+           const pybind11::list& states, const StateNames& names, const pybind11::object& ema,
+           pybind11::object count_array)
     : function_(std::move(function)),
+      params_(std::move(params)),
+      count_array_(std::move(count_array)),
+      count_(only_element(count_array_.ptr())),
       has_ema_(!ema.is_none()),
       hints_(new std::atomic<std::size_t>[group_of_entry.size()]()) {
-  const ArrayArgument argument{{"params", "", params.ptr()}, Streams::param, true};
-  TensorList().collect(function_.c_str(), {&argument, 1});
-  Leaves leaves;
-  walk_trees(function_.c_str(), &argument.tree, 1, leaves);
-  if (leaves.arrays.size() != group_of_entry.size())
+  const ArrayArgument argument{{"params", "", params_.ptr()}, Streams::param, true};
+  TensorList checked;
+  checked.collect(function_.c_str(), {&argument, 1});
+  if (std::size_t(checked.entries()) != group_of_entry.size())
     raise_value_error(function_ + ": params changed while it was read");
   const int count = static_cast<int>(states.size());
   for (int g = 0; g < count; ++g) add_group(g, count, states[g], names);
@@ -71,9 +74,7 @@ Plan::Plan(std::string function, pybind11::object params, const std::vector<int>
   for (std::size_t k = 0; k < group_of_entry.size(); ++k) {
     const int g = group_of_entry[k];
     const pybind11::object average = has_ema_ ? ema[pybind11::int_(k)] : pybind11::object();
-    add_entry(leaves.arrays[k].ptr(), g, of_group.at(g)++, names, average.ptr());
-    held_.push_back(leaves.arrays[k]);
-    if (average) held_.push_back(average);
+    add_entry(checked.nodes(static_cast<int>(k))[0], g, of_group.at(g)++, names, average.ptr());
   }
   note_blocks();
 }
@@ -118,13 +119,16 @@ void Plan::add_entry(PyObject* param, int of_group, std::size_t number_in_group,
       of_group, known_.size(), count, false, {}, std::size_t(PyArray_NBYTES(as_array(param)))};
   if (!list.tensors.empty() && list.tensors[0].layout < 0) {
     entry.tensor = list.tensors[0];
+    entry.tensor.entry = static_cast<int>(entries_.size());
     entry.contiguous = true;
   }
   for (int i = 0; i < count; ++i) {
     PyArrayObject* array = as_array(nodes[i].ptr());
     if (!PyArray_IS_C_CONTIGUOUS(array)) entry.contiguous = false;
     written_ |= 1u << arguments[i].stream;
-    known_.emplace_back(nodes[i].ptr(), arguments[i].tree, arguments[i].stream, extents_);
+    known_.emplace_back(nodes[i].ptr(), extents_);
+    roles_.push_back({arguments[i].tree, arguments[i].stream});
+    held_.push_back(nodes[i]);
     held_.push_back(pybind11::reinterpret_borrow<pybind11::object>(
         reinterpret_cast<PyObject*>(known_.back().dtype)));
   }
@@ -193,10 +197,10 @@ void Plan::check_state(int g, const StateNames& names) const {
                         "changed in place, not replaced");
 }
 
-class Plan::Collector final : public LeafVisitor {
+class Plan::Collector {
  public:
   Collector(const Plan& plan, TensorList& list, const Arguments& arguments,
-            const std::vector<const Penalties*>& penalties)
+            const GroupPenalties& penalties)
       : plan_(plan),
         list_(list),
         arguments_(arguments),
@@ -209,68 +213,67 @@ class Plan::Collector final : public LeafVisitor {
     }
   }
 
+  // Code of the user's may run while trees are read, not between the checks of the arrays and their
+  // use.
   void collect() {
-    walk_trees(plan_.function(), trees_, arguments_.count, *this);
-    if (list_.entries() != int(plan_.entries_.size()))
+    list_.read(plan_.function(), trees_, arguments_.count);
+    const int before = static_cast<int>(plan_.entries_.size());
+    for (int entry = 0; entry < std::min(before, list_.entries()); ++entry) check_and_add(entry);
+    if (list_.entries() > before)
+      raise_value_error(checks_.here() + checks_.name_of_entry(0, before) +
+                        " was not there when the optimizer was made");
+    if (list_.entries() < before)
       raise_value_error(checks_.here() + "params has " + std::to_string(list_.entries()) +
-                        " arrays, it had " + std::to_string(plan_.entries_.size()) +
+                        " arrays, it had " + std::to_string(before) +
                         " when the optimizer was made");
     if (list_.find_overlap()) {  // with gradients that are to be zeroed
       const auto name = [&](const Span& span) {
-        return trees_[span.argument].name + path_of_leaf(trees_[0], span.entry);
+        return checks_.name_of_entry(span.argument, span.entry);
       };
       raise_value_error(checks_.here() + name(list_.spans()[0]) + " and " + name(list_.spans()[1]) +
                         " overlap in memory");
     }
   }
 
-  void leaf(PyObject* const* nodes, const Path& path) override {
-    const std::size_t number = list_.entries();
-    if (number == plan_.entries_.size())
-      raise_value_error(checks_.here() + "params" + path.text() +
-                        " was not there when the optimizer was made");
+ private:
+  void check_and_add(int number) {
+    PyObject* const* nodes = list_.nodes(number);
     const Entry& entry = plan_.entries_[number];
     const Known* known = &plan_.known_[entry.first];
     if (nodes[0] != known->array)
-      raise_value_error(checks_.here() + "params" + path.text() +
+      raise_value_error(checks_.here() + checks_.name_of_entry(0, number) +
                         " is another array than when the optimizer was made; change arrays in "
                         "place, as in params[...][:] = new");
-    const Penalties* penalties = penalties_[entry.group];
-    list_.keep(nodes);
+    const std::optional<Penalties::Values>& penalties = penalties_[entry.group];
     // What is frozen may be read-only, but must not have moved: others are compared with where it
     // is.
     const int flags = penalties ? relevant_flags : relevant_flags & ~NPY_ARRAY_WRITEABLE;
-    for (int i = 0; i < entry.count; ++i) {
-      const npy_intp* before = plan_.extents_.data() + known[i].extents;
-      if (!known[i].is_as_it_was(before, flags))
-        known[i].raise_changed(checks_.here(), path.text(), before);
-    }
+    for (int i = 0; i < entry.count; ++i)
+      if (!known[i].is_as_it_was(plan_.extents_.data() + known[i].extents, flags))
+        plan_.raise_changed(entry.first + i, path_of_leaf(trees_[0], number));
     if (!penalties) return;  // frozen
     Tensor* tensor = nullptr;
     if (arguments_.count == 2 && entry.contiguous && is_plain(nodes[1], *known) &&
         is_apart(nodes[1], number, entry.bytes)) {
       tensor = list_.add(entry.tensor, keep_block);
-      tensor->entry = static_cast<int>(number);
       tensor->streams.at[Streams::grad] = PyArray_DATA(as_array(nodes[1]));
     } else {
-      check_given(nodes, path, static_cast<int>(number));
-      tensor = add(nodes, known, entry, static_cast<int>(number));
+      check_given(nodes, number);
+      tensor = add(nodes, known, entry, number);
     }
-    if (!tensor) return;
-    for (int id = 0; id < Penalties::count; ++id) tensor->penalties[id] = penalties->at[id].value;
+    if (tensor) tensor->penalties = &*penalties;
   }
 
- private:
   // A glance that spares the checks of a gradient, in the usual case that it would pass them.
   bool is_plain(PyObject* grad, const Known& param) const {
     PyArrayObject* array = as_array(grad);
     return PyArray_CheckExact(grad) && PyArray_DESCR(array) == param.dtype &&
            (PyArray_FLAGS(array) & relevant_flags) == relevant_flags &&
            !arguments_.arrays[1].written &&
-           param.has_shape(array, plan_.extents_.data() + param.extents);
+           has_shape(array, plan_.extents_.data() + param.extents, param.axes);
   }
 
-  bool is_apart(PyObject* grad, std::size_t number, std::size_t bytes) const {
+  bool is_apart(PyObject* grad, int number, std::size_t bytes) const {
     const auto begin = reinterpret_cast<std::uintptr_t>(PyArray_DATA(as_array(grad)));
     return plan_.is_apart(begin, begin + bytes, plan_.hints_[number]);
   }
@@ -280,7 +283,7 @@ class Plan::Collector final : public LeafVisitor {
     int count = arguments_.count;
     std::copy_n(nodes, count, arrays);
     for (int i = 1; i < entry.count; ++i) {  // known[0] is nodes[0]
-      streams_[count] = known[i].stream;
+      streams_[count] = plan_.roles_[entry.first + i].stream;
       arrays[count++] = known[i].array;
     }
     Tensor* tensor = list_.add(arrays, streams_, count, number, keep_block, arguments_.drop);
@@ -289,8 +292,8 @@ class Plan::Collector final : public LeafVisitor {
   }
 
   // Checks what comes with the step: gradients and masks.
-  void check_given(PyObject* const* nodes, const Path& path, int number) {
-    checks_.turn_to(nodes, path);
+  void check_given(PyObject* const* nodes, int number) {
+    checks_.turn_to(nodes, number);
     for (int i = 1; i < arguments_.count; ++i) {
       if (checks_.is_absent(i)) continue;
       checks_.check(i);
@@ -303,24 +306,24 @@ class Plan::Collector final : public LeafVisitor {
 
   [[noreturn]] void raise_overlap(const std::string& given, const Known& other) const {
     const std::size_t place = &other - &plan_.known_[0];
+    const NamedTree& name = plan_.roles_[place].name;
     int number = 0;
     while (place >= plan_.entries_[number].first + plan_.entries_[number].count) ++number;
-    raise_value_error(checks_.here() + given + " and " + other.name.belongs_to + other.name.name +
+    raise_value_error(checks_.here() + given + " and " + name.belongs_to + name.name +
                       path_of_leaf(trees_[0], number) + " overlap in memory");
   }
 
   const Plan& plan_;
   TensorList& list_;
   const Arguments& arguments_;
-  const std::vector<const Penalties*>& penalties_;
+  const GroupPenalties& penalties_;
   ArrayChecks checks_;
   NamedTree trees_[max_trees];
   int streams_[Streams::count];
 };
 
 void Plan::collect(TensorList& list, const Arguments& arguments,
-                   const std::vector<const Penalties*>& penalties) const {
-  list.begin(arguments.count);
+                   const GroupPenalties& penalties) const {
   Collector(*this, list, arguments, penalties).collect();
 }
 

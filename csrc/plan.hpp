@@ -7,12 +7,16 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "array_checks.hpp"
 
 namespace fastopt {
+
+// The penalties of each group; none where it is frozen.
+using GroupPenalties = std::vector<std::optional<Penalties::Values>>;
 
 class Plan {
  public:
@@ -32,14 +36,18 @@ class Plan {
   };
 
   // Entry k of `params` belongs to group group_of_entry[k], and is the next in the tuples that this
-  // group's state holds, and number k in the tuple `ema` (or None).
+  // group's state holds, and number k in the tuple `ema` (or None). Steps are counted in `count`,
+  // an array of one int64.
   Plan(std::string function, pybind11::object params, const std::vector<int>& group_of_entry,
-       const pybind11::list& states, const StateNames& names, const pybind11::object& ema);
+       const pybind11::list& states, const StateNames& names, const pybind11::object& ema,
+       pybind11::object count);
 
   const char* function() const { return function_.c_str(); }
+  PyObject* params() const { return params_.ptr(); }
   int groups() const { return static_cast<int>(groups_.size()); }
   const Group& group(int g) const { return groups_[g]; }
   bool has_ema() const { return has_ema_; }
+  void count_step() const { ++*count_; }
 
   // The streams that a step writes besides those of the arguments of a call.
   unsigned written() const { return written_; }
@@ -58,10 +66,8 @@ class Plan {
   // Throws if the state of a group holds other arrays than it did.
   void check_state(int g, const StateNames& names) const;
 
-  // Fills the list for a step. The arguments are params, grads, and masks. `penalties` has those of
-  // each group, null where it is frozen.
-  void collect(TensorList& list, const Arguments& arguments,
-               const std::vector<const Penalties*>& penalties) const;
+  // Fills the list for a step. The arguments are params, grads, and masks.
+  void collect(TensorList& list, const Arguments& arguments, const GroupPenalties& penalties) const;
 
  private:
   class Collector;
@@ -72,34 +78,33 @@ class Plan {
   // An array, and what it was like when it was checked.
   struct Known {
     PyObject* array;
-    NamedTree name;
-    int stream, axes, flags;
-    PyArray_Descr* dtype;
     void* data;
+    PyArray_Descr* dtype;
     std::size_t extents;  // where its shape and strides begin in extents_
+    int axes, flags;
 
-    Known(PyObject* object, NamedTree tree, int to_stream, std::vector<npy_intp>& all_extents);
+    Known(PyObject* object, std::vector<npy_intp>& all_extents);
 
     // Without reading further than needed: contiguous arrays have the strides of their shape.
-    bool is_as_it_was(const npy_intp* before, int flags_that_count = relevant_flags) const {
+    bool is_as_it_was(const npy_intp* before, int flags_that_count) const {
       PyArrayObject* now = as_array(array);
       return PyArray_DATA(now) == data && PyArray_DESCR(now) == dtype &&
-             ((PyArray_FLAGS(now) ^ flags) & flags_that_count) == 0 && has_shape(now, before) &&
+             ((PyArray_FLAGS(now) ^ flags) & flags_that_count) == 0 &&
+             has_shape(now, before, axes) &&
              (flags & NPY_ARRAY_C_CONTIGUOUS ||
               std::equal(before + axes, before + 2 * axes, PyArray_STRIDES(now)));
     }
+  };
 
-    bool has_shape(PyArrayObject* other, const npy_intp* shape) const {
-      return PyArray_NDIM(other) == axes && std::equal(shape, shape + axes, PyArray_DIMS(other));
-    }
-
-    [[noreturn]] void raise_changed(const std::string& here, const std::string& path,
-                                    const npy_intp* before) const;
+  // What an array is to the user, and to a step.
+  struct Role {
+    NamedTree name;
+    int stream;
   };
 
   struct Entry {
     int group;
-    std::size_t first;  // of its arrays in known_
+    std::size_t first;  // of its arrays in known_ and roles_
     int count;
     bool contiguous;  // all of them are, and not empty
     Tensor tensor;    // then: what it is in a step, but for what comes with that
@@ -118,13 +123,17 @@ class Plan {
   // Whether the memory lies between what is written. A guess tells where; it is corrected.
   bool is_apart(std::uintptr_t begin, std::uintptr_t end, std::atomic<std::size_t>& guess) const;
   const Known* find_overlap(PyArrayObject* array) const;
+  [[noreturn]] void raise_changed(std::size_t number, const std::string& path) const;
 
   std::string function_;
+  pybind11::object params_, count_array_;
+  npy_int64* count_;
   bool has_ema_;
   unsigned written_ = 1u << Streams::param;
   std::vector<Group> groups_;
   std::vector<Entry> entries_;
   std::vector<Known> known_;
+  std::vector<Role> roles_;
   std::vector<pybind11::object> held_;
   std::vector<npy_intp> extents_;
   std::vector<Block> blocks_;

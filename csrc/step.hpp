@@ -52,9 +52,9 @@ pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, P
   read.check_all_read();
   const StepOptions options = read_options(function, keywords_dict);
 
-  StepCall call(function);
-  StepGroup& group = call.add_group(options, arrays.count > 0 ? state : nullptr);
-  call.take_arrays(params, grads, nullptr);
+  StepCall call(function, options, nullptr);
+  StepGroup& group = call.add_group(function, 0, options.terms, arrays.count > 0 ? state : nullptr);
+  call.take_arrays(params, grads);
   const Plan::StateNames names = state_names<Options>();
   int variant = 0;
   for (int i = 0; i < arrays.count; ++i) {
@@ -62,7 +62,7 @@ pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, P
     const bool present = call.take_state(names.names[i], names.interned[i], optional, read);
     if (optional) variant = 2 * variant + present;
   }
-  call.collect(nullptr);
+  call.collect(options.terms.penalties);
   const bool go = call.commit();
   if (go) {
     const bool has[] = {call.has(Dtype::float32), call.has(Dtype::float64)};
@@ -72,65 +72,112 @@ pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, P
   return call.result(!go);
 }
 
-constexpr const char* plan_capsule = "fastopt.Plan";
+// Hands an object to Python, in a capsule of this name.
+template <class T>
+pybind11::capsule in_capsule(std::unique_ptr<T> object, const char* name) {
+  pybind11::capsule capsule(object.get(), name,
+                            [](void* pointer) { delete static_cast<T*>(pointer); });
+  object.release();
+  return capsule;
+}
+
+template <class T>
+T* from_capsule(PyObject* capsule, const char* name) {
+  void* pointer = PyCapsule_GetPointer(capsule, name);
+  if (!pointer) throw pybind11::error_already_set();
+  return static_cast<T*>(pointer);
+}
+
+constexpr const char* plan_name = "fastopt.Plan";
 
 template <class Options, template <class> class... Variant>
 pybind11::capsule make_plan(Family<Options, Variant...>, const std::string& function,
                             const pybind11::object& params, const std::vector<int>& group_of_entry,
-                            const pybind11::list& states, const pybind11::object& ema) {
-  auto plan =
-      std::make_unique<Plan>(function, params, group_of_entry, states, state_names<Options>(), ema);
-  pybind11::capsule capsule(plan.get(), plan_capsule,
-                            [](void* pointer) { delete static_cast<Plan*>(pointer); });
-  plan.release();
-  return capsule;
+                            const pybind11::list& states, const pybind11::object& ema,
+                            const pybind11::object& count) {
+  return in_capsule(std::make_unique<Plan>(function, params, group_of_entry, states,
+                                           state_names<Options>(), ema, count),
+                    plan_name);
 }
 
-// The step of an optimizer object: all its groups in one. Python passes: the plan, the object whose
-// `step_count` counts, params, grads, a tuple of groups, and a dict of the options that all groups
-// share. A group is None where it is frozen, else the options of the rule and a dict of its terms.
-template <class Options, template <class> class... Variant>
-pybind11::object planned_step(Family<Options, Variant...>, PyObject* const* arguments,
-                              Py_ssize_t count) {
-  PositionalReader read(Options::function, arguments, count);
-  const auto* plan = static_cast<const Plan*>(PyCapsule_GetPointer(read.object(), plan_capsule));
-  if (!plan) throw pybind11::error_already_set();
-  PyObject* counter = read.object();
-  PyObject* params = read.object();
-  PyObject* grads = read.object();
-  PyObject* rows = read.object();
-  PyObject* shared_dict = read.object();
-  read.check_all_read();
-  if (!PyTuple_Check(rows) || PyTuple_GET_SIZE(rows) != plan->groups())
-    raise_type_error(std::string(plan->function()) + ": groups must be a tuple of all");
+// The step of an optimizer with options that were read once, for all steps until one is set.
+template <class Options>
+struct PreparedStep {
+  struct Group {
+    int number;
+    Options rule;
+    TermOptions terms;
+  };
 
-  const Plan::Turn turn(*plan);
-  StepCall call(plan->function());
-  const Plan::StateNames names = state_names<Options>();
-  const StepOptions shared = read_options(plan->function(), shared_dict);
-  call.share(shared);
-  call.count_in(counter);
-  for (int g = 0; g < plan->groups(); ++g) {
-    PyObject* row = PyTuple_GET_ITEM(rows, g);
+  static constexpr const char* name = Options::function;  // of its capsule
+
+  pybind11::object plan_capsule, rows, shared_dict;  // the options refer to what is in them
+  const Plan& plan;
+  StepOptions shared;
+  std::vector<Group> groups;  // that are not frozen
+  GroupPenalties penalties;
+};
+
+// Reads the options of an optimizer: a tuple of groups, and a dict of what they share. A group is
+// None where it is frozen, else a tuple of the options of the rule and a dict of its terms.
+template <class Options, template <class> class... Variant>
+pybind11::capsule prepare_step(Family<Options, Variant...>, const pybind11::object& plan_capsule,
+                               const pybind11::tuple& rows, const pybind11::dict& shared_dict) {
+  const Plan& plan = *from_capsule<const Plan>(plan_capsule.ptr(), plan_name);
+  if (rows.size() != std::size_t(plan.groups()))
+    raise_type_error(std::string(plan.function()) + ": groups must be a tuple of all");
+  using Prepared = PreparedStep<Options>;
+  std::unique_ptr<Prepared> prepared(new Prepared{plan_capsule,
+                                                  rows,
+                                                  shared_dict,
+                                                  plan,
+                                                  read_options(plan.function(), shared_dict.ptr()),
+                                                  {},
+                                                  {}});
+  prepared->penalties.resize(rows.size());
+  for (int g = 0; g < plan.groups(); ++g) {
+    PyObject* row = PyTuple_GET_ITEM(rows.ptr(), g);
     if (row == Py_None) continue;
-    const Plan::Group& planned = plan->group(g);
+    const Plan::Group& planned = plan.group(g);
     const char* function = planned.function.c_str();
     if (!PyTuple_Check(row)) raise_type_error(std::string(function) + " must be a tuple");
-    PositionalReader read_row(function, &PyTuple_GET_ITEM(row, 0), PyTuple_GET_SIZE(row));
-    const Options rule_options(read_row);
-    PyObject* terms = read_row.object();
-    read_row.check_all_read();
-    const StepOptions options = read_options(function, terms);
-    StepGroup& group = call.add_group(function, g, options, planned.state.ptr());
-    plan->check_state(g, names);
-    for (int i = 0; i < names.count; ++i)
-      if (planned.arrays[i].is_none()) read_row.check_not_needed(names.names[i]);
-    set_rule<Options, Variant...>(group, planned.variant, rule_options, planned.has);
+    PositionalReader read(function, &PyTuple_GET_ITEM(row, 0), PyTuple_GET_SIZE(row));
+    const Options rule(read);
+    TermOptions terms = read_options(function, read.object()).terms;
+    read.check_all_read();
+    for (int i = 0; i < Options::arrays.count; ++i)
+      if (planned.arrays[i].is_none()) read.check_not_needed(Options::arrays.names[i]);
+    terms.take_shared(prepared->shared.terms);
+    prepared->groups.push_back({g, rule, terms});
+    prepared->penalties[g] = terms.penalties.values();
   }
-  call.take_arrays(params, grads, plan);
-  call.collect(plan);
+  return in_capsule(std::move(prepared), Prepared::name);
+}
+
+// The step of an optimizer object: all its groups in one.
+template <class Options, template <class> class... Variant>
+pybind11::object run_prepared(Family<Options, Variant...>, PyObject* capsule, PyObject* grads) {
+  using Prepared = PreparedStep<Options>;
+  const auto& prepared = *from_capsule<const Prepared>(capsule, Prepared::name);
+  const Plan& plan = prepared.plan;
+  const Plan::Turn turn(plan);
+  StepCall call(plan.function(), prepared.shared, &plan);
+  for (const auto& group : prepared.groups) {
+    const Plan::Group& planned = plan.group(group.number);
+    plan.check_state(group.number, state_names<Options>());
+    call.add_group(planned.function.c_str(), group.number, group.terms, planned.state.ptr());
+  }
+  call.take_arrays(plan.params(), grads);
+  call.collect(prepared.penalties);
   const bool go = call.commit();
-  if (go) call.launch();
+  if (go) {
+    for (std::size_t i = 0; i < prepared.groups.size(); ++i) {
+      const Plan::Group& planned = plan.group(prepared.groups[i].number);
+      set_rule<Options, Variant...>(call.group(i), planned.variant, prepared.groups[i].rule,
+                                    planned.has);
+    }
+    call.launch();
+  }
   return call.result(!go);
 }
 

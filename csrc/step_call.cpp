@@ -25,14 +25,13 @@ void give_back(Workspace* work) {
   work->list.clear();
   work->grads.clear();
   work->groups.clear();
-  work->numbers.clear();
   spare.emplace_back(work);
 }
 
 // Looked up at import: an import in the middle of a step could make threads wait for each other.
 struct {
   PyObject *step_result, *dropout;
-  PyObject *step, *p, *seed, *offset, *training, *step_count;  // names of attributes
+  PyObject *step, *p, *seed, *offset, *training;  // names of attributes
 } python;
 
 pybind11::object attribute(const char* function, const char* of, PyObject* object, PyObject* name) {
@@ -45,25 +44,23 @@ pybind11::object attribute(const char* function, const char* of, PyObject* objec
   return pybind11::reinterpret_steal<pybind11::object>(value);
 }
 
-// A count of steps, an attribute of `of`.
-long long read_count(const char* function, const char* of, PyObject* object, PyObject* name) {
+long long read_step(const char* function, PyObject* state) {
   constexpr long long exact_in_double = 1LL << 53;
-  const pybind11::object step = attribute(function, of, object, name);
+  const pybind11::object step = attribute(function, "state", state, python.step);
   const auto index = pybind11::reinterpret_steal<pybind11::object>(
       PyBool_Check(step.ptr()) ? nullptr : PyNumber_Index(step.ptr()));
-  const auto whole_name = [&] { return std::string(of) + "." + text_of(name); };
   if (!index) {
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))
       throw pybind11::error_already_set();
     PyErr_Clear();
-    raise_type_error(std::string(function) + ": " + whole_name() + " must be an int, not " +
+    raise_type_error(std::string(function) + ": state.step must be an int, not " +
                      type_of(step.ptr()));
   }
   int overflow;
   const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
   if (overflow || value < 0 || value >= exact_in_double)
-    raise_value_error(std::string(function) + ": 0 <= " + whole_name() +
-                      " < 2**53 must hold, it is " + repr_of(step.ptr()));
+    raise_value_error(std::string(function) + ": 0 <= state.step < 2**53 must hold, it is " +
+                      repr_of(step.ptr()));
   return value;
 }
 
@@ -77,14 +74,10 @@ void set_count(PyObject* object, PyObject* name, std::uint64_t count) {
 }  // namespace
 
 void use_classes(pybind11::object step_result, pybind11::object dropout) {
-  python = {step_result.release().ptr(),
-            dropout.release().ptr(),
-            PyUnicode_InternFromString("step"),
-            PyUnicode_InternFromString("p"),
-            PyUnicode_InternFromString("seed"),
-            PyUnicode_InternFromString("offset"),
-            PyUnicode_InternFromString("training"),
-            PyUnicode_InternFromString("step_count")};
+  python = {step_result.release().ptr(),           dropout.release().ptr(),
+            PyUnicode_InternFromString("step"),    PyUnicode_InternFromString("p"),
+            PyUnicode_InternFromString("seed"),    PyUnicode_InternFromString("offset"),
+            PyUnicode_InternFromString("training")};
 }
 
 void check_class(const char* function, PyObject* state, PyObject* wanted) {
@@ -104,59 +97,55 @@ StepOptions read_options(const char* function, PyObject* dict) {
     KeywordReader none(function, dict);
     return StepOptions(none);
   }();
-  StepOptions options = defaults;
-  options.call.threads = get_num_threads();
-  return options;
+  return defaults;
 }
 
-StepGroup::StepGroup(const char* function, const StepOptions& given, PyObject* state_or_null)
-    : options(given),
+StepGroup::StepGroup(const char* function, int group, const TermOptions& given,
+                     PyObject* state_or_null)
+    : number(group),
+      terms(&given),
       state(state_or_null),
-      step(state ? read_count(function, "state", state, python.step) : 0) {}
+      step(state ? read_step(function, state) : 0) {}
 
-StepCall::StepCall(const char* function) : function_(function), work_(take_workspace()) {}
+StepCall::StepCall(const char* function, const StepOptions& shared, const Plan* plan)
+    : function_(function), shared_(shared), plan_(plan), work_(take_workspace()) {}
 
 StepCall::~StepCall() { give_back(work_); }
 
-StepGroup& StepCall::add_group(const StepOptions& options, PyObject* state) {
-  return add_group(function_, 0, options, state);
-}
-
-StepGroup& StepCall::add_group(const char* function, int number, const StepOptions& options,
+StepGroup& StepCall::add_group(const char* function, int number, const TermOptions& terms,
                                PyObject* state) {
-  work_->groups.emplace_back(function, options, state);
-  work_->numbers.push_back(number);
-  return work_->groups.back();
+  return work_->groups.emplace_back(function, number, terms, state);
 }
 
-void StepCall::count_in(PyObject* counter) {
-  counter_ = counter;
-  counted_ = read_count(function_, "optimizer", counter, python.step_count);
+int StepCall::threads() const {
+  return shared_.call.threads > 0 ? shared_.call.threads : get_num_threads();
 }
 
-void StepCall::take_arrays(PyObject* params, PyObject* grads, const Plan* plan) {
-  const TermOptions& terms = shared().terms;
-  const CallOptions& call = shared().call;
-  const std::string here = std::string(function_) + ": ";
+void StepCall::take_arrays(PyObject* params, PyObject* grads) {
+  const TermOptions& terms = shared_.terms;
+  const CallOptions& call = shared_.call;
+  const auto refuse = [&](const char* why) {
+    raise_value_error(std::string(function_) + ": " + why);
+  };
   take({"params", "", params}, Streams::param, true);
   take({"grads", "", grads}, Streams::grad, terms.zero_grads);
   if (call.mask) {
     take({"mask", "", call.mask}, Streams::mask, false);
     keep_scale_ = 1 / terms.keep_prob;
   } else if (terms.keep_prob != 1) {
-    raise_value_error(here + "keep_prob needs a mask, which is None");
+    refuse("keep_prob needs a mask, which is None");
   }
   if (call.drop) take_drop(call.drop);
-  if (call.mask && call.drop) raise_value_error(here + "mask and drop exclude each other");
+  if (call.mask && call.drop) refuse("mask and drop exclude each other");
   if (call.update_mask) take({"update_mask", "", call.update_mask}, Streams::update_mask, false);
   if (call.ema) take({"ema", "", call.ema}, Streams::ema, true);
-  const bool has_ema = plan ? plan->has_ema() : call.ema != nullptr;
-  if (has_ema != (terms.ema_decay != TermOptions::not_given))
-    raise_value_error(here + (has_ema ? "ema needs ema_decay" : "ema_decay needs ema") +
-                      ", which is None");
-  if (shared().clip.global() && shared().clip.by_tensor())
-    raise_value_error(here + "clip_norm and clip_tensor_norm exclude each other");
-  if (plan) written_ |= plan->written();
+  const bool has_ema = plan_ ? plan_->has_ema() : call.ema != nullptr;
+  const bool has_decay = terms.ema_decay != TermOptions::not_given;
+  if (has_ema && !has_decay) refuse("ema needs ema_decay, which is None");
+  if (has_decay && !has_ema) refuse("ema_decay needs ema, which is None");
+  if (shared_.clip.global() && shared_.clip.by_tensor())
+    refuse("clip_norm and clip_tensor_norm exclude each other");
+  if (plan_) written_ |= plan_->written();
 }
 
 void StepCall::take_drop(PyObject* drop) {
@@ -187,21 +176,24 @@ bool StepCall::take_state(const char* name, PyObject* interned_name, bool option
   return true;
 }
 
-void StepCall::collect(const Plan* plan) {
-  const DropoutStream* drop = drop_stream_ ? &*drop_stream_ : nullptr;
-  const Penalties* penalties = plan ? nullptr : &work_->groups[0].options.terms.penalties;
-  const Arguments arguments{arguments_, count_, penalties, drop};
-  if (!plan) return work_->list.collect(function_, arguments);
-  work_->penalties.assign(plan->groups(), nullptr);
-  for (std::size_t i = 0; i < work_->groups.size(); ++i)
-    work_->penalties[work_->numbers[i]] = &work_->groups[i].options.terms.penalties;
-  plan->collect(work_->list, arguments, work_->penalties);
+Arguments StepCall::arguments() const {
+  return {arguments_, count_, nullptr, drop_stream_ ? &*drop_stream_ : nullptr};
+}
+
+void StepCall::collect(const Penalties& penalties) {
+  Arguments all = arguments();
+  all.penalties = &penalties;
+  work_->list.collect(function_, all);
+}
+
+void StepCall::collect(const GroupPenalties& penalties) {
+  plan_->collect(work_->list, arguments(), penalties);
 }
 
 bool StepCall::commit() {
-  const ClipOptions& clip = shared().clip;
+  const ClipOptions& clip = shared_.clip;
   if (clip.need_norms()) {
-    measure_grads(shared().call.threads);
+    measure_grads();
     if (clip.skip_nonfinite && work_->norms.nonfinite_entry >= 0) return false;
     clip_grads();
   }
@@ -218,7 +210,6 @@ void StepCall::advance_counts() {
   };
   const auto each = [&](const auto& visit) {
     if (drop_) visit(drop_, python.offset, drop_stream_->offset, work_->list.entries());
-    if (counter_) visit(counter_, python.step_count, counted_, 1);
     for (const StepGroup& group : work_->groups)
       if (group.state) visit(group.state, python.step, group.step, 1);
   };
@@ -233,20 +224,21 @@ void StepCall::advance_counts() {
     });
     throw;
   }
+  if (plan_) plan_->count_step();
 }
 
-void StepCall::measure_grads(int threads) {
+void StepCall::measure_grads() {
   constexpr int grads = 1;  // params and grads are the first arguments taken
-  work_->grads.take_argument(function_, work_->list, grads, sum_chunk);
-  work_->norms.measure(work_->grads, threads);
+  work_->grads.take_argument(work_->list, grads, sum_chunk);
+  work_->norms.measure(work_->grads, threads());
   const int entry = work_->norms.nonfinite_entry;  // counted in the order of params
   if (entry >= 0) nonfinite_ = pybind11::str("grads" + path_of_leaf(arguments_[0].tree, entry));
 }
 
 // Norms are those of the gradient as it is after grad_scale.
 void StepCall::clip_grads() {
-  const ClipOptions& clip = shared().clip;
-  const double scale = std::fabs(shared().terms.grad_scale);
+  const ClipOptions& clip = shared_.clip;
+  const double scale = std::fabs(shared_.terms.grad_scale);
   if (clip.global()) clip_factor_ = clip_factor(clip.norm, scale * work_->norms.global, clip.eps);
   tensor_factors_ = clip.by_tensor();
   if (!tensor_factors_) return;
@@ -257,27 +249,25 @@ void StepCall::clip_grads() {
 
 void StepCall::launch() {
   if (work_->groups.empty()) return;  // all are frozen
-  work_->updates.assign(work_->numbers.back() + 1, Update{});
-  for (std::size_t i = 0; i < work_->groups.size(); ++i) {
-    StepGroup& group = work_->groups[i];
-    group.options.terms.take_shared(shared().terms);
-    Update& update = work_->updates[work_->numbers[i]] = group.update;
+  work_->updates.resize(work_->groups.back().number + 1);
+  for (StepGroup& group : work_->groups) {
+    Update& update = group.update;
     for (Dtype dtype : {Dtype::float32, Dtype::float64})
       update.scalars[int(dtype)] = group.scalars.at(dtype);
-    update.terms = &group.options.terms;
-    update.grad_scale = group.options.terms.signed_scale() * clip_factor_;
+    update.terms = group.terms;
+    update.grad_scale = group.terms->signed_scale() * clip_factor_;
     update.keep_scale = keep_scale_;
     update.drop = drop_stream_ ? &*drop_stream_ : nullptr;
     update.tensor_factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
     update.written = written_;
+    work_->updates[group.number] = update;
   }
-  const CallOptions& call = shared().call;
-  fastopt::launch(work_->list, work_->updates.data(), call.flush_denormals, call.threads);
+  fastopt::launch(work_->list, work_->updates.data(), shared_.call.flush_denormals, threads());
 }
 
 pybind11::object StepCall::result(bool skipped) const {
-  if (!shared().clip.need_norms()) return pybind11::none();
-  const double norm = std::fabs(shared().terms.grad_scale) * work_->norms.global;
+  if (!shared_.clip.need_norms()) return pybind11::none();
+  const double norm = std::fabs(shared_.terms.grad_scale) * work_->norms.global;
   return pybind11::handle(python.step_result)(skipped, norm, nonfinite_);
 }
 

@@ -41,13 +41,14 @@ class RuleScalars {
 
 // A group of parameters in a step.
 struct StepGroup {
-  StepOptions options;
+  int number;
+  const TermOptions* terms;
   PyObject* state;  // borrowed; null where the rule has none
   long long step;   // updates made before
   RuleScalars scalars;
   Update update{};
 
-  StepGroup(const char* function, const StepOptions& given, PyObject* state_or_null);
+  StepGroup(const char* function, int group, const TermOptions& given, PyObject* state_or_null);
 
   template <template <class> class Rule, class Options>
   void set_rule(const Options& given, const bool* has) {
@@ -67,10 +68,8 @@ struct Workspace {
   TensorList list, grads;
   Norms norms;
   std::vector<double> tensor_factors;
-  std::vector<StepGroup> groups;
-  std::vector<int> numbers;  // of the groups that are not frozen
-  std::vector<const Penalties*> penalties;
-  std::vector<Update> updates;
+  std::vector<StepGroup> groups;  // that are not frozen
+  std::vector<Update> updates;    // of all groups
 };
 
 // The options in a dict. Where it is empty they need not be read, which takes as long as a hundred
@@ -85,24 +84,17 @@ void check_class(const char* function, PyObject* state, PyObject* wanted);
 
 class StepCall {
  public:
-  explicit StepCall(const char* function);
+  // The options that hold for all groups of the step. A step of an optimizer has a plan.
+  StepCall(const char* function, const StepOptions& shared, const Plan* plan);
   ~StepCall();
   StepCall(const StepCall&) = delete;
   StepCall& operator=(const StepCall&) = delete;
 
-  // Adds the only group of a step. What holds for all groups stands among its options.
-  StepGroup& add_group(const StepOptions& options, PyObject* state);
-
-  // Adds a group of an optimizer. For all groups there are options of their own.
-  StepGroup& add_group(const char* function, int number, const StepOptions& options,
-                       PyObject* state);
-  void share(const StepOptions& options) { shared_ = &options; }
-
-  // Counts one in the attribute `step_count` of this object too.
-  void count_in(PyObject* counter);
+  // Adds a group with its own terms, in the order of their numbers.
+  StepGroup& add_group(const char* function, int number, const TermOptions& terms, PyObject* state);
 
   // Takes params, grads, and the arrays that come with the options.
-  void take_arrays(PyObject* params, PyObject* grads, const Plan* plan);
+  void take_arrays(PyObject* params, PyObject* grads);
 
   // Takes the arrays that the state has under this name. Returns false if it has None, which is an
   // error unless they are `optional`.
@@ -110,9 +102,11 @@ class StepCall {
                   const PositionalReader& read);
 
   // Checks all arrays. Then the list has them.
-  void collect(const Plan* plan);
+  void collect(const Penalties& penalties);
+  void collect(const GroupPenalties& penalties);
 
   bool has(Dtype dtype) const { return work_->list.has(dtype); }
+  StepGroup& group(std::size_t i) { return work_->groups[i]; }
 
   // Measures the gradients if that is asked for, and counts the step. Nothing fails after this.
   // Returns false if the step is to be skipped.
@@ -124,23 +118,18 @@ class StepCall {
   pybind11::object result(bool skipped) const;
 
  private:
-  // What counts, and from where.
-  struct Count {
-    PyObject *object, *name;  // borrowed
-    std::uint64_t before, after;
-  };
-
-  const StepOptions& shared() const { return shared_ ? *shared_ : work_->groups[0].options; }
+  Arguments arguments() const;
   void take(NamedTree tree, int stream, bool written);
   void take_drop(PyObject* drop);
-  void measure_grads(int threads);
+  void measure_grads();
   void clip_grads();
   void advance_counts();
+  int threads() const;
 
   const char* function_;
-  const StepOptions* shared_ = nullptr;
-  PyObject *drop_ = nullptr, *counter_ = nullptr;
-  long long counted_ = 0;
+  const StepOptions& shared_;
+  const Plan* plan_;
+  PyObject* drop_ = nullptr;
   std::optional<DropoutStream> drop_stream_;
   ArrayArgument arguments_[Streams::count];
   pybind11::object held_[Streams::max_states];

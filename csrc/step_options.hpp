@@ -3,6 +3,7 @@
 #pragma once
 #include <Python.h>
 
+#include <array>
 #include <limits>
 
 #include "rule_options.hpp"
@@ -19,6 +20,7 @@ struct Penalty {
 
 struct Penalties {
   enum Id { l1, l2, weight_decay, l1_prox, count };
+  using Values = std::array<double, count>;  // those of one tensor
   Penalty at[count];
 
   Penalties() : at() {}
@@ -27,6 +29,11 @@ struct Penalties {
   explicit Penalties(Reader& read)
       : at{read.penalty("l1"), read.penalty("l2"), read.penalty("weight_decay"),
            read.penalty("l1_prox")} {}
+
+  // What they are where they are no trees.
+  Values values() const {
+    return {at[l1].value, at[l2].value, at[weight_decay].value, at[l1_prox].value};
+  }
 };
 
 // What happens to the gradient before the rule sees it, and to the parameter around the rule.
@@ -86,7 +93,7 @@ struct ClipOptions {
 struct CallOptions {
   PyObject *mask, *drop, *update_mask, *ema;
   bool flush_denormals;
-  int threads;
+  int threads;  // 0: so many as are set for all calls
 
   template <class Reader>
   explicit CallOptions(Reader& read)

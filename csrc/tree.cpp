@@ -56,38 +56,87 @@ PyObject* item_of(PyObject* dict, PyObject* key) {
   return item;
 }
 
-// The children of one place in all trees.
+// The way to an entry of a tree. Links live on the stack of the walk; only an error makes text.
+struct Path {
+  const Path* parent;
+  PyObject* key;     // of a dict, else null
+  Py_ssize_t index;  // of a list or tuple
+
+  std::string text() const {
+    if (!parent) return "";
+    return parent->text() + "[" + (key ? repr_of(key) : std::to_string(index)) + "]";
+  }
+};
+
+// What stands at one place of all trees.
 struct Nodes {
-  const int count;
+  int count;
   PyObject* at[max_trees];
   explicit Nodes(int trees) : count(trees) { std::fill_n(at, count, nullptr); }
   ~Nodes() {
     for (int tree = 0; tree < count; ++tree) Py_XDECREF(at[tree]);
   }
+
+  void move_to(std::vector<PyObject*>& to) {
+    to.insert(to.end(), at, at + count);
+    count = 0;
+  }
+};
+
+// How far a dict has been read whose keys have been the same as those of another, in one order.
+// What is next then need not be looked up.
+class InStep {
+ public:
+  PyObject* item(PyObject* dict, PyObject* key) {
+#ifndef Py_GIL_DISABLED  // where other threads could change the dict meanwhile
+    PyObject *its_key, *value;
+    if (position_ >= 0 && PyDict_CheckExact(dict) &&
+        PyDict_Next(dict, &position_, &its_key, &value) && its_key == key)
+      return Py_NewRef(value);
+    position_ = -1;
+#endif
+    return item_of(dict, key);
+  }
+
+ private:
+  [[maybe_unused]] Py_ssize_t position_ = 0;
 };
 
 class Walk {
  public:
-  Walk(const char* function, const NamedTree* trees, int count, LeafVisitor& visitor)
-      : function_(function), trees_(trees), count_(count), visitor_(visitor) {}
+  Walk(const char* function, const NamedTree* trees, int count, std::vector<PyObject*>& leaves,
+       int wanted = -1)
+      : function_(function), trees_(trees), count_(count), leaves_(leaves), wanted_(wanted) {}
 
-  void visit(PyObject* const* nodes, const Path& path, int depth) {
-    const Kind kind = kind_of(nodes[0]);
-    if (kind == Kind::leaf) return visitor_.leaf(nodes, path);
+  // Reads all below the roots. Returns the path text of leaf number `wanted`.
+  std::string read() {
+    Nodes roots(count_);
+    for (int tree = 0; tree < count_; ++tree) roots.at[tree] = Py_NewRef(trees_[tree].root);
+    visit(roots, Path{nullptr, nullptr, 0}, 0);
+    return found_;
+  }
+
+ private:
+  void visit(Nodes& nodes, const Path& path, int depth) {
+    const Kind kind = kind_of(nodes.at[0]);
+    if (kind == Kind::leaf) {
+      if (wanted_-- == 0) found_ = path.text();
+      return nodes.move_to(leaves_);
+    }
     if (depth == max_depth)
       raise_value_error(here() + trees_[0].name + " is nested more than " +
                         std::to_string(max_depth) + " deep; does it contain itself?");
     for (int tree = 1; tree < count_; ++tree)
-      if (!stands_for_all(tree, nodes)) check_container(kind, nodes, tree, path);
+      if (!stands_for_all(tree, nodes.at)) check_container(kind, nodes.at, tree, path);
     if (kind == Kind::dict)
-      visit_dict(nodes, path, depth);
+      visit_dict(nodes.at, path, depth);
     else
-      visit_sequence(kind, nodes, path, depth);
+      visit_sequence(kind, nodes.at, path, depth);
   }
 
- private:
   void visit_dict(PyObject* const* nodes, const Path& path, int depth) {
-    if (!PyDict_CheckExact(nodes[0])) return visit_dict_subclass(nodes, path, depth);
+    InStep in_step[max_trees];
+    if (!PyDict_CheckExact(nodes[0])) return visit_dict_subclass(nodes, in_step, path, depth);
     // Other threads wait, unless comparing keys runs code that lets them in: hence the references.
     pybind11::scoped_critical_section lock{pybind11::handle(nodes[0])};
     Py_ssize_t position = 0;
@@ -95,33 +144,32 @@ class Walk {
     const Py_ssize_t length = PyDict_Size(nodes[0]);
     while (PyDict_Next(nodes[0], &position, &key, &value)) {
       const auto held_key = pybind11::reinterpret_borrow<pybind11::object>(key);
-      const auto held_value = pybind11::reinterpret_borrow<pybind11::object>(value);
-      visit_entry(nodes, held_key.ptr(), held_value.ptr(), path, depth);
+      visit_entry(nodes, key, Py_NewRef(value), in_step, path, depth);
       if (PyDict_Size(nodes[0]) != length)
         raise_value_error(here() + name(0, path) + " changed while it was read");
     }
   }
 
-  void visit_dict_subclass(PyObject* const* nodes, const Path& path, int depth) {
+  void visit_dict_subclass(PyObject* const* nodes, InStep* in_step, const Path& path, int depth) {
     const pybind11::list keys(pybind11::reinterpret_borrow<pybind11::object>(nodes[0]));
     for (pybind11::handle key : keys) {
-      const auto value =
-          pybind11::reinterpret_steal<pybind11::object>(item_of(nodes[0], key.ptr()));
+      PyObject* value = item_of(nodes[0], key.ptr());
       if (!value) raise_value_error(here() + name(0, path) + " changed while it was read");
-      visit_entry(nodes, key.ptr(), value.ptr(), path, depth);
+      visit_entry(nodes, key.ptr(), value, in_step, path, depth);
     }
   }
 
-  void visit_entry(PyObject* const* nodes, PyObject* key, PyObject* value, const Path& path,
-                   int depth) {
+  // Takes over the reference to `value`.
+  void visit_entry(PyObject* const* nodes, PyObject* key, PyObject* value, InStep* in_step,
+                   const Path& path, int depth) {
     Nodes children(count_);
-    children.at[0] = Py_NewRef(value);
+    children.at[0] = value;
     for (int tree = 1; tree < count_; ++tree)
-      if (!(children.at[tree] =
-                stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree]) : item_of(nodes[tree], key)))
+      if (!(children.at[tree] = stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree])
+                                                            : in_step[tree].item(nodes[tree], key)))
         raise_value_error(here() + name(tree, path) + " has no entry " + repr_of(key) + ", which " +
                           name(0, path) + " has");
-    visit(children.at, Path{&path, key, 0}, depth + 1);
+    visit(children, Path{&path, key, 0}, depth + 1);
   }
 
   void visit_sequence(Kind kind, PyObject* const* nodes, const Path& path, int depth) {
@@ -132,7 +180,7 @@ class Walk {
         if (!(children.at[tree] = stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree])
                                                               : item_at(kind, nodes[tree], index)))
           raise_value_error(here() + name(tree, path) + " changed while it was read");
-      visit(children.at, Path{&path, nullptr, index}, depth + 1);
+      visit(children, Path{&path, nullptr, index}, depth + 1);
     }
   }
 
@@ -170,40 +218,36 @@ class Walk {
 
   std::string here() const { return std::string(function_) + ": "; }
 
-  std::string name(int tree, const Path& path) const { return trees_[tree].name_of(path); }
+  std::string name(int tree, const Path& path) const {
+    return trees_[tree].belongs_to + (trees_[tree].name + path.text());
+  }
 
   const char* function_;
   const NamedTree* trees_;
   int count_;
-  LeafVisitor& visitor_;
+  std::vector<PyObject*>& leaves_;
+  int wanted_;
+  std::string found_;
 };
 
 }  // namespace
 
 bool is_container(PyObject* node) { return kind_of(node) != Kind::leaf; }
 
-std::string Path::text() const {
-  if (!parent) return "";
-  return parent->text() + "[" + (key ? repr_of(key) : std::to_string(index)) + "]";
+void Leaves::read(const char* function, const NamedTree* trees, int count) {
+  clear();
+  trees_ = count;
+  Walk(function, trees, count, nodes_).read();
 }
 
-void walk_trees(const char* function, const NamedTree* trees, int count, LeafVisitor& visitor) {
-  PyObject* roots[max_trees];
-  for (int tree = 0; tree < count; ++tree) roots[tree] = trees[tree].root;
-  Walk(function, trees, count, visitor).visit(roots, Path{nullptr, nullptr, 0}, 0);
+void Leaves::clear() {
+  for (PyObject* node : nodes_) Py_DECREF(node);
+  nodes_.clear();
 }
 
 std::string path_of_leaf(const NamedTree& tree, int entry) {
-  struct Find final : LeafVisitor {
-    int left;
-    std::string text;
-    void leaf(PyObject* const*, const Path& path) override {
-      if (left-- == 0) text = path.text();
-    }
-  } find;
-  find.left = entry;
-  walk_trees("", &tree, 1, find);
-  return find.text;
+  Leaves leaves;
+  return Walk("", &tree, 1, leaves.nodes_, entry).read();
 }
 
 }  // namespace fastopt

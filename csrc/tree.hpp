@@ -1,27 +1,12 @@
-// Nested lists, tuples and dicts, walked together. It knows no arrays: whatever is no container is
-// a leaf.
+// Nested lists, tuples and dicts, read together. It knows no arrays: whatever is no container is a
+// leaf.
 #pragma once
 #include <Python.h>
 
 #include <string>
+#include <vector>
 
 namespace fastopt {
-
-// The way to an entry of a tree. Links live on the stack of the walk; only an error makes text.
-struct Path {
-  const Path* parent;
-  PyObject* key;     // of a dict, else null
-  Py_ssize_t index;  // of a list or tuple
-
-  std::string text() const;  // such as ['layers'][0]; empty for the root, which has no parent
-};
-
-struct LeafVisitor {
-  virtual void leaf(PyObject* const* nodes, const Path& path) = 0;
-
- protected:
-  ~LeafVisitor() = default;
-};
 
 struct NamedTree {
   const char* name;           // as the user knows it: "grads", or "m" where
@@ -29,19 +14,40 @@ struct NamedTree {
   PyObject* root = nullptr;   // borrowed
   bool prefix = false;        // what is no container stands for all leaves in its place
   bool none_for_all = false;  // None does
-
-  std::string name_of(const Path& path) const { return belongs_to + (name + path.text()); }
 };
 
 constexpr int max_trees = 12;
 
 bool is_container(PyObject* node);
 
-// Visits every leaf of trees[0] together with what stands in its place in the other trees. Throws
-// where another tree has a different structure.
-void walk_trees(const char* function, const NamedTree* trees, int count, LeafVisitor& visitor);
+// The leaves of trees[0], each with what stands in its place in the other trees. It holds them all:
+// reading may run code of the user's (the comparison of dict keys), so that only what is found
+// afterwards stays true.
+class Leaves {
+ public:
+  Leaves() = default;
+  ~Leaves() { clear(); }
+  Leaves(const Leaves&) = delete;
+  Leaves& operator=(const Leaves&) = delete;
 
-// The path text of the leaf that the walk over this tree visits as number `entry`.
+  // Throws where another tree has a different structure.
+  void read(const char* function, const NamedTree* trees, int count);
+
+  int entries() const { return static_cast<int>(nodes_.size()) / trees_; }
+
+  // What stands in place of leaf number `entry`, one node for each tree.
+  PyObject* const* of(int entry) const { return nodes_.data() + std::size_t(entry) * trees_; }
+
+  void clear();
+
+ private:
+  friend std::string path_of_leaf(const NamedTree& tree, int entry);
+
+  std::vector<PyObject*> nodes_;
+  int trees_ = 1;
+};
+
+// The path text of leaf number `entry`, such as ['layers'][0]; empty for the root.
 std::string path_of_leaf(const NamedTree& tree, int entry);
 
 }  // namespace fastopt

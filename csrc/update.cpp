@@ -28,12 +28,12 @@ class TensorUpdate {
         terms_(*step.terms),
         scaled_prox_(step.scaled_prox),
         packed_(tensor.packed),
-        penalties_{T(step.grad_scale * factor), T(tensor.penalties[Penalties::l2]),
-                   T(tensor.penalties[Penalties::l1]),
-                   T(step.lr * tensor.penalties[Penalties::weight_decay])},
+        penalties_{T(step.grad_scale * factor), T((*tensor.penalties)[Penalties::l2]),
+                   T((*tensor.penalties)[Penalties::l1]),
+                   T(step.lr * (*tensor.penalties)[Penalties::weight_decay])},
         clip_value_(T(terms_.clip_value)),
         keep_scale_(T(step.keep_scale)),
-        threshold_(T(step.prox_lr * tensor.penalties[Penalties::l1_prox])) {
+        threshold_(T(step.prox_lr * (*tensor.penalties)[Penalties::l1_prox])) {
     if (step.drop) drop_ = step.drop->of_entry(tensor.entry);
     generates_ = step.drop && !tensor.streams.at[Streams::mask];
   }
@@ -183,10 +183,25 @@ void update_elements(const KernelTable& table, const Update& step, const TensorL
                 });
 }
 
+// Whether neither the step nor the tensor has anything besides the rule.
+bool only_rule(const Update& step, const Tensor& tensor) {
+  const auto is_zero = [](double penalty) { return penalty == 0; };
+  const auto& at = tensor.streams.at;
+  return tensor.layout < 0 && !at[Streams::mask] && !at[Streams::update_mask] &&
+         !at[Streams::ema] && step.is_bare() &&
+         std::all_of(tensor.penalties->begin(), tensor.penalties->end(), is_zero);
+}
+
 }  // namespace
 
 void update_tensor(const KernelTable& table, const Update& step, const TensorList& list,
                    const Tensor& tensor, std::int64_t begin, std::int64_t end) {
+  if (only_rule(step, tensor)) {  // of small tensors, that is most of the time
+    const Streams streams = tensor.at(begin);
+    return table.rules[step.rule][int(tensor.dtype)].update(
+        step.scalars[int(tensor.dtype)], end - begin, streams.at[Streams::param],
+        streams.at[Streams::grad], &streams.at[Streams::first_state]);
+  }
   const auto update =
       tensor.dtype == Dtype::float32 ? update_elements<float> : update_elements<double>;
   update(table, step, list, tensor, begin, end);

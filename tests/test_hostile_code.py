@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,29 +45,79 @@ def test_the_name_of_a_key_that_changes_its_array() -> None:
         fastopt.sgd_step(p, {key: np.ones(SIZE)}, l2={key: np.float64(0.1)})
 
 
-@pytest.mark.parametrize("options", [{"clip_norm": 1.0}, {"skip_nonfinite": True}])
-def test_keys_whose_comparison_changes_an_array_checked_before(options: dict[str, Any]) -> None:
-    hostile = False
+class Key(str):
+    """A key whose next comparison runs something."""
 
-    class Key:
-        def __init__(self, number: int) -> None:
-            self.number = number
+    __slots__ = ()
+    hook: Callable[[], Any] | None = None
+    __hash__ = str.__hash__
 
-        def __hash__(self) -> int:
-            return 1
+    def __eq__(self, other: object) -> bool:
+        hook, Key.hook = Key.hook, None
+        if hook:
+            hook()
+        return str.__eq__(self, str(other))
 
-        def __eq__(self, other: object) -> bool:
-            assert isinstance(other, Key)
-            if hostile and 2 in (self.number, other.number):
-                first.dtype = np.uint8
-            return self.number == other.number
 
-    p, g = ({Key(1): np.ones(SIZE), Key(2): np.ones(SIZE)} for _ in range(2))
-    first = g[Key(1)]
-    hostile = True
-    with pytest.raises(ValueError, match="sgd_step: an array changed while it was read"):
-        fastopt.sgd_step(p, g, **options)
-    assert all((array == 1).all() for array in p.values())
+def new_tree() -> dict[Any, Any]:
+    return {"first": np.ones(SIZE), Key("second"): np.ones(SIZE)}
+
+
+SPOILERS: dict[str, Callable[[Any], Any]] = {
+    "freed": lambda array: array.resize(1, refcheck=False),
+    "retyped": lambda array: setattr(array, "dtype", np.float16),
+    "locked": lambda array: array.setflags(write=False),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 1.0}, {"skip_nonfinite": True}], ids=str)
+@pytest.mark.parametrize("spoil", SPOILERS)
+@pytest.mark.parametrize("target", ["params", "grads", "m", "ema"])
+@pytest.mark.parametrize("kind", ["function", "class"])
+def test_keys_whose_comparison_spoils_an_array(
+    kind: str, target: str, spoil: str, options: dict[str, Any]
+) -> None:
+    """The array in question was read before; it must be looked at afterwards."""
+    p, g = new_tree(), new_tree()
+    if kind == "class":
+        opt = fastopt.Adam(p, ema_decay=0.5, **options)
+        state, ema = opt.groups[0].state, opt.ema
+        m = state.m[0]
+        step = lambda: opt.step(g)  # noqa: E731
+    else:
+        state, ema = fastopt.adam_init(p), new_tree()
+        m = state.m["first"]
+        step = lambda: fastopt.adam_step(p, g, state, ema=ema, ema_decay=0.5, **options)  # noqa: E731
+    array = {"params": p["first"], "grads": g["first"], "m": m, "ema": ema["first"]}[target]
+    Key.hook = lambda: SPOILERS[spoil](array)
+    if (target, spoil) == ("grads", "locked"):  # that is no matter
+        step()
+        assert state.step == 1
+        return
+    with pytest.raises((TypeError, ValueError), match="first"):
+        step()
+    assert Key.hook is None, "no key was compared"
+    assert state.step == 0
+    assert all((p[key][:1] == 1).all() for key in p if p[key].dtype == np.float64)
+
+
+def test_classes_that_give_themselves_out_for_others() -> None:
+    """An array is what it is, whatever it says; to ask it would run code of the user's."""
+
+    class Odd(np.ndarray):
+        @property
+        def __class__(self) -> type:
+            raise OSError("no class")
+
+        def __array_function__(self, *arguments: Any) -> Any:
+            raise OSError("no function")
+
+    whole = np.zeros((4, 6))
+    columns = [whole[:, 1:3].view(Odd), whole[:, 3:1:-1].view(Odd)]
+    with pytest.raises(ValueError, match="overlap in memory"):
+        fastopt.sgd_step(columns, [np.ones((4, 2)) for _ in columns])
+    fastopt.sgd_step(columns[0], np.ones((4, 2)), lr=1.0)
+    assert whole.sum() == -8
 
 
 def test_a_penalty_too_large_for_the_dtype() -> None:

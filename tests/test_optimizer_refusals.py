@@ -136,8 +136,20 @@ def test_states_are_changed_in_place_only() -> None:
     state.step = 7
     opt.step(params())
     assert state.step == 8
-    opt.step_count = None
-    check_refused(opt, lambda: opt.step(params()), TypeError, "optimizer.step_count must be an int")
+    for bad in (None, 1.0, True, "1"):
+        check_refused(
+            opt,
+            lambda bad=bad: setattr(opt, "step_count", bad),
+            TypeError,
+            f"^Adam: step_count must be an int, not {bad!r}$",
+        )
+    for bad in (-1, 2**53):
+        check_refused(
+            opt,
+            lambda bad=bad: setattr(opt, "step_count", bad),
+            ValueError,
+            rf"^Adam: 0 <= step_count < 2\*\*53 must hold, it is {bad}$",
+        )
 
 
 @pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
@@ -198,13 +210,25 @@ def test_bad_arguments_of_a_step() -> None:
         ),
         (lambda step: -step, ValueError, r"^SGD.step: lr must be finite and >= 0, it is -1"),
         (lambda step: "x" if step else 0.1, TypeError, r"^SGD.step: lr must be a number, not str"),
+        (
+            lambda step: False if step else 0.1,
+            TypeError,
+            "^SGD.step: lr must be a number, not bool",
+        ),
+        (
+            lambda step: np.zeros(2) if step else 0.1,
+            TypeError,
+            "^SGD.step: lr must be a number, not numpy.ndarray",
+        ),
         (lambda step: 1 / (1 - step), ZeroDivisionError, "division by zero"),
     ],
 )
-def test_schedules_that_go_wrong(schedule: Any, error: type, message: str) -> None:
+@pytest.mark.parametrize("option", ["lr", "l2"])
+def test_schedules_that_go_wrong(option: str, schedule: Any, error: type, message: str) -> None:
     w = np.ones(3)
-    opt = fastopt.SGD(w, lr=schedule)
+    opt = fastopt.SGD(w, **{option: schedule})
     opt.step(np.ones(3))
+    message = message.replace("lr", option)
     check_refused(opt, lambda: opt.step(np.ones(3)), error, message)
 
 

@@ -34,6 +34,8 @@ import os, signal, sys, threading, time
 import numpy as np
 import fastopt
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+
 def big_step(threads=4):
     p, g = np.zeros(300_000, np.float32), np.ones(300_000, np.float32)
     fastopt.sgd_step(p, g, lr=1.0, threads=threads)

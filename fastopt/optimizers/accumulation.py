@@ -8,29 +8,29 @@ from typing import Any
 import numpy as np
 
 from fastopt import _core
+from fastopt.optimizers.counted import Counted
 from fastopt.tree import Tree, map_tree, zip_trees
 
 
-class Accumulation:
+class Accumulation(Counted):
     """Buffers like the parameters, and how many gradients are in them.
 
     To add a gradient is a step that ascends: ``sum -= 1 * -g``. So adding is SGD's own pass over
-    memory, with its checks and its threads, and SGD counts it.
+    memory, with its checks and its threads, and ``step_count`` is how many have been added.
     """
 
     def __init__(
         self, function: str, params: Tree, group_of_entry: Iterable[int], groups: int
     ) -> None:
+        super().__init__()
         self.sums = map_tree(lambda array: np.zeros_like(array, subok=False), params)
-        self.step_count = 0
-        """How many gradients have been added."""
         self._frozen: list[bool] = []
         self._made_of = (function, list(group_of_entry), [None] * groups)
         self._plan = self._new_plan()
 
     def _new_plan(self) -> Any:
         function, group_of_entry, states = self._made_of
-        return _core.sgd_plan(function, self.sums, group_of_entry, states, None)
+        return _core.sgd_plan(function, self.sums, group_of_entry, states, None, self._count)
 
     def add(self, grads: Tree, frozen: list[bool], threads: int | None) -> None:
         if self.step_count:
@@ -38,7 +38,7 @@ class Accumulation:
         self.were_frozen(frozen)
         ascend = (1.0, {"maximize": True})
         rows = tuple(None if is_frozen else ascend for is_frozen in frozen)
-        _core.sgd_planned_step(self._plan, self, self.sums, grads, rows, {"threads": threads})
+        _core.sgd_prepare(self._plan, rows, {"threads": threads})(grads)
 
     def were_frozen(self, frozen: list[bool]) -> None:
         self._frozen = frozen

@@ -10,22 +10,25 @@ from fastopt import _core
 from fastopt.optimizers import saved
 from fastopt.optimizers.accumulation import Accumulation
 from fastopt.optimizers.averages import Averages
+from fastopt.optimizers.counted import Counted
 from fastopt.optimizers.entries import Grouping, grouping_of, is_group
 from fastopt.optimizers.options import (
     SHARED,
     SHARED_DEFAULTS,
     TERM_DEFAULTS,
-    TERMS,
     Group,
     Options,
     check_names,
+    row_of,
     value_at,
 )
 from fastopt.result import StepResult
 from fastopt.tree import Tree, names
 
+Step = Callable[[Tree], StepResult | None]
 
-class Optimizer:
+
+class Optimizer(Counted):
     """The base of SGD, Momentum, Adam, AdamW and RMSprop, which says what they can do.
 
     Attributes
@@ -47,13 +50,12 @@ class Optimizer:
     """The name of the rule: ``"adam"`` for ``adam_step``."""
     rule_options: ClassVar[tuple[str, ...]]
     """The options of the rule, in the order in which the core takes them."""
-    _step: ClassVar[Callable[..., StepResult | None]]
 
     def __init__(self, params: Any, rule_options: dict[str, Any], options: dict[str, Any]) -> None:
         name = type(self).__name__
         known = {**rule_options, **TERM_DEFAULTS, **SHARED_DEFAULTS}
         check_names(f"{name}: ", options, known)
-        self.step_count = 0
+        super().__init__()
         self.made = False
         self._grouping = grouping_of(name, params)
         self._defaults = {
@@ -62,12 +64,10 @@ class Optimizer:
             **{k: options.get(k, v) for k, v in TERM_DEFAULTS.items()},
         }
         self.options = Options(self, {k: options.get(k, v) for k, v in SHARED_DEFAULTS.items()}, "")
-        entries = self._grouping.entries(name)
+        own = self._grouping.entries(name)
         _core.check_params(name, self.params)
         self.names = tuple(names(self.params))
-        self.groups = tuple(
-            self._new_group(self._grouping, i, own) for i, own in enumerate(entries)
-        )
+        self.groups = tuple(self._new_group(self._grouping, i, own[i]) for i in range(len(own)))
         self._averages = None
         if self.options["ema_decay"] is not None:
             self._averages = Averages(self.params, len(self.groups))
@@ -148,10 +148,10 @@ class Optimizer:
         self, grouping: Grouping, groups: tuple[Group, ...], averages: Averages | None
     ) -> Any:
         make = getattr(_core, f"{self.rule}_plan")
+        function, of_entry = f"{type(self).__name__}.step", list(grouping.group_of_entry)
         states = [group.state for group in groups]
-        function = f"{type(self).__name__}.step"
         ema = averages.arrays if averages else None
-        return make(function, grouping.tree, list(grouping.group_of_entry), states, ema)
+        return make(function, grouping.tree, of_entry, states, ema, self._count)
 
     # Options
 
@@ -165,27 +165,28 @@ class Optimizer:
         if not isinstance(values["frozen"], bool):
             raise TypeError(f"{where}frozen must be True or False, not {values['frozen']!r}")
         at = {name: value_at(value, self.step_count) for name, value in values.items()}
-        row = [at[name] for name in self.rule_options]
         check = getattr(_core, f"{self.rule}_check")
-        check(where.rstrip(": "), *row, {name: at[name] for name in TERMS})
+        check(where.rstrip(": "), *row_of(at, self.rule_options))
 
     def options_changed(self) -> None:
-        """Prepare what steps pass to the core, once for all that follow."""
-        every = [self.options, *self.groups]
-        self._ready = not (
+        """Prepare the steps that follow, once for all, unless they depend on more than options."""
+        depends = (
             self._is_swapped
             or self._accumulation
             or self.options["ema_debias"]
-            or any(options.scheduled for options in every)
+            or any(options.scheduled for options in (self.options, *self.groups))
         )
-        self._rows, self._shared = self._now() if self._ready else ((), {})
-        self._tree = self.params
+        self._prepared = None if depends else self._prepare(*self._now())
+
+    def _prepare(self, rows: tuple[Any, ...], shared: dict[str, Any]) -> Step:
+        step: Step = getattr(_core, f"{self.rule}_prepare")(self._plan, rows, shared)
+        return step
 
     def _now(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         step = self.step_count
         values = self.options.at(step)
-        shared = {k: values[k] for k in SHARED if values[k] != SHARED_DEFAULTS[k]}
-        return tuple(group.row(self.rule_options, step) for group in self.groups), shared
+        rows = tuple(group.row(self.rule_options, step) for group in self.groups)
+        return rows, {name: values[name] for name in SHARED}
 
     # Steps
 
@@ -221,9 +222,10 @@ class Optimizer:
         RuntimeError
             Within :meth:`averaged`.
         """
+        prepared = self._prepared
         plain = mask is None and update_mask is None and grad_scale == 1.0 and keep_prob == 1.0
-        if plain and self._ready and grads is not None:
-            return self._step(self._plan, self, self._tree, grads, self._rows, self._shared)
+        if plain and prepared is not None and grads is not None:
+            return prepared(grads)
         given = {"grad_scale": grad_scale, "mask": mask, "update_mask": update_mask}
         given["keep_prob"] = keep_prob
         return self._step_now(grads, given) if grads is not None else self._step_of_sum(given)
@@ -253,7 +255,7 @@ class Optimizer:
                 if row is not None:
                     decay, weights[number] = averages.debiased(number, shared["ema_decay"])
                     row[-1]["ema_decay"] = decay
-        result = self._step(self._plan, self, self.params, grads, rows, {**shared, **given})
+        result = self._prepare(rows, {**shared, **given})(grads)
         if averages and self.step_count > before:
             for number, weight in weights.items():
                 averages.weights[number] = weight
@@ -375,13 +377,14 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         self._check_not_swapped(f"a copy of {type(self).__name__}")
-        return {name: value for name, value in vars(self).items() if name != "_plan"}
+        return {k: v for k, v in vars(self).items() if k not in ("_plan", "_prepared")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         for options in (self.options, *self.groups):
             options.belong_to(self)
         self._plan = self._new_plan(self._grouping, self.groups, self._averages)
+        self.options_changed()
 
     def __repr__(self) -> str:
         count = sum(array.size for group in self.groups for array in group.params)

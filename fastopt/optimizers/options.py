@@ -200,10 +200,12 @@ class Group(Options):
         """Return what the core wants to know of the group, None where it is frozen."""
         if self._values["frozen"]:
             return None
-        values = self.at(step)
-        rule = [values[name] for name in rule_options]
-        # Defaults need not be said: reading them would take as long as a hundred elements.
-        return (*rule, {k: values[k] for k in TERMS if values[k] != TERM_DEFAULTS[k]})
+        return row_of(self.at(step), rule_options)
+
+
+def row_of(values: Mapping[str, Any], rule_options: Iterable[str]) -> tuple[Any, ...]:
+    """Return the options of a group as the core takes them."""
+    return (*(values[name] for name in rule_options), {name: values[name] for name in TERMS})
 
 
 def check_names(where: str, given: Iterable[str], known: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from fastopt import _core
 from fastopt.dropout import Dropout
 from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.docstrings import documented
@@ -82,7 +81,6 @@ class SGD(Optimizer):
 
     rule = "sgd"
     rule_options = ("lr",)
-    _step = staticmethod(_core.sgd_planned_step)
 
     def __init__(self, params: Any, *, lr: Scheduled = 1e-2, **options: Unpack[Common]) -> None:
         super().__init__(params, {"lr": lr}, dict(options))
@@ -134,7 +132,6 @@ class Momentum(Optimizer):
 
     rule = "momentum"
     rule_options = ("lr", "momentum", "dampening", "nesterov")
-    _step = staticmethod(_core.momentum_planned_step)
 
     def __init__(
         self,
@@ -204,7 +201,6 @@ class Adam(Optimizer):
 
     rule = "adam"
     rule_options = ("lr", "beta1", "beta2", "eps", "epsilon_hat", "scaled_prox")
-    _step = staticmethod(_core.adam_planned_step)
 
     def __init__(
         self,
@@ -326,7 +322,6 @@ class RMSprop(Optimizer):
 
     rule = "rmsprop"
     rule_options = ("lr", "rho", "eps", "eps_inside_sqrt", "scaled_prox", "momentum")
-    _step = staticmethod(_core.rmsprop_planned_step)
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastopt.dropout import Dropout
 from fastopt.optimizers.accumulation import Accumulation
+from fastopt.optimizers.counted import checked_count
 from fastopt.optimizers.options import Group, Options, is_schedule, stateful_parts
 from fastopt.tree import zip_trees
 
@@ -123,11 +124,7 @@ class _Loading:
                 raise ValueError(f"{self.where}: {place} has {name!r}, which the optimizer has not")
 
     def count(self, place: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{self.where}: {place} must be an int, not {value!r}")
-        if not 0 <= value < 2**53:
-            raise ValueError(f"{self.where}: 0 <= {place} < 2**53 must hold, it is {value}")
-        return int(value)
+        return checked_count(self.where, place, value)
 
     def arrays(self, place: str, state: Any, names: Iterable[str], own: Any) -> None:
         """Note to copy named arrays into our own, which are None where there are none."""
