@@ -252,13 +252,12 @@ class Plan::Collector {
       if (!known[i].is_as_it_was(plan_.extents_.data() + known[i].extents, flags))
         plan_.raise_changed(entry.first + i, path_of_leaf(trees_[0], number));
     if (!penalties) return;  // frozen
-    Tensor* tensor = nullptr;
+    Tensor* tensor;
     if (arguments_.count == 2 && entry.contiguous && is_plain(nodes[1], *known) &&
         is_apart(nodes[1], number, entry.bytes)) {
       tensor = list_.add(entry.tensor, keep_block);
       tensor->streams.at[Streams::grad] = PyArray_DATA(as_array(nodes[1]));
     } else {
-      check_given(nodes, number);
       tensor = add(nodes, known, entry, number);
     }
     if (tensor) tensor->penalties = &*penalties;
@@ -278,7 +277,9 @@ class Plan::Collector {
     return plan_.is_apart(begin, begin + bytes, plan_.hints_[number]);
   }
 
-  Tensor* add(PyObject* const* nodes, const Known* known, const Entry& entry, int number) {
+  FASTOPT_NOINLINE Tensor* add(PyObject* const* nodes, const Known* known, const Entry& entry,
+                               int number) {
+    check_given(nodes, number);
     PyObject* arrays[Streams::count];
     int count = arguments_.count;
     std::copy_n(nodes, count, arrays);

@@ -260,6 +260,7 @@ void StepCall::launch() {
     update.drop = drop_stream_ ? &*drop_stream_ : nullptr;
     update.tensor_factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
     update.written = written_;
+    update.bare = update.is_bare();
     work_->updates[group.number] = update;
   }
   fastopt::launch(work_->list, work_->updates.data(), shared_.call.flush_denormals, threads());

@@ -68,18 +68,18 @@ struct Path {
   }
 };
 
-// What stands at one place of all trees.
+// What stands at one place of all trees, held.
 struct Nodes {
-  int count;
+  const int count;
   PyObject* at[max_trees];
-  explicit Nodes(int trees) : count(trees) { std::fill_n(at, count, nullptr); }
-  ~Nodes() {
-    for (int tree = 0; tree < count; ++tree) Py_XDECREF(at[tree]);
-  }
 
-  void move_to(std::vector<PyObject*>& to) {
-    to.insert(to.end(), at, at + count);
-    count = 0;
+  // Takes over the last references in the list.
+  Nodes(int trees, std::vector<PyObject*>& list) : count(trees) {
+    std::copy(list.end() - trees, list.end(), at);
+    list.resize(list.size() - trees);
+  }
+  ~Nodes() {
+    for (int tree = 0; tree < count; ++tree) Py_DECREF(at[tree]);
   }
 };
 
@@ -110,28 +110,31 @@ class Walk {
 
   // Reads all below the roots. Returns the path text of leaf number `wanted`.
   std::string read() {
-    Nodes roots(count_);
-    for (int tree = 0; tree < count_; ++tree) roots.at[tree] = Py_NewRef(trees_[tree].root);
-    visit(roots, Path{nullptr, nullptr, 0}, 0);
+    for (int tree = 0; tree < count_; ++tree) leaves_.push_back(Py_NewRef(trees_[tree].root));
+    visit(Path{nullptr, nullptr, 0}, 0);
     return found_;
   }
 
  private:
-  void visit(Nodes& nodes, const Path& path, int depth) {
-    const Kind kind = kind_of(nodes.at[0]);
-    if (kind == Kind::leaf) {
-      if (wanted_-- == 0) found_ = path.text();
-      return nodes.move_to(leaves_);
-    }
+  // Visits what has been added to the leaves last: there it stays, unless it is a container.
+  void visit(const Path& path, int depth) {
+    const Kind kind = kind_of(leaves_[leaves_.size() - count_]);
+    if (kind != Kind::leaf) return visit_container(kind, path, depth);
+    if (wanted_-- == 0) found_ = path.text();
+  }
+
+  void visit_container(Kind kind, const Path& path, int depth) {
+    const Nodes held(count_, leaves_);
+    PyObject* const* nodes = held.at;
     if (depth == max_depth)
       raise_value_error(here() + trees_[0].name + " is nested more than " +
                         std::to_string(max_depth) + " deep; does it contain itself?");
     for (int tree = 1; tree < count_; ++tree)
-      if (!stands_for_all(tree, nodes.at)) check_container(kind, nodes.at, tree, path);
+      if (!stands_for_all(tree, nodes)) check_container(kind, nodes, tree, path);
     if (kind == Kind::dict)
-      visit_dict(nodes.at, path, depth);
+      visit_dict(nodes, path, depth);
     else
-      visit_sequence(kind, nodes.at, path, depth);
+      visit_sequence(kind, nodes, path, depth);
   }
 
   void visit_dict(PyObject* const* nodes, const Path& path, int depth) {
@@ -162,25 +165,28 @@ class Walk {
   // Takes over the reference to `value`.
   void visit_entry(PyObject* const* nodes, PyObject* key, PyObject* value, InStep* in_step,
                    const Path& path, int depth) {
-    Nodes children(count_);
-    children.at[0] = value;
-    for (int tree = 1; tree < count_; ++tree)
-      if (!(children.at[tree] = stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree])
-                                                            : in_step[tree].item(nodes[tree], key)))
+    leaves_.push_back(value);
+    for (int tree = 1; tree < count_; ++tree) {
+      PyObject* node = stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree])
+                                                   : in_step[tree].item(nodes[tree], key);
+      if (!node)
         raise_value_error(here() + name(tree, path) + " has no entry " + repr_of(key) + ", which " +
                           name(0, path) + " has");
-    visit(children, Path{&path, key, 0}, depth + 1);
+      leaves_.push_back(node);
+    }
+    visit(Path{&path, key, 0}, depth + 1);
   }
 
   void visit_sequence(Kind kind, PyObject* const* nodes, const Path& path, int depth) {
     const Py_ssize_t length = length_of(kind, nodes[0]);
     for (Py_ssize_t index = 0; index < length; ++index) {
-      Nodes children(count_);
-      for (int tree = 0; tree < count_; ++tree)
-        if (!(children.at[tree] = stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree])
-                                                              : item_at(kind, nodes[tree], index)))
-          raise_value_error(here() + name(tree, path) + " changed while it was read");
-      visit(children, Path{&path, nullptr, index}, depth + 1);
+      for (int tree = 0; tree < count_; ++tree) {
+        PyObject* node = stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree])
+                                                     : item_at(kind, nodes[tree], index);
+        if (!node) raise_value_error(here() + name(tree, path) + " changed while it was read");
+        leaves_.push_back(node);
+      }
+      visit(Path{&path, nullptr, index}, depth + 1);
     }
   }
 

@@ -187,8 +187,8 @@ void update_elements(const KernelTable& table, const Update& step, const TensorL
 bool only_rule(const Update& step, const Tensor& tensor) {
   const auto is_zero = [](double penalty) { return penalty == 0; };
   const auto& at = tensor.streams.at;
-  return tensor.layout < 0 && !at[Streams::mask] && !at[Streams::update_mask] &&
-         !at[Streams::ema] && step.is_bare() &&
+  return step.bare && tensor.layout < 0 && !at[Streams::mask] && !at[Streams::update_mask] &&
+         !at[Streams::ema] &&
          std::all_of(tensor.penalties->begin(), tensor.penalties->end(), is_zero);
 }
 
@@ -196,11 +196,11 @@ bool only_rule(const Update& step, const Tensor& tensor) {
 
 void update_tensor(const KernelTable& table, const Update& step, const TensorList& list,
                    const Tensor& tensor, std::int64_t begin, std::int64_t end) {
-  if (only_rule(step, tensor)) {  // of small tensors, that is most of the time
-    const Streams streams = tensor.at(begin);
-    return table.rules[step.rule][int(tensor.dtype)].update(
-        step.scalars[int(tensor.dtype)], end - begin, streams.at[Streams::param],
-        streams.at[Streams::grad], &streams.at[Streams::first_state]);
+  if (begin == 0 && only_rule(step, tensor)) {  // what more there is takes longer for small tensors
+    const int dtype = int(tensor.dtype);
+    void* const* at = tensor.streams.at;
+    return table.rules[step.rule][dtype].update(step.scalars[dtype], end, at[Streams::param],
+                                                at[Streams::grad], at + Streams::first_state);
   }
   const auto update =
       tensor.dtype == Dtype::float32 ? update_elements<float> : update_elements<double>;

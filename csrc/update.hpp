@@ -19,8 +19,8 @@ struct Update {
   const DropoutStream* drop = nullptr;     // of the first entry
   const double* tensor_factors = nullptr;  // one more factor of grad_scale for each tensor
   unsigned written = 0;                    // a bit for each stream that is an output
+  bool bare = false;  // the rule is all there is to do, but for what a tensor brings with it
 
-  // Whether the rule is all there is to do, but for what a tensor brings with it.
   bool is_bare() const {
     return grad_scale == 1 && !tensor_factors && !drop && terms->clip_value == TermOptions::never &&
            !terms->nonneg && !terms->zero_grads;

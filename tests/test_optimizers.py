@@ -25,6 +25,7 @@ from cases import (
     random_mask,
     state_arrays,
 )
+from test_layouts import LAYOUTS
 
 import fastopt
 from fastopt.optimizers.options import SHARED, TERMS
@@ -123,6 +124,18 @@ def test_every_rule(case: Case, rng: np.random.Generator) -> None:
 def test_every_size(case: Case, rng: np.random.Generator) -> None:
     params = random_like([np.empty(n, np.float32) for n in SIZES], rng)
     check_against_functional(case, params, rng, {"clip_norm": 1.0})
+
+
+@pytest.mark.parametrize("grads", ["contiguous", "reversed", "columns"])
+@pytest.mark.parametrize("params", LAYOUTS)
+def test_layouts(params: str, grads: str, rng: np.random.Generator) -> None:
+    a, g = (rng.standard_normal((37, 41)) for _ in range(2))
+    p, q = LAYOUTS[params](a), a.copy()
+    opt, state = fastopt.Momentum(p), fastopt.momentum_init(q)
+    for _ in range(2):
+        opt.step(LAYOUTS[grads](g))
+        fastopt.momentum_step(q, g, state)
+        assert_same_bits(p, q)
 
 
 def test_many_threads(rng: np.random.Generator) -> None:
