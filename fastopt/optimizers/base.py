@@ -275,12 +275,14 @@ class Optimizer(Counted):
 
         ``step()`` without gradients uses their mean (or with ``accumulation="sum"`` their sum) and
         clears it. Clipping, decay, averages and counting happen once, in that step. A step that is
-        skipped clears it too.
+        skipped clears it too. Sums have the dtype of the parameters: where gradients are so large
+        that their sum is infinite, scale them before.
 
         Raises
         ------
         TypeError, ValueError
-            As :meth:`step`. Nothing has been added then.
+            Where gradients do not fit, as :meth:`step`, which looks at the parameters. Nothing has
+            been added then.
         """
         if self._accumulation is None:
             where = f"{type(self).__name__}.accumulate"

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.optimizers.options import TERM_DEFAULTS
+from fastopt.interop.names import checked_names
+from fastopt.interop.new_state import new_options
 
 FROM = "from_torch_state"
 
@@ -135,31 +136,6 @@ def _names_in_groups(groups: list[Mapping[str, Any]]) -> list[str]:
     return [name for group in groups for name in group["param_names"]]
 
 
-def is_int(value: Any) -> bool:
-    return isinstance(value, (int, np.integer))
-
-
-def checked_names(where: str, argument: str, names: Any) -> list[str]:
-    found = [names] if isinstance(names, str) else list(names)
-    for name in found:
-        if not isinstance(name, str):
-            raise TypeError(f"{where}: {argument} must be strings, not {name!r:.60}")
-        if found.count(name) > 1:
-            raise ValueError(f"{where}: {argument} has {name!r} twice")
-    return found
-
-
-def ranks(where: str, argument: str, names: Any, known: Iterable[str]) -> dict[str, int]:
-    names, known = checked_names(where, argument, names), list(known)
-    for name in known:
-        if name not in names:
-            raise ValueError(f"{where}: {argument} has no {name!r}")
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{where}: {argument} has {name!r}, which the state has not")
-    return {name: i for i, name in enumerate(names)}
-
-
 def _array(place: str, tensor: Any) -> Any:
     array = tensor
     if hasattr(tensor, "detach"):
@@ -238,7 +214,7 @@ def _options_of(
     rule: str, number: int, group: Mapping[str, Any], decoupled: bool | None
 ) -> dict[str, Any]:
     decay = float(group["weight_decay"])
-    options: dict[str, Any] = {"frozen": False, "lr": float(group["lr"]), **TERM_DEFAULTS}
+    options = new_options(float(group["lr"]))
     options["maximize"] = bool(group.get("maximize", False))
     options["l2"] = decay
     if rule == "momentum":

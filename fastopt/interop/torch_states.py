@@ -1,10 +1,4 @@
-"""The state of torch's optimizers, and back: training goes on where it stood.
-
-Parameters are not in the state of an optimizer, here or there. They move by themselves, for example
-as ``{name: p.detach().numpy() for name, p in model.named_parameters()}``.
-
-Nothing here imports torch but :func:`to_torch_state`, when it is called.
-"""
+"""The state of torch's optimizers, turned into ours and back."""
 
 from __future__ import annotations
 
@@ -14,23 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from fastopt._torch_state import FROM, TORCH_NAMES, TorchState, is_int, ranks
-from fastopt.optimizers.options import SHARED_DEFAULTS, TERM_DEFAULTS
-from fastopt.optimizers.saved import NOT_SAVED
-
-__all__ = ["from_torch_state", "to_torch_state"]
+from fastopt.interop.names import is_int, ranks
+from fastopt.interop.new_state import new_state
+from fastopt.interop.refusals import refuse_what_would_be_lost
+from fastopt.interop.torch_reading import FROM, TORCH_NAMES, TorchState
 
 TO = "to_torch_state"
-
-HARMLESS = {
-    "accumulation",
-    "clip_eps",
-    "ema_debias",
-    "flush_denormals",
-    "scaled_prox",
-    "zero_grads",
-}
-"""Options that do nothing by themselves, or nothing that torch has to know."""
 
 
 def from_torch_state(
@@ -124,15 +107,7 @@ def from_torch_state(
     for group in groups:
         group["names"].sort(key=rank.__getitem__)
     last = max(group["step"] or 0 for group in groups)
-    return {
-        "rule": torch_state.rule,
-        "step_count": last if step_count is None else int(step_count),
-        "options": {k: v for k, v in SHARED_DEFAULTS.items() if k not in NOT_SAVED},
-        "groups": groups,
-        "ema": None,
-        "accumulated": {"count": 0, "sum": None},
-        "drop": None,
-    }
+    return new_state(torch_state.rule, last if step_count is None else int(step_count), groups)
 
 
 def to_torch_state(
@@ -190,7 +165,10 @@ def to_torch_state(
     groups = state_dict["groups"]
     known = [name for group in groups for name in group["names"]]
     rank = ranks(TO, "names", known if names is None else names, known)
-    _refuse_what_would_be_lost(rule, state_dict)
+    torch_only = {"epsilon_hat": False, "eps_inside_sqrt": False}
+    refuse_what_would_be_lost(
+        TO, "torch's", state_dict, {"l2", "weight_decay", "maximize"}, torch_only
+    )
     torch: Any = importlib.import_module("torch")
 
     states: dict[int, dict[str, Any]] = {}
@@ -212,29 +190,6 @@ def to_torch_state(
                 states[key] |= state
         param_groups.append({**_torch_options(rule, i, group), "params": ids})
     return {"state": states, "param_groups": param_groups}
-
-
-def _refuse_what_would_be_lost(rule: str, state: Mapping[str, Any]) -> None:
-    defaults = {"frozen": False, **SHARED_DEFAULTS, **TERM_DEFAULTS}
-    defaults |= {"epsilon_hat": False, "eps_inside_sqrt": False}
-    moved = {"l2", "weight_decay", "maximize"} | HARMLESS
-    places = [("", state["options"])]
-    places += [(f"groups[{i}]: ", group["options"]) for i, group in enumerate(state["groups"])]
-    for place, options in places:
-        for name, value in options.items():
-            if isinstance(value, Mapping):
-                raise ValueError(f"{TO}: {place}{name} is a schedule; set it to a number before")
-            if name in defaults and name not in moved and value != defaults[name]:
-                raise ValueError(
-                    f"{TO}: {place}torch's optimizer has no {name}={value!r}; set it to "
-                    f"{defaults[name]!r} before"
-                )
-    if state["ema"] is not None:
-        raise ValueError(f"{TO}: torch's optimizer has no averages; set the state's 'ema' to None")
-    if state["drop"] is not None:
-        raise ValueError(f"{TO}: torch's optimizer has no drop; set the state's 'drop' to None")
-    if count := state["accumulated"]["count"]:
-        raise ValueError(f"{TO}: {count} accumulated gradients are waiting; make their step first")
 
 
 def _torch_options(rule: str, number: int, group: Mapping[str, Any]) -> dict[str, Any]:
