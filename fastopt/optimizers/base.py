@@ -281,8 +281,7 @@ class Optimizer(Counted):
         Raises
         ------
         TypeError, ValueError
-            Where gradients do not fit, as :meth:`step`, which looks at the parameters. Nothing has
-            been added then.
+            If gradients do not fit, as in :meth:`step`. Nothing has been added then.
         """
         if self._accumulation is None:
             where = f"{type(self).__name__}.accumulate"
