@@ -1,5 +1,4 @@
-// Every check of NumPy arrays, every message about them. Trees of arrays go in, a flat list of
-// tensors comes out, or an exception names what is wrong.
+// Trees of arrays go in, a flat list of tensors comes out, or an exception names what is wrong.
 #pragma once
 #include <Python.h>
 

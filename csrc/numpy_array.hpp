@@ -1,5 +1,4 @@
-// What is to be known of one NumPy array, and of two. For arrays.cpp, which checks them, and for
-// what else must look inside of one.
+// What is to be known of one NumPy array, and of two, for all that must look inside of one.
 #pragma once
 #include <Python.h>
 

@@ -43,8 +43,6 @@ class PositionalReader {
   // Throws if there are more arguments.
   void check_all_read() const;
 
-  const char* function() const { return function_; }
-
   // Throws if a number that was read needs the array `name`, which the state has not.
   void check_not_needed(const char* name) const;
 

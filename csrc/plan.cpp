@@ -15,7 +15,7 @@ pybind11::object attribute(PyObject* object, PyObject* name) {
 }
 
 npy_int64* only_element(PyObject* array) {
-  constexpr int needed = NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE | NPY_ARRAY_OWNDATA;
+  constexpr int needed = NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
   if (!PyArray_CheckExact(array) || PyArray_TYPE(as_array(array)) != NPY_INT64 ||
       PyArray_NDIM(as_array(array)) != 0 || !PyArray_CHKFLAGS(as_array(array), needed))
     raise_type_error("count must be an array of one int64");
@@ -36,14 +36,15 @@ Plan::Known::Known(PyObject* object, std::vector<npy_intp>& all_extents)
   all_extents.insert(all_extents.end(), PyArray_STRIDES(now), PyArray_STRIDES(now) + axes);
 }
 
-void Plan::raise_changed(std::size_t number, const std::string& path) const {
+void Plan::raise_changed(std::size_t number, const std::string& path, int flags_that_count) const {
   const Known& known = known_[number];
   const NamedTree& name = roles_[number].name;
   const npy_intp* before = extents_.data() + known.extents;
   PyArrayObject* now = as_array(known.array);
   const std::string array_name = function_ + ": " + name.belongs_to + name.name + path;
   const char* since = " when the optimizer was made";
-  if (!(PyArray_FLAGS(now) & NPY_ARRAY_WRITEABLE)) raise_value_error(array_name + " is read-only");
+  if (flags_that_count & NPY_ARRAY_WRITEABLE & ~PyArray_FLAGS(now))
+    raise_value_error(array_name + " is read-only");
   if (PyArray_DESCR(now) != known.dtype)
     raise_type_error(array_name + " has dtype " + dtype_of(now) + ", it had " +
                      text_of(reinterpret_cast<PyObject*>(known.dtype)) + since);
@@ -88,7 +89,10 @@ void Plan::add_group(int number, int groups, pybind11::object state, const State
     const bool present = !group.arrays[i].is_none();
     if (i >= names.required) group.variant = 2 * group.variant + present;
   }
-  if (names.count > 0) group.state = std::move(state);
+  if (names.count > 0) {
+    group.state_type = Py_TYPE(state.ptr());
+    group.state = std::move(state);
+  }
   groups_.push_back(std::move(group));
 }
 
@@ -250,7 +254,7 @@ class Plan::Collector {
     const int flags = penalties ? relevant_flags : relevant_flags & ~NPY_ARRAY_WRITEABLE;
     for (int i = 0; i < entry.count; ++i)
       if (!known[i].is_as_it_was(plan_.extents_.data() + known[i].extents, flags))
-        plan_.raise_changed(entry.first + i, path_of_leaf(trees_[0], number));
+        plan_.raise_changed(entry.first + i, path_of_leaf(trees_[0], number), flags);
     if (!penalties) return;  // frozen
     Tensor* tensor;
     if (arguments_.count == 2 && entry.contiguous && is_plain(nodes[1], *known) &&

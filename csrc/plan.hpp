@@ -28,8 +28,9 @@ class Plan {
   };
 
   struct Group {
-    std::string function;           // for messages about its options
-    pybind11::object state;         // null where the rule has none
+    std::string function;    // for messages about its options
+    pybind11::object state;  // null where the rule has none
+    const PyTypeObject* state_type = nullptr;
     pybind11::object arrays[3];     // of the state: a tuple, or None where it has them not
     int variant = 0;                // which optional arrays there are, counted in binary
     bool has[int(Dtype::count)]{};  // whether it has parameters of this dtype
@@ -123,7 +124,8 @@ class Plan {
   // Whether the memory lies between what is written. A guess tells where; it is corrected.
   bool is_apart(std::uintptr_t begin, std::uintptr_t end, std::atomic<std::size_t>& guess) const;
   const Known* find_overlap(PyArrayObject* array) const;
-  [[noreturn]] void raise_changed(std::size_t number, const std::string& path) const;
+  [[noreturn]] void raise_changed(std::size_t number, const std::string& path,
+                                  int flags_that_count) const;
 
   std::string function_;
   pybind11::object params_, count_array_;

@@ -53,7 +53,8 @@ pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, P
   const StepOptions options = read_options(function, keywords_dict);
 
   StepCall call(function, options, nullptr);
-  StepGroup& group = call.add_group(function, 0, options.terms, arrays.count > 0 ? state : nullptr);
+  StepGroup& group = call.add_group(function, 0, options.terms, arrays.count > 0 ? state : nullptr,
+                                    reinterpret_cast<const PyTypeObject*>(state_class));
   call.take_arrays(params, grads);
   const Plan::StateNames names = state_names<Options>();
   int variant = 0;
@@ -143,10 +144,8 @@ pybind11::capsule prepare_step(Family<Options, Variant...>, const pybind11::obje
     if (!PyTuple_Check(row)) raise_type_error(std::string(function) + " must be a tuple");
     PositionalReader read(function, &PyTuple_GET_ITEM(row, 0), PyTuple_GET_SIZE(row));
     const Options rule(read);
-    TermOptions terms = read_options(function, read.object()).terms;
+    TermOptions terms = read_terms(function, read.object());
     read.check_all_read();
-    for (int i = 0; i < Options::arrays.count; ++i)
-      if (planned.arrays[i].is_none()) read.check_not_needed(Options::arrays.names[i]);
     terms.take_shared(prepared->shared.terms);
     prepared->groups.push_back({g, rule, terms});
     prepared->penalties[g] = terms.penalties.values();
@@ -165,7 +164,8 @@ pybind11::object run_prepared(Family<Options, Variant...>, PyObject* capsule, Py
   for (const auto& group : prepared.groups) {
     const Plan::Group& planned = plan.group(group.number);
     plan.check_state(group.number, state_names<Options>());
-    call.add_group(planned.function.c_str(), group.number, group.terms, planned.state.ptr());
+    call.add_group(planned.function.c_str(), group.number, group.terms, planned.state.ptr(),
+                   planned.state_type);
   }
   call.take_arrays(plan.params(), grads);
   call.collect(prepared.penalties);
@@ -192,7 +192,7 @@ pybind11::object check_options(Family<Options, Variant...>, PyObject* const* arg
   const Options rule_options(read);
   PyObject* terms = read.object();
   read.check_all_read();
-  read_options(function.c_str(), terms);
+  read_terms(function.c_str(), terms);
   return pybind11::none();
 }
 

@@ -44,7 +44,12 @@ pybind11::object attribute(const char* function, const char* of, PyObject* objec
   return pybind11::reinterpret_steal<pybind11::object>(value);
 }
 
-long long read_step(const char* function, PyObject* state) {
+struct StepCount {
+  long long value;
+  bool is_plain;  // an int, and nothing derived from it
+};
+
+StepCount read_step(const char* function, PyObject* state) {
   constexpr long long exact_in_double = 1LL << 53;
   const pybind11::object step = attribute(function, "state", state, python.step);
   const auto index = pybind11::reinterpret_steal<pybind11::object>(
@@ -61,7 +66,7 @@ long long read_step(const char* function, PyObject* state) {
   if (overflow || value < 0 || value >= exact_in_double)
     raise_value_error(std::string(function) + ": 0 <= state.step < 2**53 must hold, it is " +
                       repr_of(step.ptr()));
-  return value;
+  return {value, PyLong_CheckExact(step.ptr()) != 0};
 }
 
 void set_count(PyObject* object, PyObject* name, std::uint64_t count) {
@@ -100,12 +105,23 @@ StepOptions read_options(const char* function, PyObject* dict) {
   return defaults;
 }
 
+TermOptions read_terms(const char* function, PyObject* dict) {
+  const TermOptions terms = read_options(function, dict).terms;
+  for (const Penalty& penalty : terms.penalties.at)
+    if (penalty.tree)
+      raise_type_error(std::string(function) + ": " + penalty.name + " must be a number, not " +
+                       type_of(penalty.tree) + "; groups have numbers of their own");
+  return terms;
+}
+
 StepGroup::StepGroup(const char* function, int group, const TermOptions& given,
-                     PyObject* state_or_null)
-    : number(group),
-      terms(&given),
-      state(state_or_null),
-      step(state ? read_step(function, state) : 0) {}
+                     PyObject* state_or_null, const PyTypeObject* state_type)
+    : number(group), terms(&given), state(state_or_null) {
+  if (!state) return;
+  const StepCount count = read_step(function, state);
+  step = count.value;
+  counts_quietly = count.is_plain && Py_TYPE(state) == state_type;
+}
 
 StepCall::StepCall(const char* function, const StepOptions& shared, const Plan* plan)
     : function_(function), shared_(shared), plan_(plan), work_(take_workspace()) {}
@@ -113,8 +129,8 @@ StepCall::StepCall(const char* function, const StepOptions& shared, const Plan* 
 StepCall::~StepCall() { give_back(work_); }
 
 StepGroup& StepCall::add_group(const char* function, int number, const TermOptions& terms,
-                               PyObject* state) {
-  return work_->groups.emplace_back(function, number, terms, state);
+                               PyObject* state, const PyTypeObject* state_type) {
+  return work_->groups.emplace_back(function, number, terms, state, state_type);
 }
 
 int StepCall::threads() const {
@@ -156,9 +172,12 @@ void StepCall::take_drop(PyObject* drop) {
   const bool training = to_flag(function, "drop.training", get(python.training).ptr());
   const double p = to_number(function, "drop.p", Range::zero_to_one, get(python.p).ptr());
   const auto seed = to_uint64(function, "drop.seed", get(python.seed).ptr());
-  const auto offset = to_uint64(function, "drop.offset", get(python.offset).ptr());
+  const pybind11::object given_offset = get(python.offset);
+  const auto offset = to_uint64(function, "drop.offset", given_offset.ptr());
   if (!training) return;
   drop_ = drop;
+  drop_counts_quietly_ = PyLong_CheckExact(given_offset.ptr()) &&
+                         reinterpret_cast<PyObject*>(Py_TYPE(drop)) == python.dropout;
   drop_stream_.emplace(p, seed, offset);
   keep_scale_ = drop_stream_->keep_scale();
 }
@@ -176,63 +195,80 @@ bool StepCall::take_state(const char* name, PyObject* interned_name, bool option
   return true;
 }
 
-Arguments StepCall::arguments() const {
-  return {arguments_, count_, nullptr, drop_stream_ ? &*drop_stream_ : nullptr};
-}
-
 void StepCall::collect(const Penalties& penalties) {
-  Arguments all = arguments();
-  all.penalties = &penalties;
-  work_->list.collect(function_, all);
+  penalties_ = &penalties;
+  collect_arrays();
 }
 
 void StepCall::collect(const GroupPenalties& penalties) {
-  plan_->collect(work_->list, arguments(), penalties);
+  group_penalties_ = &penalties;
+  collect_arrays();
+}
+
+void StepCall::collect_arrays() {
+  const DropoutStream* drop = drop_stream_ ? &*drop_stream_ : nullptr;
+  const Arguments all{arguments_, count_, penalties_, drop};
+  plan_ ? plan_->collect(work_->list, all, *group_penalties_) : work_->list.collect(function_, all);
 }
 
 bool StepCall::commit() {
   const ClipOptions& clip = shared_.clip;
   if (clip.need_norms()) {
     measure_grads();
-    if (clip.skip_nonfinite && work_->norms.nonfinite_entry >= 0) return false;
+    if (clip.skip_nonfinite && nonfinite_entry_ >= 0) return false;
     clip_grads();
   }
+  if (!work_->groups.empty()) work_->updates.resize(work_->groups.back().number + 1);
   advance_counts();
+  if (plan_) plan_->count_step();
   return true;
 }
 
 // All counts advance, or none does.
 void StepCall::advance_counts() {
   std::size_t advanced = 0;
-  const auto set = [&](PyObject* object, PyObject* name, std::uint64_t from, std::uint64_t by) {
-    set_count(object, name, from + by);
-    ++advanced;
-  };
+  bool quietly = true;
   const auto each = [&](const auto& visit) {
-    if (drop_) visit(drop_, python.offset, drop_stream_->offset, work_->list.entries());
+    if (drop_)
+      visit(drop_, python.offset, drop_stream_->offset, work_->list.entries(),
+            drop_counts_quietly_);
     for (const StepGroup& group : work_->groups)
-      if (group.state) visit(group.state, python.step, group.step, 1);
+      if (group.state) visit(group.state, python.step, group.step, 1, group.counts_quietly);
   };
   try {
-    each(set);
-  } catch (pybind11::error_already_set&) {  // no memory, or a subclass that raises
-    each([&](PyObject* object, PyObject* name, std::uint64_t from, std::uint64_t) {
-      if (advanced > 0) {
-        --advanced;
+    each([&](PyObject* object, PyObject* name, std::uint64_t from, std::uint64_t by, bool quiet) {
+      ++advanced;  // even if it raises, it may have been set
+      set_count(object, name, from + by);
+      quietly = quietly && quiet;
+    });
+    if (!quietly) check_again();
+  } catch (...) {  // no memory, or a class of the user's that raises
+    each([&](PyObject* object, PyObject* name, std::uint64_t from, std::uint64_t, bool) {
+      if (advanced == 0) return;
+      --advanced;
+      try {
         set_count(object, name, from);
+      } catch (pybind11::error_already_set&) {  // the first error is the one to tell
       }
     });
     throw;
   }
-  if (plan_) plan_->count_step();
+}
+
+// A class of the user's that has the count, or a number of the user's that was the count before,
+// may have done anything to the arrays.
+void StepCall::check_again() {
+  const std::size_t tensors = work_->list.tensors.size();
+  collect_arrays();
+  if (work_->list.tensors.size() != tensors)  // which the norms of tensors have been counted by
+    raise_value_error(std::string(function_) + ": an array has changed while its step was counted");
 }
 
 void StepCall::measure_grads() {
   constexpr int grads = 1;  // params and grads are the first arguments taken
   work_->grads.take_argument(work_->list, grads, sum_chunk);
   work_->norms.measure(work_->grads, threads());
-  const int entry = work_->norms.nonfinite_entry;  // counted in the order of params
-  if (entry >= 0) nonfinite_ = pybind11::str("grads" + path_of_leaf(arguments_[0].tree, entry));
+  nonfinite_entry_ = work_->norms.nonfinite_entry;  // counted in the order of params
 }
 
 // Norms are those of the gradient as it is after grad_scale.
@@ -249,7 +285,6 @@ void StepCall::clip_grads() {
 
 void StepCall::launch() {
   if (work_->groups.empty()) return;  // all are frozen
-  work_->updates.resize(work_->groups.back().number + 1);
   for (StepGroup& group : work_->groups) {
     Update& update = group.update;
     for (Dtype dtype : {Dtype::float32, Dtype::float64})
@@ -269,7 +304,16 @@ void StepCall::launch() {
 pybind11::object StepCall::result(bool skipped) const {
   if (!shared_.clip.need_norms()) return pybind11::none();
   const double norm = std::fabs(shared_.terms.grad_scale) * work_->norms.global;
-  return pybind11::handle(python.step_result)(skipped, norm, nonfinite_);
+  pybind11::object nonfinite = pybind11::none();
+  if (nonfinite_entry_ >= 0) {
+    std::string name = "grads";
+    try {
+      name += path_of_leaf(arguments_[0].tree, nonfinite_entry_);
+    } catch (pybind11::error_already_set&) {  // of a key that has no repr; the step is made
+    }
+    nonfinite = pybind11::str(name);
+  }
+  return pybind11::handle(python.step_result)(skipped, norm, nonfinite);
 }
 
 void StepCall::take(NamedTree tree, int stream, bool written) {

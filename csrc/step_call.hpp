@@ -43,12 +43,14 @@ class RuleScalars {
 struct StepGroup {
   int number;
   const TermOptions* terms;
-  PyObject* state;  // borrowed; null where the rule has none
-  long long step;   // updates made before
+  PyObject* state;             // borrowed; null where the rule has none
+  long long step = 0;          // updates made before
+  bool counts_quietly = true;  // to count the next runs no code of the user's
   RuleScalars scalars;
   Update update{};
 
-  StepGroup(const char* function, int group, const TermOptions& given, PyObject* state_or_null);
+  StepGroup(const char* function, int group, const TermOptions& given, PyObject* state_or_null,
+            const PyTypeObject* state_type);
 
   template <template <class> class Rule, class Options>
   void set_rule(const Options& given, const bool* has) {
@@ -76,6 +78,9 @@ struct Workspace {
 // elements of a step.
 StepOptions read_options(const char* function, PyObject* dict);
 
+// The terms of a group of an optimizer, which has no other group within it: no trees of numbers.
+TermOptions read_terms(const char* function, PyObject* dict);
+
 // The classes of Python that steps know: what they return, and what a user passes as `drop`.
 void use_classes(pybind11::object step_result, pybind11::object dropout);
 
@@ -90,8 +95,10 @@ class StepCall {
   StepCall(const StepCall&) = delete;
   StepCall& operator=(const StepCall&) = delete;
 
-  // Adds a group with its own terms, in the order of their numbers.
-  StepGroup& add_group(const char* function, int number, const TermOptions& terms, PyObject* state);
+  // Adds a group with its own terms, in the order of their numbers. Its state may be of this type,
+  // or of one that the user derived from it.
+  StepGroup& add_group(const char* function, int number, const TermOptions& terms, PyObject* state,
+                       const PyTypeObject* state_type);
 
   // Takes params, grads, and the arrays that come with the options.
   void take_arrays(PyObject* params, PyObject* grads);
@@ -108,8 +115,8 @@ class StepCall {
   bool has(Dtype dtype) const { return work_->list.has(dtype); }
   StepGroup& group(std::size_t i) { return work_->groups[i]; }
 
-  // Measures the gradients if that is asked for, and counts the step. Nothing fails after this.
-  // Returns false if the step is to be skipped.
+  // Measures the gradients if that is asked for, and counts the step. Nothing fails after this, nor
+  // does code of the user's run before the launch. Returns false if the step is to be skipped.
   bool commit();
 
   void launch();
@@ -118,7 +125,8 @@ class StepCall {
   pybind11::object result(bool skipped) const;
 
  private:
-  Arguments arguments() const;
+  void collect_arrays();
+  void check_again();
   void take(NamedTree tree, int stream, bool written);
   void take_drop(PyObject* drop);
   void measure_grads();
@@ -129,7 +137,10 @@ class StepCall {
   const char* function_;
   const StepOptions& shared_;
   const Plan* plan_;
+  const Penalties* penalties_ = nullptr;
+  const GroupPenalties* group_penalties_ = nullptr;
   PyObject* drop_ = nullptr;
+  bool drop_counts_quietly_ = true;
   std::optional<DropoutStream> drop_stream_;
   ArrayArgument arguments_[Streams::count];
   pybind11::object held_[Streams::max_states];
@@ -139,7 +150,7 @@ class StepCall {
   double clip_factor_ = 1, keep_scale_ = 1;
   bool tensor_factors_ = false;
   Workspace* work_ = nullptr;
-  pybind11::object nonfinite_ = pybind11::none();  // or the name of a gradient
+  int nonfinite_entry_ = -1;
 };
 
 }  // namespace fastopt

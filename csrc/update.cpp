@@ -38,16 +38,10 @@ class TensorUpdate {
     generates_ = step.drop && !tensor.streams.at[Streams::mask];
   }
 
-  // Updates n elements from `begin` on, which is where `at` points. `number` is that of the first
-  // block.
+  // Updates n elements from where `at` points on. `number` is that of the first block.
   void run(const Streams& at, std::int64_t n, std::int64_t number) const {
-    const bool by_block = penalties_.grad_scale != 1 || penalties_.l2 != 0 || penalties_.l1 != 0 ||
-                          penalties_.decay != 0 || clips() || masks(at) || threshold_ != 0 ||
-                          terms_.nonneg || at.at[Streams::ema] || at.at[Streams::update_mask] ||
-                          terms_.zero_grads;
-    const std::int64_t step = by_block ? block_size : n;
-    for (std::int64_t begin = 0; begin < n; begin += step, ++number)
-      update_block(Block(at, begin, packed_), std::min(step, n - begin), number);
+    for (std::int64_t begin = 0; begin < n; begin += block_size, ++number)
+      update_block(Block(at, begin, packed_), std::min(block_size, n - begin), number);
   }
 
  private:
@@ -93,7 +87,6 @@ class TensorUpdate {
   };
 
   bool clips() const { return std::isfinite(terms_.clip_value); }
-  bool masks(const Streams& at) const { return at.at[Streams::mask] || generates_; }
 
   void update_block(const Block& block, std::int64_t n, std::int64_t number) const {
     if (!block.update_mask) return update_all(block, n, number);
@@ -108,10 +101,8 @@ class TensorUpdate {
   void update_all(const Block& block, std::int64_t n, std::int64_t number) const {
     T* p = block.param;
     T changed[block_size];
-    if (n == block_size) {  // where there are terms; else blocks are longer
-      prefetch_block(block.param, 2 * block_size);
-      prefetch_block(block.grad, 2 * block_size);
-    }
+    prefetch_block(block.param, 2 * block_size);
+    prefetch_block(block.grad, 2 * block_size);
     const T* g = apply_terms_before(block, n, number, changed);
     rule_.update(scalars_, n, p, g, block.states);
     if (terms_.decay_after && penalties_.decay != 0) loops_.decay(n, penalties_.decay, p);
@@ -183,12 +174,11 @@ void update_elements(const KernelTable& table, const Update& step, const TensorL
                 });
 }
 
-// Whether neither the step nor the tensor has anything besides the rule.
+// Whether there is nothing to do besides the rule.
 bool only_rule(const Update& step, const Tensor& tensor) {
   const auto is_zero = [](double penalty) { return penalty == 0; };
   const auto& at = tensor.streams.at;
-  return step.bare && tensor.layout < 0 && !at[Streams::mask] && !at[Streams::update_mask] &&
-         !at[Streams::ema] &&
+  return step.bare && !at[Streams::mask] && !at[Streams::update_mask] && !at[Streams::ema] &&
          std::all_of(tensor.penalties->begin(), tensor.penalties->end(), is_zero);
 }
 
@@ -196,11 +186,14 @@ bool only_rule(const Update& step, const Tensor& tensor) {
 
 void update_tensor(const KernelTable& table, const Update& step, const TensorList& list,
                    const Tensor& tensor, std::int64_t begin, std::int64_t end) {
-  if (begin == 0 && only_rule(step, tensor)) {  // what more there is takes longer for small tensors
-    const int dtype = int(tensor.dtype);
-    void* const* at = tensor.streams.at;
-    return table.rules[step.rule][dtype].update(step.scalars[dtype], end, at[Streams::param],
-                                                at[Streams::grad], at + Streams::first_state);
+  if (only_rule(step, tensor)) {
+    const RuleLoops& rule = table.rules[step.rule][int(tensor.dtype)];
+    const void* scalars = step.scalars[int(tensor.dtype)];
+    return for_each_tile(list, tensor, begin, end, step.written,
+                         [&](const Streams& at, std::int64_t /*first*/, std::int64_t count) {
+                           rule.update(scalars, count, at.at[Streams::param], at.at[Streams::grad],
+                                       &at.at[Streams::first_state]);
+                         });
   }
   const auto update =
       tensor.dtype == Dtype::float32 ? update_elements<float> : update_elements<double>;

@@ -1,7 +1,7 @@
 """Nested lists, tuples and dicts of arrays, walked together in Python.
 
 The kernels walk them in C++ (``csrc/tree.cpp``), where their structure is checked too; this module
-serves what is not hot: making a state, and the reference.
+serves what is not hot: making states and optimizers, names, checkpoints, and the reference.
 """
 
 from __future__ import annotations

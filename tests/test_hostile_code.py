@@ -101,6 +101,108 @@ def test_keys_whose_comparison_spoils_an_array(
     assert all((p[key][:1] == 1).all() for key in p if p[key].dtype == np.float64)
 
 
+def test_the_name_of_a_gradient_that_frees_an_array() -> None:
+    """The name of what is not finite is asked for when the step is over."""
+
+    class Named(str):
+        __slots__ = ()
+
+        def __repr__(self) -> str:
+            p[self].resize(1, refcheck=False)
+            raise OSError("no name")
+
+    p = {Named("w"): np.ones(SIZE)}
+    g = {key: np.full(SIZE, np.nan) for key in p}
+    result = fastopt.sgd_step(p, g, clip_norm=1.0)
+    assert result is not None
+    assert result.nonfinite == "grads[<Named object>]"
+    assert p[Named("w")].shape == (1,)
+
+
+def test_a_name_that_cannot_be_found_out() -> None:
+    """The step is made, so there is no error."""
+
+    class Once(dict):  # type: ignore[type-arg]
+        reads = 0
+
+        def __getitem__(self, key: Any) -> Any:
+            self.reads += 1
+            if self.reads > 1:
+                raise OSError("only once")
+            return super().__getitem__(key)
+
+    p = Once(w=np.ones(3))
+    result = fastopt.sgd_step(p, {"w": np.full(3, np.nan)}, clip_norm=1.0)
+    assert result is not None
+    assert result.nonfinite == "grads"
+    assert p.reads == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_tensor_norm": 1.0}], ids=str)
+@pytest.mark.parametrize("who", ["state", "number", "dropout"])
+def test_counts_that_spoil_an_array(who: str, options: dict[str, Any]) -> None:
+    """Where a class of the user's counts, arrays are looked at once more after it."""
+
+    class State(fastopt.AdamState):
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name == "step" and value == 4:
+                p.resize(1, refcheck=False)
+
+    class Number(int):
+        def __del__(self) -> None:
+            if p.size > 1:
+                p.resize(1, refcheck=False)
+
+    class Dropout(fastopt.Dropout):
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name == "offset" and value == 1:
+                p.resize(1, refcheck=False)
+
+    p, m, v = np.ones(SIZE), np.zeros(SIZE), np.zeros(SIZE)
+    state = (State if who == "state" else fastopt.AdamState)(3, m, v)
+    if who == "number":
+        state.step = Number(3)
+    drop = Dropout(0.5, seed=1) if who == "dropout" else None
+    with pytest.raises(ValueError, match=r"grads has shape \(100000,\), params has \(1,\)"):
+        fastopt.adam_step(p, np.ones(SIZE), state, drop=drop, **options)
+    assert state.step == 3
+    assert drop is None or drop.offset == 0
+    assert not m.any()
+
+
+def test_counts_that_spoil_nothing() -> None:
+    class State(fastopt.AdamState):
+        pass
+
+    arrays = [(np.ones(5), np.zeros(5), np.zeros(5)) for _ in range(2)]
+    for kind, (p, m, v) in zip((State, fastopt.AdamState), arrays, strict=True):
+        state = kind(3, m, v)
+        fastopt.adam_step(p, np.full(5, 0.5), state, clip_norm=0.1, l2={"w": 0.1}["w"])
+        assert state.step == 4
+    assert all((a == b).all() for a, b in zip(*arrays, strict=True))
+
+
+def test_a_count_that_cannot_be_put_back() -> None:
+    """The first error is the one that is told."""
+
+    class State(fastopt.AdamState):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "step" and value == 3 and hasattr(self, "v"):
+                raise OSError("stays")
+            super().__setattr__(name, value)
+            if name == "step" and value == 4:
+                raise KeyError("counted")
+
+    p = np.ones(5)
+    state = State(3, np.zeros(5), np.zeros(5))
+    with pytest.raises(KeyError, match="counted"):
+        fastopt.adam_step(p, np.ones(5), state, drop=(drop := fastopt.Dropout(0.5, seed=1)))
+    assert drop.offset == 0
+    assert (p == 1).all()
+
+
 def test_classes_that_give_themselves_out_for_others() -> None:
     """An array is what it is, whatever it says; to ask it would run code of the user's."""
 

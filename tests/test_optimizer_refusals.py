@@ -220,6 +220,7 @@ def test_bad_arguments_of_a_step() -> None:
             TypeError,
             "^SGD.step: lr must be a number, not numpy.ndarray",
         ),
+        (lambda step: [0.1] if step else 0.1, TypeError, "lr must be a number, not list"),
         (lambda step: 1 / (1 - step), ZeroDivisionError, "division by zero"),
     ],
 )
@@ -240,7 +241,7 @@ def test_options_out_of_range() -> None:
         ({"lr": lambda step: np.nan}, ValueError, "lr must be finite and >= 0, it is nan"),
         ({"beta1": 1.0}, ValueError, "0 <= beta1 < 1 must hold, it is 1.0"),
         ({"epsilon_hat": 1}, TypeError, "epsilon_hat must be True or False, not 1"),
-        ({"l2": {"w": 0.1}}, TypeError, "l2 must be a number or a schedule, not dict; groups"),
+        ({"l2": {"w": 0.1}}, TypeError, "l2 must be a number, not dict; groups have numbers"),
         ({"lrr": 0.1}, TypeError, "there is no option 'lrr'; there are lr, beta1"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm must be finite and > 0, it is 0.0"),
         ({"clip_norm": 1.0, "clip_tensor_norm": 1.0}, ValueError, "clip_norm and clip_tensor_norm"),

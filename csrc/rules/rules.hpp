@@ -17,9 +17,8 @@ struct RuleList {
 
 // A public step function: its options, and its rule for every combination of the optional arrays
 // that a state may hold, counted in binary (the first optional array is the highest digit).
-template <class Options_, template <class> class... Variant>
+template <class Options, template <class> class... Variant>
 struct Family {
-  using Options = Options_;
   using Variants = RuleList<Variant...>;
 };
 

@@ -156,12 +156,6 @@ class Optimizer(Counted):
     # Options
 
     def check_group(self, where: str, values: dict[str, Any]) -> None:
-        for name in ("l1", "l2", "weight_decay", "l1_prox"):
-            if isinstance(values[name], (dict, list, tuple)):
-                raise TypeError(
-                    f"{where}{name} must be a number or a schedule, not "
-                    f"{type(values[name]).__name__}; groups have numbers of their own"
-                )
         if not isinstance(values["frozen"], bool):
             raise TypeError(f"{where}frozen must be True or False, not {values['frozen']!r}")
         at = {name: value_at(value, self.step_count) for name, value in values.items()}
