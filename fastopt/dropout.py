@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import prod
 from operator import index
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastopt import _core
+from fastopt.fields import load_fields
 
 
 def dropout(
@@ -279,16 +280,7 @@ class Dropout:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned; all of it or nothing."""
-        names = [field.name for field in fields(self)]
-        for name in names:
-            if name not in state:
-                raise ValueError(f"Dropout.load_state_dict: state has no {name!r}")
-        for name in state:
-            if name not in names:
-                raise ValueError(f"Dropout.load_state_dict: there is no {name!r} in a Dropout")
-        restored = type(self)(**state)
-        for name in names:
-            setattr(self, name, getattr(restored, name))
+        load_fields(self, state)
 
     def _drops(self) -> bool:
         self.__post_init__()  # attributes may have been set since

@@ -55,7 +55,7 @@ def paths(tree: Tree) -> list[str]:
     return [f"[{key!r}]{rest}" for key, child in children for rest in paths(child)]
 
 
-def names(tree: Tree) -> list[str]:
+def names(function: str, tree: Tree) -> list[str]:
     """Return the dotted name of every array, such as ``layers.0.w``; that of a lone one is params.
 
     Raises
@@ -66,7 +66,9 @@ def names(tree: Tree) -> list[str]:
     found = [name or "params" for name in _dotted(tree)]
     if len(set(found)) < len(found):
         twice = next(name for name in found if found.count(name) > 1)
-        raise ValueError(f"two entries have the name {twice!r}; rename one of their keys")
+        raise ValueError(
+            f"{function}: two entries of params have the name {twice!r}; rename one of their keys"
+        )
     return found
 
 

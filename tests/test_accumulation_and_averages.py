@@ -82,6 +82,22 @@ def test_accumulation_is_refused_or_forgotten() -> None:
     assert p.tolist() == [0, 0, 0]
 
 
+def test_what_comes_with_the_step_is_checked() -> None:
+    w = np.zeros(2)
+    opt = fastopt.SGD(w, lr=1.0)
+    for grads in (np.ones(2), None):
+        for bad in ("x", True, None, 1j):
+            if grads is None:
+                opt.accumulate(np.ones(2))
+            with pytest.raises(TypeError, match=r"^SGD.step: grad_scale must be a number, not"):
+                opt.step(grads, grad_scale=bad)
+            opt.discard_accumulated()
+    with pytest.raises(TypeError, match=r"^SGD.step: keep_prob must be a number, not bool"):
+        opt.step(np.ones(2), keep_prob=True)
+    opt.step(np.ones(2), grad_scale=1.0, keep_prob=1.0)
+    assert (w.tolist(), opt.step_count) == ([-1, -1], 1)
+
+
 def test_accumulation_with_a_frozen_group() -> None:
     a, b = np.zeros(2), np.zeros(2)
     opt = fastopt.SGD([{"params": a}, {"params": b, "frozen": True}], lr=1.0)

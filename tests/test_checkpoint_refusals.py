@@ -329,3 +329,14 @@ def test_a_forged_pickle_is_not_opened(tmp_path: Path) -> None:
         ValueError, match=r"is a damaged checkpoint: Object arrays cannot be loaded"
     ):
         load(path)
+
+
+def test_read_names_itself(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no checkpoint")
+    for wrong, error, message in [
+        (3, TypeError, "^read: path must be a str or a path, not int"),
+        (tmp_path, ValueError, "^read: '.*' is a folder"),
+        (tmp_path / "text", ValueError, "^read: '.*' is no checkpoint of fastopt"),
+    ]:
+        with pytest.raises(error, match=message):
+            fastopt.checkpoint.read(wrong)  # type: ignore[arg-type]

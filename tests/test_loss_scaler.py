@@ -48,7 +48,8 @@ def test_loss_scaling_against_torch() -> None:
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"scale": 0.0}, ValueError, "scale must be finite and > 0, it is 0.0"),
+        ({"scale": 0.0}, ValueError, r"scale must be finite and >= 2\*\*-1000, it is 0.0"),
+        ({"scale": 5e-324}, ValueError, r"scale must be finite and >= 2\*\*-1000, it is 5e-324"),
         ({"scale": "1"}, TypeError, "scale must be a number, not '1'"),
         ({"growth": 1.0}, ValueError, "growth must be finite and > 1, it is 1.0"),
         ({"backoff": 1.0}, ValueError, "0 < backoff < 1 must hold, it is 1.0"),
@@ -63,6 +64,13 @@ def test_a_scaler_out_of_range(given: Any, error: type, message: str) -> None:
     with pytest.raises(error, match=rf"^LossScaler: {message}$"):
         scaler.load_state_dict({**scaler.state_dict(), **given})
     assert scaler == fastopt.LossScaler()
+
+
+def test_an_interval_that_was_passed() -> None:
+    """As when it is made shorter."""
+    scaler = fastopt.LossScaler(scale=4.0, interval=2, good_steps=7)
+    scaler.update(fastopt.StepResult(skipped=False, grad_norm=1.0, nonfinite=None))
+    assert (scaler.scale, scaler.good_steps) == (8.0, 0)
 
 
 def test_a_scaler_wants_to_know() -> None:

@@ -154,3 +154,13 @@ def test_groups_that_cannot_be_added() -> None:
         opt.step([np.ones(3)])
     with pytest.raises(ValueError, match=r"was not made with a list of groups$"):
         fastopt.SGD(p).add_group({"params": np.ones(2)})
+
+
+def test_the_first_group_has_a_number_once_there_is_another() -> None:
+    opt = fastopt.SGD([{"params": np.ones(2)}])
+    with pytest.raises(ValueError, match=r"^SGD: lr must be finite"):
+        opt.groups[0]["lr"] = -1.0
+    opt.add_group({"params": np.ones(2)})
+    for number in range(2):
+        with pytest.raises(ValueError, match=rf"^SGD: groups\[{number}\]: lr must be finite"):
+            opt.groups[number]["lr"] = -1.0

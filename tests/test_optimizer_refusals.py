@@ -251,6 +251,10 @@ def test_options_out_of_range() -> None:
         ({"threads": 0}, ValueError, "1 <= threads <= 1024 must hold, it is 0"),
         ({"accumulation": "product"}, ValueError, "accumulation must be 'mean' or 'sum', it is"),
         ({"mask": w}, TypeError, "there is no option 'mask'"),
+        ({"accumulation": lambda step: "mean"}, TypeError, "accumulation cannot be a schedule"),
+        ({"ema_debias": lambda step: True}, TypeError, "ema_debias cannot be a schedule"),
+        ({"threads": lambda step: 2}, TypeError, "threads cannot be a schedule"),
+        ({"drop": lambda step: None}, TypeError, "drop cannot be a schedule"),
     ]:
         with pytest.raises(error, match=rf"^Adam: {message}"):
             fastopt.Adam(w, **options)
@@ -284,7 +288,7 @@ def test_parameters_that_cannot_be_held() -> None:
         ([{"params": w, "lrr": 1}], TypeError, "Adam: there is no option 'lrr'"),
         ([{"params": w, "frozen": 1}], TypeError, "Adam: frozen must be True or False, not 1"),
         ([{"params": w, "clip_norm": 1.0}], TypeError, "Adam: there is no option 'clip_norm'"),
-        ({"a.b": w, "a": {"b": np.ones(2)}}, ValueError, "two entries have the name 'a.b'"),
+        ({"a.b": w, "a": {"b": np.ones(2)}}, ValueError, "two entries of params have the name 'a."),
     ]:
         with pytest.raises(error, match=message):
             fastopt.Adam(given)

@@ -170,7 +170,7 @@ BROKEN = [
     ("groups/0/names", ["w", "c"], r"groups\[0\] has the arrays w, c, ours w, b"),
     ("groups/0/names", 3, r"groups\[0\]\['names'\] must be a list of str"),
     ("rule", np.ones(2), "the state is one of"),
-    ("drop", 3, "drop must be a dict, not int"),
+    ("drop", 3, "Dropout.load_state_dict: state must be a dict, not int"),
     ("options/clip_norm", len, r"options\['clip_norm'\] must be a number, not <built-in"),
     ("groups/0/step", "x", r"groups\[0\]\['step'\] must be an int, not 'x'"),
     ("groups/0/state/m", None, r"groups\[0\]\['state'\] has no 'm'"),

@@ -149,7 +149,7 @@ def load(path: Path, *, params: Tree = None, optimizer: Stateful | None = None) 
     ValueError: load: params['w'] has shape (3, 4), the file has (4, 3)
     """
     _check_optimizer("load", optimizer)
-    contents = read(path)
+    contents = _read("load", path)
     for name, wanted in (("params", params), ("optimizer", optimizer)):
         if wanted is not None and contents[name] is None:
             raise ValueError(f"load: {_name('load', path)!r} has no {name}")
@@ -188,8 +188,12 @@ def read(path: Path) -> dict[str, Any]:
     ...     fastopt.checkpoint.read(path)
     {'params': [array([0., 0.])], 'optimizer': None, 'extra': 'first'}
     """
-    source = _name("load", path)
-    arrays = read_arrays(source)
+    return _read("read", path)
+
+
+def _read(function: str, path: Path) -> dict[str, Any]:
+    source = _name(function, path)
+    arrays = read_arrays(function, source)
     try:
         contents = from_arrays(arrays)
         return {name: contents[name] for name in ("params", "optimizer", "extra")}
@@ -201,7 +205,7 @@ def read(path: Path) -> dict[str, Any]:
         ValueError,
         RecursionError,
     ) as error:
-        raise damaged(source, "its structure cannot be understood") from error
+        raise damaged(function, source, "its structure cannot be understood") from error
 
 
 def _name(function: str, path: Path) -> str:

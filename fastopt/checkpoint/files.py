@@ -69,29 +69,29 @@ def write_arrays(path: str, arrays: Arrays, file_format: str) -> None:
         file.write(checksum)
 
 
-def read_arrays(path: str) -> Arrays:
+def read_arrays(function: str, path: str) -> Arrays:
     """Return the arrays in `path`; ValueError if it is no checkpoint or not whole."""
     if os.path.isdir(path):
-        raise ValueError(f"load: {path!r} is a folder, not a checkpoint")
+        raise ValueError(f"{function}: {path!r} is a folder, not a checkpoint")
     if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError(f"load: {path!r} is no regular file, so no checkpoint")
+        raise ValueError(f"{function}: {path!r} is no regular file, so no checkpoint")
     while True:
         with open(path, "rb") as file:
-            _check_seal(file, path)
+            _check_seal(file, function, path)
             if _is_zip(file):
-                return _read_npz(file, path)
-            found = _read_safetensors(path)
+                return _read_npz(file, function, path)
+            found = _read_safetensors(function, path)
             # The package opened the file a second time. If another one was put in its place in
             # between, what was read is not what was checked.
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 break
     if isinstance(found, Exception):
-        raise damaged(path, found)
+        raise damaged(function, path, found)
     return found
 
 
-def damaged(path: str, why: object) -> ValueError:
-    return ValueError(f"load: {path!r} is a damaged checkpoint: {why}")
+def damaged(function: str, path: str, why: object) -> ValueError:
+    return ValueError(f"{function}: {path!r} is a damaged checkpoint: {why}")
 
 
 def _write_npz(path: str, arrays: Arrays) -> None:
@@ -104,7 +104,7 @@ def _write_npz(path: str, arrays: Arrays) -> None:
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _read_npz(file: BinaryIO, path: str) -> Arrays:
+def _read_npz(file: BinaryIO, function: str, path: str) -> Arrays:
     arrays = {}
     file.seek(0)
     try:
@@ -117,7 +117,7 @@ def _read_npz(file: BinaryIO, path: str) -> Arrays:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # whatever a file with a forged seal can bring about
-        raise damaged(path, error) from error
+        raise damaged(function, path, error) from error
     return arrays
 
 
@@ -135,15 +135,15 @@ def _write_safetensors(path: str, arrays: Arrays) -> None:
         raise OSError(code, os.strerror(code), path) from error
 
 
-def _read_safetensors(path: str) -> Arrays | Exception:
+def _read_safetensors(function: str, path: str) -> Arrays | Exception:
     """Return the arrays, or why there are none."""
     try:
         from safetensors import SafetensorError  # noqa: PLC0415 - an optional package
         from safetensors.numpy import load_file  # noqa: PLC0415
     except ImportError as missing:
         raise ImportError(
-            f"load: {path!r} is a .safetensors file; to read it takes the package safetensors "
-            "(pip install 'fastopt[safetensors]')"
+            f"{function}: {path!r} is a .safetensors file; to read it takes the package "
+            "safetensors (pip install 'fastopt[safetensors]')"
         ) from missing
     try:
         found = load_file(path)
@@ -171,17 +171,17 @@ def _find_seal(file: BinaryIO) -> Seal | None:
     return found and Seal(int(found[1]), found[2], begin + found.start(2))
 
 
-def _check_seal(file: BinaryIO, path: str) -> None:
+def _check_seal(file: BinaryIO, function: str, path: str) -> None:
     seal = _find_seal(file)
     if seal is None:
-        raise ValueError(f"load: {path!r} is no checkpoint of fastopt, or it was cut short")
+        raise ValueError(f"{function}: {path!r} is no checkpoint of fastopt, or it was cut short")
     if seal.version != VERSION:
         raise ValueError(
-            f"load: {path!r} has version {seal.version} of the format; this fastopt reads "
+            f"{function}: {path!r} has version {seal.version} of the format; this fastopt reads "
             f"version {VERSION}"
         )
     if _checksum(file, seal.position) != seal.checksum:
-        raise damaged(path, "its checksum differs from its bytes")
+        raise damaged(function, path, "its checksum differs from its bytes")
 
 
 def _checksum(file: BinaryIO, position: int) -> bytes:

@@ -62,5 +62,5 @@ class Accumulation(Counted):
         return {name: value for name, value in vars(self).items() if name != "_plan"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        super().__setstate__(state)
         self._plan = self._new_plan()

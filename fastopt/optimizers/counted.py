@@ -13,6 +13,10 @@ class Counted:
     def __init__(self) -> None:
         self._count = np.zeros((), np.int64)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._count = np.array(self._count)  # what unpickling made may be a view of anything
+
     @property
     def step_count(self) -> int:
         return int(self._count)

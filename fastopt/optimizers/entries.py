@@ -26,7 +26,7 @@ class Grouping:
     def entries(self, where: str) -> list[list[tuple[str, Any]]]:
         """Return the names and arrays of every group."""
         found: list[list[tuple[str, Any]]] = [[] for _ in self.groups]
-        named = list(zip(names(self.tree), zip_trees(self.tree), strict=True))
+        named = list(zip(names(where, self.tree), zip_trees(self.tree), strict=True))
         if len(named) != len(self.group_of_entry):
             raise ValueError(
                 f"{where}: params has {len(named)} arrays, it had {len(self.group_of_entry)} when "
@@ -75,7 +75,7 @@ def groups(params: Tree, patterns: Mapping[str, Mapping[str, Any]]) -> Grouping:
     for pattern, options in patterns.items():
         if not isinstance(pattern, str) or not isinstance(options, Mapping):
             raise TypeError(f"groups: patterns[{pattern!r}] must be a dict of options under a str")
-    entry_names = names(params)
+    entry_names = names("groups", params)
     choices = list(patterns)
     found = [
         next((i for i, pattern in enumerate(choices) if fnmatchcase(name, pattern)), -1)
@@ -100,12 +100,12 @@ def grouping_of(optimizer: str, params: Any) -> Grouping:
         options = [{k: v for k, v in group.items() if k != "params"} for group in params]
         tree = [group["params"] for group in params]
         _core.check_params(optimizer, tree)
-        of_entry = [i for i, branch in enumerate(tree) for _ in names(branch)]
+        of_entry = [i for i, branch in enumerate(tree) for _ in names(optimizer, branch)]
         return Grouping(tree, tuple(options), tuple(of_entry), extensible=True)
     if isinstance(params, list) and any(map(is_group, params)):
         raise TypeError(f"{optimizer}: params has groups and others; every group has 'params'")
     _core.check_params(optimizer, params)
-    return Grouping(params, ({},), (0,) * len(names(params)))
+    return Grouping(params, ({},), (0,) * len(names(optimizer, params)))
 
 
 def is_group(node: Any) -> bool:

@@ -12,7 +12,7 @@ from fastopt.dropout import Dropout
 from fastopt.options import DEFAULTS
 
 if TYPE_CHECKING:
-    from fastopt.optimizers.base import Optimizer
+    from fastopt.optimizers.holder import Holder
 
 TERMS = (
     "l1",
@@ -50,6 +50,10 @@ TERM_DEFAULTS: dict[str, Any] = {
 }
 
 
+NEVER_SCHEDULED = ("drop", "threads", "ema_debias", "accumulation")
+"""Those of them that are no matter of the step."""
+
+
 def value_at(value: Any, step: int) -> Any:
     """Return what an option is in the update that sees this step count."""
     return value(step) if is_schedule(value) else value
@@ -75,18 +79,18 @@ class Options(MutableMapping[str, Any]):
     A value is a number, or a schedule: a callable of the number of updates made so far.
     """
 
-    def __init__(self, owner: Optimizer, values: dict[str, Any], place: str) -> None:
+    def __init__(self, owner: Holder, values: dict[str, Any], place: str) -> None:
         self._values = values
-        self._place = place
+        self.place = place
         self.belong_to(owner)
         self.check(values)
 
-    def belong_to(self, owner: Optimizer) -> None:
+    def belong_to(self, owner: Holder) -> None:
         # Not a cycle: the arrays of an optimizer shall go when it goes.
-        self._owner: Callable[[], Optimizer | None] = weakref.ref(owner)
+        self._owner: Callable[[], Holder | None] = weakref.ref(owner)
 
     @property
-    def owner(self) -> Optimizer:
+    def owner(self) -> Holder:
         owner = self._owner()
         if owner is None:
             raise ReferenceError("the optimizer of these options is gone")
@@ -95,6 +99,9 @@ class Options(MutableMapping[str, Any]):
     def check(self, values: dict[str, Any]) -> None:
         """Raise if an option is out of its range, at the step that comes next."""
         owner, where = self.owner, type(self.owner).__name__
+        for name in NEVER_SCHEDULED:
+            if is_schedule(values[name]):
+                raise TypeError(f"{where}: {name} cannot be a schedule")
         at = {name: value_at(value, owner.step_count) for name, value in values.items()}
         _core.sgd_check(where, 0.0, {name: at[name] for name in SHARED if name != "drop"})
         if at["accumulation"] not in ("mean", "sum"):
@@ -112,7 +119,7 @@ class Options(MutableMapping[str, Any]):
 
     def where(self) -> str:
         """Return the beginning of messages."""
-        return f"{type(self.owner).__name__}: {self._place}"
+        return f"{type(self.owner).__name__}: {self.place}"
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -179,7 +186,7 @@ class Group(Options):
 
     def __init__(
         self,
-        owner: Optimizer,
+        owner: Holder,
         values: dict[str, Any],
         place: str,
         names: tuple[str, ...],

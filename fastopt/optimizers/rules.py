@@ -67,7 +67,10 @@ class SGD(Optimizer):
     -----
     {NOTES}
 
-    ``torch.optim.SGD`` without momentum; its ``weight_decay`` is `l2` here.
+    ``torch.optim.SGD`` without momentum, whose default is ``lr=1e-3``; its ``weight_decay`` is `l2`
+    here, that of Keras' ``SGD`` is `weight_decay`.
+
+    Source: Robbins & Monro 1951, "A stochastic approximation method".
 
     Examples
     --------
@@ -119,6 +122,9 @@ class Momentum(Optimizer):
     ``torch.optim.SGD(momentum=...)``; its ``weight_decay`` is `l2` here. Keras keeps the learning
     rate inside of the buffer, which differs where it changes.
 
+    Sources: Polyak 1964; Sutskever et al. 2013, "On the importance of initialization and momentum
+    in deep learning" (nesterov).
+
     Examples
     --------
     >>> import numpy as np, fastopt
@@ -159,6 +165,8 @@ class Adam(Optimizer):
         m = beta1*m + (1 - beta1)*g
         v = beta2*v + (1 - beta2)*g**2
         p -= lr/(1 - beta1**t) * m / (sqrt(v)/sqrt(1 - beta2**t) + eps)
+
+        epsilon_hat: p -= lr*sqrt(1 - beta2**t)/(1 - beta1**t) * m / (sqrt(v) + eps)
 
     Parameters
     ----------
@@ -306,7 +314,8 @@ class RMSprop(Optimizer):
     -----
     {NOTES}
 
-    ``torch.optim.RMSprop``; its ``weight_decay`` is `l2` here.
+    ``torch.optim.RMSprop``; its ``weight_decay`` is `l2` here. Keras' ``RMSprop`` with
+    ``eps_inside_sqrt=True, rho=0.9, eps=1e-7``.
 
     Sources: Tieleman & Hinton 2012, lecture 6.5; Graves 2013, eq. 38-45 (centered).
 

@@ -188,9 +188,7 @@ class _Loading:
         if (own is None) != (state is None):
             raise ValueError(f"{self.where}: either the state or the optimizer has no drop")
         if own is not None:
-            if not isinstance(state, dict):
-                raise TypeError(f"{self.where}: drop must be a dict, not {type(state).__name__}")
-            copy.copy(own).load_state_dict(state)
+            copy.copy(own).load_state_dict(state)  # raises where it would
             self.schedules.append((own, state))
 
 

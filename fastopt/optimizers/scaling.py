@@ -7,6 +7,7 @@ from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
+from fastopt.fields import load_fields
 from fastopt.result import StepResult
 
 SMALLEST = 2.0**-1000
@@ -82,8 +83,10 @@ class LossScaler:
             setattr(self, name, int(value))
             if value < least:
                 raise ValueError(f"LossScaler: {name} >= {least} must hold, it is {value}")
-        if not (isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"LossScaler: scale must be finite and > 0, it is {self.scale}")
+        if not (isfinite(self.scale) and self.scale >= SMALLEST):
+            raise ValueError(
+                f"LossScaler: scale must be finite and >= 2**-1000, it is {self.scale}"
+            )
         if not (isfinite(self.growth) and self.growth > 1):
             raise ValueError(f"LossScaler: growth must be finite and > 1, it is {self.growth}")
         if not 0 < self.backoff < 1:
@@ -120,7 +123,7 @@ class LossScaler:
             self.scale, self.good_steps = max(smaller, SMALLEST), 0
             return
         self.good_steps += 1
-        if self.good_steps == self.interval:
+        if self.good_steps >= self.interval:
             larger = self.scale * self.growth
             self.scale, self.good_steps = (larger if isfinite(larger) else self.scale), 0
 
@@ -130,22 +133,7 @@ class LossScaler:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned; all of it or nothing."""
-        if not isinstance(state, dict):
-            raise TypeError(
-                f"LossScaler.load_state_dict: state must be a dict, not {type(state).__name__}"
-            )
-        names = [field.name for field in fields(self)]
-        for name in names:
-            if name not in state:
-                raise ValueError(f"LossScaler.load_state_dict: state has no {name!r}")
-        for name in state:
-            if name not in names:
-                raise ValueError(
-                    f"LossScaler.load_state_dict: there is no {name!r} in a LossScaler"
-                )
-        restored = type(self)(**state)
-        for name in names:
-            setattr(self, name, getattr(restored, name))
+        load_fields(self, state)
 
 
 def _to_float(value: Real) -> float:

@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 from math import isfinite
 from typing import Any
 
+from fastopt.fields import load_fields
 from fastopt.schedules._checks import as_number, check_choice, check_counts, check_numbers
 from fastopt.schedules.combine import Schedule
 
@@ -159,19 +160,7 @@ class ReduceOnPlateau(Schedule):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned, settings too; all of it or nothing."""
-        function = f"{type(self).__name__}.load_state_dict"
-        if not isinstance(state, dict):
-            raise TypeError(f"{function}: state must be a dict, not {type(state).__name__}")
-        names = [field.name for field in fields(self)]
-        for name in names:
-            if name not in state:
-                raise ValueError(f"{function}: state has no {name!r}")
-        for name in state:
-            if name not in names:
-                raise ValueError(f"{function}: there is no {name!r} in a {type(self).__name__}")
-        restored = type(self)(**state)
-        for name in names:
-            setattr(self, name, getattr(restored, name))
+        load_fields(self, state)
 
     def _is_better(self, metric: float) -> bool:
         if not isfinite(metric):
