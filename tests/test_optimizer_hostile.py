@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_hostile_code import Key
 from test_optimizer_refusals import check_refused, everything
 
 import fastopt
@@ -77,18 +78,6 @@ def test_averages_come_out_again_whatever_happens_inside() -> None:
 
 def test_another_call_while_a_step_is_under_way() -> None:
     """Code of the user's within a step: a key whose comparison makes one itself."""
-
-    class Key(str):
-        __slots__ = ()
-        hook: Any = None
-        __hash__ = str.__hash__
-
-        def __eq__(self, other: object) -> bool:
-            hook, Key.hook = Key.hook, None
-            if hook:
-                hook()
-            return str.__eq__(self, str(other))
-
     w = np.zeros(2)
     opt = fastopt.SGD({"a": w, Key("b"): np.zeros(2)}, lr=1.0)
     grads = {"a": np.ones(2), Key("b"): np.ones(2)}
