@@ -141,6 +141,16 @@ def test_an_instruction_set_that_does_not_exist() -> None:
 
 
 @needs_sources
+def test_every_package_is_installed() -> None:
+    """A folder that the list lacks is there in a checkout, and missing for all others."""
+    listed = re.findall(
+        r'^    "(fastopt[\w.]*)",$', (TOP / "pyproject.toml").read_text(), re.MULTILINE
+    )
+    folders = [path.parent.relative_to(TOP) for path in (TOP / "fastopt").rglob("__init__.py")]
+    assert listed == sorted(".".join(folder.parts) for folder in folders)
+
+
+@needs_sources
 def test_no_file_grows_past_400_lines() -> None:
     for folder in ("csrc", "fastopt", "tests", "benchmarks", "examples", ".ci"):
         for path in (TOP / folder).rglob("*"):
