@@ -14,6 +14,8 @@ std::string shown(PyObject* text, PyObject* object) {
   const auto bytes = pybind11::reinterpret_steal<pybind11::object>(
       part ? PyUnicode_AsEncodedString(part.ptr(), "utf-8", "backslashreplace") : nullptr);
   if (!bytes) {
+    const bool is_no_error = PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception);
+    if (is_no_error) throw pybind11::error_already_set();  // but an interrupt, or the like
     PyErr_Clear();
     return "<" + type_of(object) + " object>";
   }
@@ -23,7 +25,10 @@ std::string shown(PyObject* text, PyObject* object) {
 
 }  // namespace
 
-std::string text_of(PyObject* object) { return shown(PyObject_Str(object), object); }
+std::string text_of(PyObject* object) {
+  // That of a str is it itself: to ask for it would let signals in.
+  return shown(PyUnicode_CheckExact(object) ? Py_NewRef(object) : PyObject_Str(object), object);
+}
 
 std::string repr_of(PyObject* object) { return shown(PyObject_Repr(object), object); }
 

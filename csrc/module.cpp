@@ -16,6 +16,7 @@
 #include "parallel.hpp"
 #include "penalty.hpp"
 #include "step.hpp"
+#include "swap.hpp"
 
 namespace py = pybind11;
 
@@ -75,13 +76,14 @@ void add_family(py::module_& module, Family<Options, Variant...> family) {
              py::arg("ema"), py::arg("count"));
   static PyMethodDef prepared = method("prepared_step", fast_prepared<Its>, METH_O);
   module.def((rule + "_prepare").c_str(),
-             [family](const py::object& plan, const py::tuple& groups, const py::dict& shared) {
-               const py::capsule capsule = prepare_step(family, plan, groups, shared);
+             [family](const py::object& plan, const py::tuple& groups, const py::dict& shared,
+                      const py::object& cleared) {
+               const py::capsule capsule = prepare_step(family, plan, groups, shared, cleared);
                PyObject* function = PyCFunction_New(&prepared, capsule.ptr());
                if (!function) throw py::error_already_set();
                return py::reinterpret_steal<py::object>(function);
              },
-             py::arg("plan"), py::arg("groups"), py::arg("shared"));
+             py::arg("plan"), py::arg("groups"), py::arg("shared"), py::arg("cleared"));
 }
 
 template <class... Family>
@@ -135,6 +137,34 @@ std::vector<std::int64_t> count_zeros(py::object params, py::object threads) {
   list.collect(function, {&argument, 1}, sum_chunk);
   return zeros_of(list, count);
 }
+
+// Swaps parameters and averages unless that is how they are, which `swapped` tells and is told: in
+// one call, so that no signal comes in between. To swap back, arrays need not be writeable: they
+// were when they were swapped.
+void swap_averages(const char* function, py::tuple params, py::tuple averages, py::object swapped,
+                   bool wanted) {
+  npy_int64& now = *only_element(swapped.ptr());
+  if (now == wanted) return;
+  const ArrayArgument arguments[] = {{{"params", "", params.ptr()}, Streams::param, wanted},
+                                     {{"ema", "", averages.ptr()}, Streams::ema, wanted}};
+  TensorList list;
+  list.collect(function, {arguments, 2});
+  swap_contents(list);
+  now = wanted;
+}
+
+// The turn of a call that is no step; see Plan::Turn. For a `with` block.
+class HeldTurn {
+ public:
+  HeldTurn(const char* function, py::object plan)
+      : plan_(std::move(plan)),
+        turn_(*from_capsule<const Plan>(plan_.ptr(), plan_name), function) {}
+  void end() { turn_.end(); }
+
+ private:
+  py::object plan_;
+  Plan::Turn turn_;
+};
 
 void max_norm(py::list arrays, std::vector<int> vector_axes, py::object limit, py::object threads) {
   const char* function = "max_norm";
@@ -241,6 +271,17 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   add_families(module, Families{});
   module.def("use_classes", use_classes, py::arg("step_result"), py::arg("dropout"));
   module.def("check_params", check_params, py::arg("function"), py::arg("params"));
+  module.def("swap_averages", swap_averages, py::arg("function"), py::arg("params"),
+             py::arg("averages"), py::arg("swapped"), py::arg("wanted"));
+  py::class_<HeldTurn>(module, "_Turn")
+      .def("__enter__", [](HeldTurn&) {})
+      .def("__exit__", [](HeldTurn& turn, const py::args&) { turn.end(); });
+  module.def(
+      "turn",
+      [](const char* function, py::object plan) {
+        return std::make_unique<HeldTurn>(function, std::move(plan));
+      },
+      py::arg("function"), py::arg("plan"));
   module.def("global_norm", global_norm, py::arg("grads"), py::arg("threads"));
   module.def("penalty", penalty, py::arg("params"), py::arg("l1"), py::arg("l2"),
              py::arg("threads"));

@@ -101,6 +101,14 @@ std::string why_not_plain(PyObject* object) {
   return "";
 }
 
+npy_int64* only_element(PyObject* array) {
+  constexpr int needed = NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
+  if (!PyArray_CheckExact(array) || PyArray_TYPE(as_array(array)) != NPY_INT64 ||
+      PyArray_NDIM(as_array(array)) != 0 || !PyArray_CHKFLAGS(as_array(array), needed))
+    raise_type_error("it must be an array of one int64");
+  return static_cast<npy_int64*>(PyArray_DATA(as_array(array)));
+}
+
 Span span_of(PyArrayObject* array) {
   const auto data = reinterpret_cast<std::uintptr_t>(PyArray_DATA(array));
   std::uintptr_t begin = data, end = data + PyArray_ITEMSIZE(array);
@@ -111,10 +119,25 @@ Span span_of(PyArrayObject* array) {
   return Span{begin, end, owner_of(array), 0, 0, false};
 }
 
+// Keeps the garbage collector from running code of the user's (finalizers, weak references).
+class NoCollection {
+ public:
+  NoCollection() : was_enabled_(PyGC_Disable()) {}
+  ~NoCollection() {
+    if (was_enabled_) PyGC_Enable();
+  }
+  NoCollection(const NoCollection&) = delete;
+  NoCollection& operator=(const NoCollection&) = delete;
+
+ private:
+  int was_enabled_;
+};
+
 bool share_memory(PyArrayObject* a, PyArrayObject* b) {
   if (PyArray_IS_C_CONTIGUOUS(a) && PyArray_IS_C_CONTIGUOUS(b)) return true;
   if (rows_interleave(a, b)) return false;
   constexpr long long max_work = 10000;  // beyond this it gives up with an exception
+  const NoCollection here;
   const auto plain = [](PyArrayObject* array) {
     PyObject* view = PyArray_View(array, nullptr, &PyArray_Type);
     if (!view) throw pybind11::error_already_set();

@@ -48,6 +48,9 @@ inline bool have_one_shape(PyArrayObject* a, PyArrayObject* b) {
 // True if both are arrays with the same elements in the same places.
 bool is_same_memory(PyObject* a, PyObject* b);
 
+// The element of an array of one int64, in which something is counted or noted for Python.
+npy_int64* only_element(PyObject* array);
+
 // The memory that the array spans, with its allocation as the owner.
 Span span_of(PyArrayObject* array);
 

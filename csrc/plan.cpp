@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <stdexcept>
 
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
 #include "errors.hpp"
 
 namespace fastopt {
@@ -14,12 +18,15 @@ pybind11::object attribute(PyObject* object, PyObject* name) {
   return pybind11::reinterpret_steal<pybind11::object>(value);
 }
 
-npy_int64* only_element(PyObject* array) {
-  constexpr int needed = NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
-  if (!PyArray_CheckExact(array) || PyArray_TYPE(as_array(array)) != NPY_INT64 ||
-      PyArray_NDIM(as_array(array)) != 0 || !PyArray_CHKFLAGS(as_array(array), needed))
-    raise_type_error("count must be an array of one int64");
-  return static_cast<npy_int64*>(PyArray_DATA(as_array(array)));
+// Counts the forks that led here, from 1.
+std::atomic<int> process{1};
+
+void count_forks() {
+#ifndef _WIN32
+  static const int registered =
+      pthread_atfork(nullptr, nullptr, [] { process.fetch_add(1, std::memory_order_relaxed); });
+  static_cast<void>(registered);
+#endif
 }
 
 }  // namespace
@@ -63,6 +70,7 @@ Plan::Plan(std::string function, pybind11::object params, const std::vector<int>
       count_(only_element(count_array_.ptr())),
       has_ema_(!ema.is_none()),
       hints_(new std::atomic<std::size_t>[group_of_entry.size()]()) {
+  count_forks();
   const ArrayArgument argument{{"params", "", params_.ptr()}, Streams::param, true};
   TensorList checked;
   checked.collect(function_.c_str(), {&argument, 1});
@@ -187,9 +195,15 @@ const Plan::Known* Plan::find_overlap(PyArrayObject* array) const {
   return nullptr;
 }
 
-Plan::Turn::Turn(const Plan& plan) : plan_(plan) {
-  if (plan.busy_.test_and_set())
-    throw std::runtime_error(plan.function_ + ": another call of the same optimizer is under way");
+Plan::Turn::Turn(const Plan& plan, const char* function) : plan_(plan) {
+  if (plan.taken_.exchange(process) == process)
+    throw std::runtime_error(std::string(function) +
+                             ": another call of the same optimizer is under way");
+}
+
+void Plan::Turn::end() {
+  if (!ended_) plan_.taken_.store(0);
+  ended_ = true;
 }
 
 void Plan::check_state(int g, const StateNames& names) const {

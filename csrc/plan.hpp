@@ -53,15 +53,20 @@ class Plan {
   // The streams that a step writes besides those of the arguments of a call.
   unsigned written() const { return written_; }
 
-  // Throws where a step is under way already: in another thread, or where code of the user's, run
+  // Throws where a call is under way already: in another thread, or where code of the user's, run
   // by a step, makes one.
   class Turn {
    public:
-    explicit Turn(const Plan& plan);
-    ~Turn() { plan_.busy_.clear(); }
+    Turn(const Plan& plan, const char* function);
+    ~Turn() { end(); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+    void end();
 
    private:
     const Plan& plan_;
+    bool ended_ = false;
   };
 
   // Throws if the state of a group holds other arrays than it did.
@@ -142,7 +147,9 @@ class Plan {
   // Between which blocks the gradient of each entry was in the latest step: there it mostly is
   // again, and need not be searched for.
   mutable std::unique_ptr<std::atomic<std::size_t>[]> hints_;
-  mutable std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+  // In which process a call is under way, counted in forks, or 0: who forks while another thread
+  // makes a step has a child without that thread.
+  mutable std::atomic<int> taken_{0};
 };
 
 }  // namespace fastopt

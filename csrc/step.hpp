@@ -112,18 +112,20 @@ struct PreparedStep {
 
   static constexpr const char* name = Options::function;  // of its capsule
 
-  pybind11::object plan_capsule, rows, shared_dict;  // the options refer to what is in them
+  pybind11::object plan_capsule, rows, shared_dict, cleared;  // what is held for the others here
   const Plan& plan;
   StepOptions shared;
   std::vector<Group> groups;  // that are not frozen
   GroupPenalties penalties;
+  npy_int64* to_clear = nullptr;  // a count of what is used up by a step
 };
 
 // Reads the options of an optimizer: a tuple of groups, and a dict of what they share. A group is
 // None where it is frozen, else a tuple of the options of the rule and a dict of its terms.
 template <class Options, template <class> class... Variant>
 pybind11::capsule prepare_step(Family<Options, Variant...>, const pybind11::object& plan_capsule,
-                               const pybind11::tuple& rows, const pybind11::dict& shared_dict) {
+                               const pybind11::tuple& rows, const pybind11::dict& shared_dict,
+                               const pybind11::object& cleared) {
   const Plan& plan = *from_capsule<const Plan>(plan_capsule.ptr(), plan_name);
   if (rows.size() != std::size_t(plan.groups()))
     raise_type_error(std::string(plan.function()) + ": groups must be a tuple of all");
@@ -131,11 +133,13 @@ pybind11::capsule prepare_step(Family<Options, Variant...>, const pybind11::obje
   std::unique_ptr<Prepared> prepared(new Prepared{plan_capsule,
                                                   rows,
                                                   shared_dict,
+                                                  cleared,
                                                   plan,
                                                   read_options(plan.function(), shared_dict.ptr()),
                                                   {},
                                                   {}});
   prepared->penalties.resize(rows.size());
+  if (!cleared.is_none()) prepared->to_clear = only_element(cleared.ptr());
   for (int g = 0; g < plan.groups(); ++g) {
     PyObject* row = PyTuple_GET_ITEM(rows.ptr(), g);
     if (row == Py_None) continue;
@@ -159,7 +163,7 @@ pybind11::object run_prepared(Family<Options, Variant...>, PyObject* capsule, Py
   using Prepared = PreparedStep<Options>;
   const auto& prepared = *from_capsule<const Prepared>(capsule, Prepared::name);
   const Plan& plan = prepared.plan;
-  const Plan::Turn turn(plan);
+  const Plan::Turn turn(plan, plan.function());
   StepCall call(plan.function(), prepared.shared, &plan);
   for (const auto& group : prepared.groups) {
     const Plan::Group& planned = plan.group(group.number);
@@ -170,6 +174,7 @@ pybind11::object run_prepared(Family<Options, Variant...>, PyObject* capsule, Py
   call.take_arrays(plan.params(), grads);
   call.collect(prepared.penalties);
   const bool go = call.commit();
+  if (go && prepared.to_clear) *prepared.to_clear = 0;
   if (go) {
     for (std::size_t i = 0; i < prepared.groups.size(); ++i) {
       const Plan::Group& planned = plan.group(prepared.groups[i].number);

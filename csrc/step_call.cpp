@@ -309,7 +309,9 @@ pybind11::object StepCall::result(bool skipped) const {
     std::string name = "grads";
     try {
       name += path_of_leaf(arguments_[0].tree, nonfinite_entry_);
-    } catch (pybind11::error_already_set&) {  // of a key that has no repr; the step is made
+    } catch (pybind11::error_already_set& error) {  // such as params that changed: the step is made
+      if (!error.matches(PyExc_Exception)) throw;
+    } catch (const pybind11::builtin_exception&) {
     }
     nonfinite = pybind11::str(name);
   }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -119,7 +122,8 @@ def test_the_name_of_a_gradient_that_frees_an_array() -> None:
     assert p[Named("w")].shape == (1,)
 
 
-def test_a_name_that_cannot_be_found_out() -> None:
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_a_name_that_cannot_be_found_out(error: type[Exception]) -> None:
     """The step is made, so there is no error."""
 
     class Once(dict):  # type: ignore[type-arg]
@@ -128,7 +132,7 @@ def test_a_name_that_cannot_be_found_out() -> None:
         def __getitem__(self, key: Any) -> Any:
             self.reads += 1
             if self.reads > 1:
-                raise OSError("only once")
+                raise error("only once")
             return super().__getitem__(key)
 
     p = Once(w=np.ones(3))
@@ -257,3 +261,30 @@ def test_attributes_of_dropout_set_to_nonsense(name: str, value: Any, error: typ
         with pytest.raises(error, match=name):
             call()
     assert x.tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["function", "class"])
+def test_garbage_collection_in_the_middle_of_a_call(kind: str) -> None:
+    """NumPy, asked whether two arrays overlap, makes objects; collecting others may run code."""
+    whole, w = np.zeros((50, 6)), np.ones(SIZE)
+    p = {"w": w, "a": whole[:, 0:2], "b": whole[::-1, 3:5][:, ::-1]}
+    g = {key: np.ones(array.shape) for key, array in p.items()}
+    step = fastopt.SGD(p, lr=1.0).step if kind == "class" else partial(fastopt.sgd_step, p, lr=1.0)
+    armed = False
+
+    def collecting(phase: str, _: Any) -> None:
+        if armed and phase == "start":
+            w.resize(1, refcheck=False)
+
+    gc.callbacks.append(collecting)
+    threshold = gc.get_threshold()
+    try:
+        armed = True
+        gc.set_threshold(1, 1, 1)
+        with contextlib.suppress(ValueError):  # it may come before, and be noticed
+            step(g)
+    finally:
+        armed = False
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(collecting)
+    assert gc.isenabled()

@@ -38,7 +38,7 @@ class Accumulation(Counted):
         self.were_frozen(frozen)
         ascend = (1.0, {"maximize": True})
         rows = tuple(None if is_frozen else ascend for is_frozen in frozen)
-        _core.sgd_prepare(self._plan, rows, {"threads": threads})(grads)
+        _core.sgd_prepare(self._plan, rows, {"threads": threads}, None)(grads)
 
     def were_frozen(self, frozen: list[bool]) -> None:
         self._frozen = frozen

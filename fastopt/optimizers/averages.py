@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from fastopt import _core
 from fastopt.tree import Tree, unflatten, zip_trees
 
 
@@ -22,7 +24,7 @@ class Averages:
         weights = before.weights if before else []
         self.weights: list[float] = [*weights, *[0.0] * (groups - len(weights))]
         """What the parameters so far weigh in the debiased averages of each group."""
-        self.swapped = False
+        self._swapped = np.zeros((), np.int64)  # which the core sets
 
     def debiased(self, group: int, decay: float) -> tuple[float, float]:
         """Return the decay that keeps an average free of its start, and the weight it then has.
@@ -57,29 +59,16 @@ class Averages:
                     f"{average.shape} and {average.dtype}"
                 )
 
-    def swap(self) -> None:
-        """Swap the contents of averages and parameters; all of them or, if that fails, none."""
-        done: list[tuple[Any, Any]] = []
-        try:
-            for pair in zip(self.params, self.arrays, strict=True):
-                _swap(*pair)
-                done.append(pair)
-        except BaseException:
-            for pair in done:
-                _swap(*pair)
-            raise
-        self.swapped = not self.swapped
+    @property
+    def swapped(self) -> bool:
+        return bool(self._swapped)
 
+    def swap(self, where: str, wanted: bool) -> Callable[[], None]:
+        """Return what swaps the contents of averages and parameters, unless they are swapped.
 
-def _swap(a: Any, b: Any) -> None:
-    kept = a.copy()
-    locked = [array for array in (a, b) if not array.flags.writeable]
-    for array in locked:  # since they were checked: what was swapped in must come out again
-        array.setflags(write=True)
-    a[...] = b
-    b[...] = kept
-    for array in locked:
-        array.setflags(write=False)
+        It is one call of the core, within which no signal is handled.
+        """
+        return partial(_core.swap_averages, where, self.params, self.arrays, self._swapped, wanted)
 
 
 def _copy(array: Any) -> Any:

@@ -97,7 +97,7 @@ class Optimizer(Holder):
         if self.step_count != before:
             raise RuntimeError(f"{where}: a schedule has made a step")
         self._check_not_swapped(where)
-        waiting = self._waiting
+        waiting, cleared = self._waiting, None
         if waiting and not accumulated:
             raise ValueError(
                 f"{where}: {waiting} accumulated gradients are waiting; step() without gradients "
@@ -105,6 +105,7 @@ class Optimizer(Holder):
             )
         if accumulated:
             accumulated.check_frozen(where, self._frozen())
+            cleared = accumulated.count_array
             grads, given["zero_grads"] = accumulated.sums, True
             _core.sgd_check(where, 0.0, {"grad_scale": given["grad_scale"]})
             if self.options["accumulation"] == "mean" and waiting:
@@ -115,11 +116,12 @@ class Optimizer(Holder):
                 if row is not None:
                     decay, weights[number] = averages.debiased(number, shared["ema_decay"])
                     row[-1]["ema_decay"] = decay
-        result = self._prepare(rows, {**shared, **given})(grads)
-        if averages and self.step_count > before:
-            for number, weight in weights.items():
-                averages.weights[number] = weight
-        return result
+        try:
+            return self._prepare(rows, {**shared, **given}, cleared)(grads)
+        finally:  # an interrupt may come as soon as the step is made
+            if averages and self.step_count > before:
+                for number, weight in weights.items():
+                    averages.weights[number] = weight
 
     def _frozen(self) -> list[bool]:
         return [group["frozen"] for group in self.groups]
@@ -144,7 +146,7 @@ class Optimizer(Holder):
         TypeError, ValueError
             If gradients do not fit, as in :meth:`step`. Nothing has been added then.
         RuntimeError
-            While another call of the same optimizer is under way.
+            Within :meth:`averaged`, or while another call of the same optimizer is under way.
 
         Examples
         --------
@@ -157,18 +159,21 @@ class Optimizer(Holder):
         >>> w
         array([-2., -3.])
         """
-        if self._accumulation is None:
-            where = f"{type(self).__name__}.accumulate"
-            self._accumulation = Accumulation(
-                where, self.params, self._grouping.group_of_entry, len(self.groups)
-            )
-        self._accumulation.add(grads, self._frozen(), self.options["threads"])
-        self._prepared = None  # as long as gradients are waiting
+        where = f"{type(self).__name__}.accumulate"
+        self._check_not_swapped(where)
+        with _core.turn(where, self._plan):
+            if self._accumulation is None:
+                self._accumulation = Accumulation(
+                    where, self.params, self._grouping.group_of_entry, len(self.groups)
+                )
+            self._prepared = None  # as long as gradients are waiting
+            self._accumulation.add(grads, self._frozen(), self.options["threads"])
 
     def discard_accumulated(self) -> None:
         """Forget the gradients that were accumulated and not yet used."""
-        if self._accumulation:
-            self._accumulation.clear()
+        with _core.turn(f"{type(self).__name__}.discard_accumulated", self._plan):
+            if self._accumulation:
+                self._accumulation.clear()
             self.options_changed()
 
     def _step_of_sum(self, given: dict[str, Any]) -> StepResult | None:
@@ -181,7 +186,6 @@ class Optimizer(Holder):
         result = self._step_now(None, given, accumulation)
         if self.step_count == before:  # skipped: what is not finite must not stay
             accumulation.clear()
-        accumulation.step_count = 0
         self.options_changed()
         return result
 
@@ -223,16 +227,15 @@ class Optimizer(Holder):
             raise ValueError(f"{where}: there are no averages without ema_decay")
         self._check_not_swapped(where)
         self._averages.check(where, self.names, self.params)
-        self._swap()
+        back = self._averages.swap(where, wanted=False)
         try:
+            with _core.turn(where, self._plan):
+                self._averages.swap(where, wanted=True)()
+            self.options_changed()
             yield self.params
         finally:
-            self._swap()
-
-    def _swap(self) -> None:
-        assert self._averages is not None
-        self._averages.swap()
-        self.options_changed()
+            back()  # first of all: an interrupt may come in between
+            self.options_changed()
 
     # Saving
 
@@ -272,4 +275,5 @@ class Optimizer(Holder):
             If an entry is missing, unknown, of another shape or dtype, or out of range; if the
             state is that of another rule or of other groups. The message names it.
         """
-        saved.load_state_dict(self, state)
+        with _core.turn(f"{type(self).__name__}.load_state_dict", self._plan):
+            saved.load_state_dict(self, state)

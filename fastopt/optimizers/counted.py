@@ -13,6 +13,11 @@ class Counted:
     def __init__(self) -> None:
         self._count = np.zeros((), np.int64)
 
+    @property
+    def count_array(self) -> Any:
+        """The array in which the core counts."""
+        return self._count
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._count = np.array(self._count)  # what unpickling made may be a view of anything

@@ -106,6 +106,10 @@ class Holder(Counted):
         self._check_not_swapped(where)
         if self._waiting:
             raise ValueError(f"{where}: accumulated gradients are waiting; make their step first")
+        with _core.turn(where, self._plan):
+            self._append_group(where, group)
+
+    def _append_group(self, where: str, group: dict[str, Any]) -> None:
         added = {key: value for key, value in group.items() if key != "params"}
         number, branch = len(self.groups), group["params"]
         _core.check_params(where, [*self.params, branch])
@@ -164,8 +168,9 @@ class Holder(Counted):
         )
         self._prepared = None if depends else self._prepare(*self._now())
 
-    def _prepare(self, rows: tuple[Any, ...], shared: dict[str, Any]) -> Step:
-        step: Step = getattr(_core, f"{self.rule}_prepare")(self._plan, rows, shared)
+    def _prepare(self, rows: tuple[Any, ...], shared: dict[str, Any], cleared: Any = None) -> Step:
+        """Return what makes steps, and sets the count `cleared` to 0 when one is made."""
+        step: Step = getattr(_core, f"{self.rule}_prepare")(self._plan, rows, shared, cleared)
         return step
 
     def _now(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -186,6 +191,15 @@ class Holder(Counted):
     def _check_not_swapped(self, where: str) -> None:
         if self._is_swapped:
             raise RuntimeError(f"{where}: the averages stand in place of the parameters")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        for place, options in (("groups[...]", "_defaults"), ("options", "options")):
+            if name in vars(self).get(options, ()):
+                raise AttributeError(
+                    f"{type(self).__name__}: {name} is an option, and set by "
+                    f"opt.{place}[{name!r}] = ..."
+                )
+        super().__setattr__(name, value)
 
     def __copy__(self) -> NoReturn:
         raise TypeError(

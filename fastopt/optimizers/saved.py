@@ -205,8 +205,10 @@ def load_state_dict(optimizer: Optimizer, state: dict[str, Any]) -> None:
     shared = check.options("options", state["options"], optimizer.options)
     groups = state["groups"]
     if not isinstance(groups, (list, tuple)) or len(groups) != len(optimizer.groups):
+        count = len(groups) if isinstance(groups, (list, tuple)) else type(groups).__name__
         raise ValueError(
-            f"{check.where}: the state must have {len(optimizer.groups)} groups in a list"
+            f"{check.where}: the state must have {len(optimizer.groups)} groups in a list, as the "
+            f"optimizer has, it has {count}; those that were added must be added before"
         )
     of_groups = [_check_group(check, i, given) for i, given in enumerate(groups)]
     check.drop(state["drop"], optimizer.options["drop"])
@@ -224,6 +226,8 @@ def load_state_dict(optimizer: Optimizer, state: dict[str, Any]) -> None:
         group._values = values
         if group.state is not None:
             group.state.step = step
+    if accumulation:
+        accumulation.were_frozen(optimizer._frozen())
     optimizer._accumulation = accumulation
     optimizer.options_changed()
 
@@ -268,6 +272,5 @@ def _check_accumulated(check: _Loading, state: Any) -> Accumulation | None:
         len(optimizer.groups),
     )
     accumulation.step_count = count
-    accumulation.were_frozen(optimizer._frozen())
     check.arrays("accumulated['sum']", state["sum"], optimizer.names, _sums(accumulation))
     return accumulation
