@@ -98,6 +98,28 @@ def test_what_comes_with_the_step_is_checked() -> None:
     assert (w.tolist(), opt.step_count) == ([-1, -1], 1)
 
 
+def test_a_group_that_was_frozen_later_in_a_checkpoint() -> None:
+    """What is loaded says which groups are frozen, of the gradients that wait as of the steps."""
+    for first in (True, False):
+        options = [{"params": np.ones(2)}, {"params": np.ones(2), "frozen": first}]
+        opt = fastopt.SGD(copy.deepcopy(options))
+        opt.groups[1]["frozen"] = not first
+        opt.accumulate([np.ones(2), np.ones(2)])
+        other = fastopt.SGD(copy.deepcopy(options))
+        other.load_state_dict(opt.state_dict())
+        for each in (opt, other):
+            each.accumulate([np.ones(2), np.ones(2)])
+            each.step()
+        assert_same_bits(other.params, opt.params)
+
+
+def test_gradients_of_the_averages_are_not_accumulated() -> None:
+    opt = fastopt.SGD(np.ones(2), ema_decay=0.5)
+    with opt.averaged(), pytest.raises(RuntimeError, match=r"^SGD.accumulate: the averages stand"):
+        opt.accumulate(np.ones(2))
+    opt.accumulate(np.ones(2))
+
+
 def test_accumulation_with_a_frozen_group() -> None:
     a, b = np.zeros(2), np.zeros(2)
     opt = fastopt.SGD([{"params": a}, {"params": b, "frozen": True}], lr=1.0)

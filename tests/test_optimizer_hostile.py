@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_hostile_code import Key
+from test_hostile_code import Key, new_tree
 from test_optimizer_refusals import check_refused, everything
 
 import fastopt
@@ -87,6 +87,30 @@ def test_another_call_while_a_step_is_under_way() -> None:
     assert (w.tolist(), opt.step_count) == ([0, 0], 0)
     opt.step(grads)
     assert (w.tolist(), opt.step_count) == ([-1, -1], 1)
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [
+        lambda opt: opt.accumulate(new_tree()),
+        lambda opt: opt.discard_accumulated(),
+        lambda opt: opt.load_state_dict(opt.state_dict()),
+        lambda opt: opt.averaged().__enter__(),
+        lambda opt: opt.add_group({"params": np.ones(2)}),
+    ],
+    ids=["accumulate", "discard_accumulated", "load_state_dict", "averaged", "add_group"],
+)
+def test_calls_that_change_what_a_step_uses(meddle: Callable[[Any], Any]) -> None:
+    """They wait for no step: within one, or beside it in another thread, they are refused."""
+    p = new_tree()
+    opt = fastopt.SGD([{"params": p}], lr=1.0, ema_decay=0.5)
+    Key.hook = lambda: meddle(opt)
+    with pytest.raises(RuntimeError, match=r"^SGD.\w+: another call of the same optimizer is un"):
+        opt.step([new_tree()])
+    assert (p["first"] == 1).all()
+    assert opt.step_count == 0
+    opt.step([new_tree()])
+    assert (p["first"] == 0).all()
 
 
 def test_schedules_that_meddle() -> None:

@@ -233,6 +233,14 @@ def test_schedules_that_go_wrong(option: str, schedule: Any, error: type, messag
     check_refused(opt, lambda: opt.step(np.ones(3)), error, message)
 
 
+@pytest.mark.parametrize("name", ["lr", "l2", "frozen", "clip_norm", "threads"])
+def test_options_are_no_attributes(name: str) -> None:
+    """As an attribute, it would do nothing."""
+    opt = fastopt.SGD(np.ones(2))
+    message = rf"^SGD: {name} is an option, and set by opt\.(groups\[...\]|options)\['{name}'\] = "
+    check_refused(opt, lambda: setattr(opt, name, 1), AttributeError, message)
+
+
 def test_options_out_of_range() -> None:
     w = np.ones(3)
     for options, error, message in [
