@@ -101,8 +101,10 @@ class TensorUpdate {
   void update_all(const Block& block, std::int64_t n, std::int64_t number) const {
     T* p = block.param;
     T changed[block_size];
-    prefetch_block(block.param, 2 * block_size);
-    prefetch_block(block.grad, 2 * block_size);
+    if (n == block_size) {  // others end their array
+      prefetch_block(block.param, 2 * block_size);
+      prefetch_block(block.grad, 2 * block_size);
+    }
     const T* g = apply_terms_before(block, n, number, changed);
     rule_.update(scalars_, n, p, g, block.states);
     if (terms_.decay_after && penalties_.decay != 0) loops_.decay(n, penalties_.decay, p);

@@ -82,6 +82,17 @@ def test_accumulation_is_refused_or_forgotten() -> None:
     assert p.tolist() == [0, 0, 0]
 
 
+def test_what_was_refused_is_not_waited_for() -> None:
+    opt = fastopt.SGD(np.zeros(2), lr=1.0)
+    with pytest.raises(ValueError, match="has shape"):
+        opt.accumulate(np.ones(3))
+    assert opt._prepared is not None, "later steps would prepare themselves anew each time"
+    opt.accumulate(np.ones(2))
+    assert opt._prepared is None
+    opt.step()
+    assert opt._prepared is not None
+
+
 def test_what_comes_with_the_step_is_checked() -> None:
     w = np.zeros(2)
     opt = fastopt.SGD(w, lr=1.0)

@@ -167,7 +167,11 @@ class Optimizer(Holder):
                     where, self.params, self._grouping.group_of_entry, len(self.groups)
                 )
             self._prepared = None  # as long as gradients are waiting
-            self._accumulation.add(grads, self._frozen(), self.options["threads"])
+            try:
+                self._accumulation.add(grads, self._frozen(), self.options["threads"])
+            finally:
+                if not self._waiting:  # what was refused is not waited for
+                    self.options_changed()
 
     def discard_accumulated(self) -> None:
         """Forget the gradients that were accumulated and not yet used."""
@@ -230,8 +234,8 @@ class Optimizer(Holder):
         back = self._averages.swap(where, wanted=False)
         try:
             with _core.turn(where, self._plan):
+                self._prepared = None  # a step from another thread must find them swapped
                 self._averages.swap(where, wanted=True)()
-            self.options_changed()
             yield self.params
         finally:
             back()  # first of all: an interrupt may come in between
@@ -274,6 +278,8 @@ class Optimizer(Holder):
         TypeError, ValueError
             If an entry is missing, unknown, of another shape or dtype, or out of range; if the
             state is that of another rule or of other groups. The message names it.
+        RuntimeError
+            Within :meth:`averaged`, or while another call of the same optimizer is under way.
         """
         with _core.turn(f"{type(self).__name__}.load_state_dict", self._plan):
             saved.load_state_dict(self, state)
