@@ -170,3 +170,16 @@ def test_trees_of_other_kinds() -> None:
     assert isinstance(state.buf["one"], Layer)
     fastopt.momentum_step(params, grads, state, lr=1.0)
     assert [a.tolist() for a in arrays_of(params)] == [[-1, -1], [-1]]
+
+
+@pytest.mark.parametrize("keys", ["abcd", "abdc", "dcba", "bacd"])
+@pytest.mark.parametrize("kind", ["function", "class"])
+def test_dicts_in_another_order(kind: str, keys: str) -> None:
+    """Keys decide; as long as they are in one order they are not looked up."""
+    params = {key: np.zeros(2) for key in "abcd"}
+    grads = {key: np.full(2, -1.0 - "abcd".index(key)) for key in keys}
+    if kind == "class":
+        fastopt.SGD(params, lr=1.0).step(grads)
+    else:
+        fastopt.sgd_step(params, grads, lr=1.0)
+    assert [params[key][0] for key in "abcd"] == [1, 2, 3, 4]
