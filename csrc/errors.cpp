@@ -8,14 +8,13 @@ namespace {
 // that cannot be shown is named by its type.
 std::string shown(PyObject* text, PyObject* object) {
   constexpr Py_ssize_t longest = 100;
-  const auto whole = pybind11::reinterpret_steal<pybind11::object>(text);
-  const auto part = pybind11::reinterpret_steal<pybind11::object>(
-      text ? PyUnicode_Substring(text, 0, longest) : nullptr);
-  const auto bytes = pybind11::reinterpret_steal<pybind11::object>(
+  const Object whole = Object::steal(text);
+  const Object part = Object::steal(text ? PyUnicode_Substring(text, 0, longest) : nullptr);
+  const Object bytes = Object::steal(
       part ? PyUnicode_AsEncodedString(part.ptr(), "utf-8", "backslashreplace") : nullptr);
   if (!bytes) {
     const bool is_no_error = PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception);
-    if (is_no_error) throw pybind11::error_already_set();  // but an interrupt, or the like
+    if (is_no_error) throw PythonError{};  // but an interrupt, or the like
     PyErr_Clear();
     return "<" + type_of(object) + " object>";
   }
@@ -23,7 +22,16 @@ std::string shown(PyObject* text, PyObject* object) {
          std::string(PyUnicode_GET_LENGTH(text) > longest ? "..." : "");
 }
 
+[[noreturn]] void raise(PyObject* type, const std::string& message) {
+  PyErr_SetString(type, message.c_str());
+  throw PythonError{};
+}
+
 }  // namespace
+
+void raise_type_error(const std::string& message) { raise(PyExc_TypeError, message); }
+void raise_value_error(const std::string& message) { raise(PyExc_ValueError, message); }
+void raise_runtime_error(const std::string& message) { raise(PyExc_RuntimeError, message); }
 
 std::string text_of(PyObject* object) {
   // That of a str is it itself: to ask for it would let signals in.
@@ -34,7 +42,7 @@ std::string repr_of(PyObject* object) { return shown(PyObject_Repr(object), obje
 
 bool is_instance(PyObject* object, PyObject* type) {
   const int answer = PyObject_IsInstance(object, type);
-  if (answer < 0) throw pybind11::error_already_set();
+  if (answer < 0) throw PythonError{};
   return answer == 1;
 }
 

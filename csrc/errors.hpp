@@ -1,19 +1,16 @@
 // Python exceptions with composed messages.
 #pragma once
 #include <Python.h>
-#include <pybind11/pybind11.h>
 
 #include <string>
 
+#include "object.hpp"
+
 namespace fastopt {
 
-[[noreturn]] inline void raise_type_error(const std::string& message) {
-  throw pybind11::type_error(message);
-}
-
-[[noreturn]] inline void raise_value_error(const std::string& message) {
-  throw pybind11::value_error(message);
-}
+[[noreturn]] void raise_type_error(const std::string& message);
+[[noreturn]] void raise_value_error(const std::string& message);
+[[noreturn]] void raise_runtime_error(const std::string& message);
 
 // str(object) and repr(object) for messages.
 std::string text_of(PyObject* object);

@@ -27,11 +27,8 @@ namespace {
 template <class Call>
 PyObject* with_errors(const Call& call) {
   try {
-    return call().release().ptr();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
+    return call().release();
+  } catch (const PythonError&) {  // Python has it already
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& error) {
@@ -40,10 +37,12 @@ PyObject* with_errors(const Call& call) {
   return nullptr;
 }
 
-template <class Family, py::object (*function)(Family, PyObject* const*, Py_ssize_t)>
+template <class Family, Object (*function)(Family, PyObject* const*, Py_ssize_t)>
 PyObject* fast(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t count) {
   return with_errors([&] { return function(Family{}, arguments, count); });
 }
+
+py::object to_pybind(Object object) { return py::reinterpret_steal<py::object>(object.release()); }
 
 template <class Family>
 PyObject* fast_prepared(PyObject* prepared, PyObject* grads) {
@@ -65,12 +64,13 @@ void add_family(py::module_& module, Family<Options, Variant...> family) {
       method(step_name.c_str(), fast<Its, step<Options, Variant...>>, METH_FASTCALL),
       method(check.c_str(), fast<Its, check_options<Options, Variant...>>, METH_FASTCALL),
       {nullptr, nullptr, 0, nullptr}};
-  if (PyModule_AddFunctions(module.ptr(), methods) < 0) throw py::error_already_set();
+  if (PyModule_AddFunctions(module.ptr(), methods) < 0) throw PythonError{};
   module.def((rule + "_plan").c_str(),
              [family](const std::string& function, const py::object& params,
                       const std::vector<int>& group_of_entry, const py::list& states,
                       const py::object& ema, const py::object& count) {
-               return make_plan(family, function, params, group_of_entry, states, ema, count);
+               return to_pybind(make_plan(family, function, params.ptr(), group_of_entry,
+                                          states.ptr(), ema.ptr(), count.ptr()));
              },
              py::arg("function"), py::arg("params"), py::arg("group_of_entry"), py::arg("states"),
              py::arg("ema"), py::arg("count"));
@@ -78,10 +78,9 @@ void add_family(py::module_& module, Family<Options, Variant...> family) {
   module.def((rule + "_prepare").c_str(),
              [family](const py::object& plan, const py::tuple& groups, const py::dict& shared,
                       const py::object& cleared) {
-               const py::capsule capsule = prepare_step(family, plan, groups, shared, cleared);
-               PyObject* function = PyCFunction_New(&prepared, capsule.ptr());
-               if (!function) throw py::error_already_set();
-               return py::reinterpret_steal<py::object>(function);
+               const Object capsule =
+                   prepare_step(family, plan.ptr(), groups.ptr(), shared.ptr(), cleared.ptr());
+               return to_pybind(Object::made(PyCFunction_New(&prepared, capsule.ptr())));
              },
              py::arg("plan"), py::arg("groups"), py::arg("shared"), py::arg("cleared"));
 }
@@ -212,12 +211,12 @@ void run_probe(const std::string& function, const Arguments& arguments, py::hand
                void (*probe)(const TensorList& list, int threads)) {
   TensorList list;
   list.collect(function.c_str(), arguments);
-  if (!list.layouts.empty()) throw py::value_error(function + ": arrays must be contiguous");
+  if (!list.layouts.empty()) raise_value_error(function + ": arrays must be contiguous");
   probe(list, thread_count(function.c_str(), "threads", threads.ptr()));
 }
 
 void memory_probe(py::object params, py::object grads, py::tuple states, py::object threads) {
-  if (states.size() > Streams::max_states) throw py::value_error("memory_probe: too many states");
+  if (states.size() > Streams::max_states) raise_value_error("memory_probe: too many states");
   std::vector<ArrayArgument> arguments{{{"params", "", params.ptr()}, Streams::param, true},
                                        {{"grads", "", grads.ptr()}, Streams::grad, false}};
   int stream = Streams::first_state;
@@ -251,14 +250,7 @@ std::string compiler() {
 #endif
 }
 
-}  // namespace
-}  // namespace fastopt
-
-// By this symbol threadpoolctl tells our library from others of its name.
-extern "C" PYBIND11_EXPORT int fastopt_is_loaded() { return 1; }
-
-PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
-  using namespace fastopt;
+void define(py::module_& module) {
   import_numpy();
   const char* forced = std::getenv("FASTOPT_ISA");
   try {
@@ -269,7 +261,12 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
 
   KeywordReader::learn_names();
   add_families(module, Families{});
-  module.def("use_classes", use_classes, py::arg("step_result"), py::arg("dropout"));
+  module.def(
+      "use_classes",
+      [](const py::object& step_result, const py::object& dropout) {
+        use_classes(step_result.ptr(), dropout.ptr());
+      },
+      py::arg("step_result"), py::arg("dropout"));
   module.def("check_params", check_params, py::arg("function"), py::arg("params"));
   module.def("swap_averages", swap_averages, py::arg("function"), py::arg("params"),
              py::arg("averages"), py::arg("swapped"), py::arg("wanted"));
@@ -313,4 +310,25 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
       },
       py::arg("n"));
   module.def("compiler", compiler);
+}
+
+}  // namespace
+}  // namespace fastopt
+
+// By this symbol threadpoolctl tells our library from others of its name.
+extern "C" PYBIND11_EXPORT int fastopt_is_loaded() { return 1; }
+
+PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+  using fastopt::PythonError;
+  py::register_local_exception_translator([](std::exception_ptr error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const PythonError&) {  // Python has it already
+    }
+  });
+  try {
+    fastopt::define(module);
+  } catch (const PythonError&) {
+    throw py::error_already_set();  // no translator is asked here
+  }
 }

@@ -66,14 +66,16 @@ std::string hint_for(PyObject* object) {
 }  // namespace
 
 void import_numpy() {
-  if (_import_array() < 0) throw pybind11::error_already_set();
+  if (_import_array() < 0) throw PythonError{};
   const auto attribute = [](const char* module, const char* name) {
-    return pybind11::object(pybind11::module_::import(module).attr(name)).release().ptr();
+    const Object imported = Object::made(PyImport_ImportModule(module));
+    return Object::made(PyObject_GetAttrString(imported.ptr(), name)).release();
   };
   numpy.masked_array = attribute("numpy.ma", "MaskedArray");
   numpy.matrix = attribute("numpy", "matrix");
   numpy.shares_memory = attribute("numpy", "shares_memory");
-  const bool has_exceptions = pybind11::hasattr(pybind11::module_::import("numpy"), "exceptions");
+  const Object top = Object::made(PyImport_ImportModule("numpy"));
+  const bool has_exceptions = PyObject_HasAttrString(top.ptr(), "exceptions") == 1;
   numpy.too_hard = attribute(has_exceptions ? "numpy.exceptions" : "numpy", "TooHardError");
 }
 
@@ -139,14 +141,12 @@ bool share_memory(PyArrayObject* a, PyArrayObject* b) {
   constexpr long long max_work = 10000;  // beyond this it gives up with an exception
   const NoCollection here;
   const auto plain = [](PyArrayObject* array) {
-    PyObject* view = PyArray_View(array, nullptr, &PyArray_Type);
-    if (!view) throw pybind11::error_already_set();
-    return pybind11::reinterpret_steal<pybind11::object>(view);
+    return Object::made(PyArray_View(array, nullptr, &PyArray_Type));
   };
   PyObject* answer =
       PyObject_CallFunction(numpy.shares_memory, "OOL", plain(a).ptr(), plain(b).ptr(), max_work);
   if (!answer) {
-    if (!PyErr_ExceptionMatches(numpy.too_hard)) throw pybind11::error_already_set();
+    if (!PyErr_ExceptionMatches(numpy.too_hard)) throw PythonError{};
     PyErr_Clear();
     return true;
   }

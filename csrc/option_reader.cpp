@@ -69,7 +69,7 @@ double converted(const char* function, const char* name, PyObject* given) {
     const double value = PyFloat_AsDouble(given);
     if (value != -1 || !PyErr_Occurred()) return value;
     const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError);
-    if (!too_large && !PyErr_ExceptionMatches(PyExc_TypeError)) throw pybind11::error_already_set();
+    if (!too_large && !PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
     PyErr_Clear();
     if (too_large) return std::numeric_limits<double>::infinity();
   }
@@ -77,16 +77,15 @@ double converted(const char* function, const char* name, PyObject* given) {
                    type_of(given));
 }
 
-pybind11::object to_int(const char* function, const char* name, PyObject* given) {
+Object to_int(const char* function, const char* name, PyObject* given) {
   PyObject* index = is_bool(given) ? nullptr : PyNumber_Index(given);
   if (!index) {
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))
-      throw pybind11::error_already_set();
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
     PyErr_Clear();
     raise_type_error(std::string(function) + ": " + name + " must be an int, not " +
                      type_of(given));
   }
-  return pybind11::reinterpret_steal<pybind11::object>(index);
+  return Object::steal(index);
 }
 
 // The names of the keywords, interned, in the order in which StepOptions reads them.
@@ -127,12 +126,12 @@ bool to_flag(const char* function, const char* name, PyObject* given) {
     raise_type_error(std::string(function) + ": " + name + " must be True or False, not " +
                      repr_of(given));
   const int value = PyObject_IsTrue(given);
-  if (value < 0) throw pybind11::error_already_set();
+  if (value < 0) throw PythonError{};
   return value == 1;
 }
 
 int thread_count(const char* function, const char* name, PyObject* given) {
-  const pybind11::object index = to_int(function, name, given);
+  const Object index = to_int(function, name, given);
   int overflow;
   const long count = PyLong_AsLongAndOverflow(index.ptr(), &overflow);
   if (overflow || count < 1 || count > max_threads)
@@ -142,7 +141,7 @@ int thread_count(const char* function, const char* name, PyObject* given) {
 }
 
 std::uint64_t to_uint64(const char* function, const char* name, PyObject* given) {
-  const pybind11::object index = to_int(function, name, given);
+  const Object index = to_int(function, name, given);
   const std::uint64_t value = PyLong_AsUnsignedLongLong(index.ptr());
   if (PyErr_Occurred()) {
     PyErr_Clear();
@@ -179,8 +178,8 @@ void PositionalReader::check_not_needed(const char* name) const {
   const std::string function = function_;
   const std::string init = function.substr(0, function.rfind('_')) + "_init";
   raise_value_error(function + ": " + need_.by + "=" +
-                    text_of(pybind11::float_(need_.value).ptr()) + " needs state." + name +
-                    ", which is None; " + init + "(params, " + need_.by + "=True) makes it");
+                    text_of(Object::made(PyFloat_FromDouble(need_.value)).ptr()) + " needs state." +
+                    name + ", which is None; " + init + "(params, " + need_.by + "=True) makes it");
 }
 
 void KeywordReader::learn_names() {

@@ -1,7 +1,6 @@
 #include "plan.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 
 #ifndef _WIN32
 #include <pthread.h>
@@ -12,10 +11,8 @@
 namespace fastopt {
 namespace {
 
-pybind11::object attribute(PyObject* object, PyObject* name) {
-  PyObject* value = PyObject_GetAttr(object, name);
-  if (!value) throw pybind11::error_already_set();
-  return pybind11::reinterpret_steal<pybind11::object>(value);
+Object attribute(PyObject* object, PyObject* name) {
+  return Object::made(PyObject_GetAttr(object, name));
 }
 
 // Counts the forks that led here, from 1.
@@ -61,14 +58,13 @@ void Plan::raise_changed(std::size_t number, const std::string& path, int flags_
   raise_value_error(array_name + " lies elsewhere in memory than it did" + since);
 }
 
-Plan::Plan(std::string function, pybind11::object params, const std::vector<int>& group_of_entry,
-           const pybind11::list& states, const StateNames& names, const pybind11::object& ema,
-           pybind11::object count_array)
+Plan::Plan(std::string function, Object params, const std::vector<int>& group_of_entry,
+           PyObject* states, const StateNames& names, PyObject* ema, Object count_array)
     : function_(std::move(function)),
       params_(std::move(params)),
       count_array_(std::move(count_array)),
       count_(only_element(count_array_.ptr())),
-      has_ema_(!ema.is_none()),
+      has_ema_(ema != Py_None),
       hints_(new std::atomic<std::size_t>[group_of_entry.size()]()) {
   count_forks();
   const ArrayArgument argument{{"params", "", params_.ptr()}, Streams::param, true};
@@ -76,19 +72,20 @@ Plan::Plan(std::string function, pybind11::object params, const std::vector<int>
   checked.collect(function_.c_str(), {&argument, 1});
   if (std::size_t(checked.entries()) != group_of_entry.size())
     raise_value_error(function_ + ": params changed while it was read");
-  const int count = static_cast<int>(states.size());
-  for (int g = 0; g < count; ++g) add_group(g, count, states[g], names);
+  const int count = static_cast<int>(PyList_GET_SIZE(states));
+  for (int g = 0; g < count; ++g)
+    add_group(g, count, Object::borrow(PyList_GET_ITEM(states, g)), names);
   if (has_ema_) written_ |= 1u << Streams::ema;
   std::vector<std::size_t> of_group(count, 0);
   for (std::size_t k = 0; k < group_of_entry.size(); ++k) {
     const int g = group_of_entry[k];
-    const pybind11::object average = has_ema_ ? ema[pybind11::int_(k)] : pybind11::object();
+    const Object average = has_ema_ ? Object::made(PySequence_GetItem(ema, k)) : Object();
     add_entry(checked.nodes(static_cast<int>(k))[0], g, of_group.at(g)++, names, average.ptr());
   }
   note_blocks();
 }
 
-void Plan::add_group(int number, int groups, pybind11::object state, const StateNames& names) {
+void Plan::add_group(int number, int groups, Object state, const StateNames& names) {
   Group group;
   group.function = function_;
   if (groups > 1) group.function += ": groups[" + std::to_string(number) + "]";
@@ -107,11 +104,11 @@ void Plan::add_group(int number, int groups, pybind11::object state, const State
 void Plan::add_entry(PyObject* param, int of_group, std::size_t number_in_group,
                      const StateNames& names, PyObject* average) {
   Group& group = groups_.at(of_group);
-  pybind11::object nodes[Streams::count];
+  Object nodes[Streams::count];
   ArrayArgument arguments[Streams::count];
   int count = 0;
   const auto take = [&](PyObject* array, NamedTree name, int stream) {
-    nodes[count] = pybind11::reinterpret_borrow<pybind11::object>(array);
+    nodes[count] = Object::borrow(array);
     arguments[count] = {name, stream, true};
     arguments[count++].tree.root = array;
   };
@@ -141,8 +138,7 @@ void Plan::add_entry(PyObject* param, int of_group, std::size_t number_in_group,
     known_.emplace_back(nodes[i].ptr(), extents_);
     roles_.push_back({arguments[i].tree, arguments[i].stream});
     held_.push_back(nodes[i]);
-    held_.push_back(pybind11::reinterpret_borrow<pybind11::object>(
-        reinterpret_cast<PyObject*>(known_.back().dtype)));
+    held_.push_back(Object::borrow(reinterpret_cast<PyObject*>(known_.back().dtype)));
   }
   entry.tensor.group = of_group;
   group.has[int(PyArray_TYPE(as_array(param)) == NPY_FLOAT32 ? Dtype::float32 : Dtype::float64)] =
@@ -197,8 +193,8 @@ const Plan::Known* Plan::find_overlap(PyArrayObject* array) const {
 
 Plan::Turn::Turn(const Plan& plan, const char* function) : plan_(plan) {
   if (plan.taken_.exchange(process) == process)
-    throw std::runtime_error(std::string(function) +
-                             ": another call of the same optimizer is under way");
+    raise_runtime_error(std::string(function) +
+                        ": another call of the same optimizer is under way");
 }
 
 void Plan::Turn::end() {
@@ -209,7 +205,7 @@ void Plan::Turn::end() {
 void Plan::check_state(int g, const StateNames& names) const {
   const Group& group = groups_[g];
   for (int i = 0; i < names.count; ++i)
-    if (!attribute(group.state.ptr(), names.interned[i]).is(group.arrays[i]))
+    if (attribute(group.state.ptr(), names.interned[i]).ptr() != group.arrays[i].ptr())
       raise_value_error(group.function + ": state." + names.names[i] +
                         " is another object than when the optimizer was made; its arrays may be "
                         "changed in place, not replaced");

@@ -2,7 +2,6 @@
 // looks whether they are still what they were, which takes less time than to check them again.
 #pragma once
 #include <Python.h>
-#include <pybind11/pybind11.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "array_checks.hpp"
+#include "object.hpp"
 
 namespace fastopt {
 
@@ -28,10 +28,10 @@ class Plan {
   };
 
   struct Group {
-    std::string function;    // for messages about its options
-    pybind11::object state;  // null where the rule has none
+    std::string function;  // for messages about its options
+    Object state;          // null where the rule has none
     const PyTypeObject* state_type = nullptr;
-    pybind11::object arrays[3];     // of the state: a tuple, or None where it has them not
+    Object arrays[3];               // of the state: a tuple, or None where it has them not
     int variant = 0;                // which optional arrays there are, counted in binary
     bool has[int(Dtype::count)]{};  // whether it has parameters of this dtype
   };
@@ -39,9 +39,8 @@ class Plan {
   // Entry k of `params` belongs to group group_of_entry[k], and is the next in the tuples that this
   // group's state holds, and number k in the tuple `ema` (or None). Steps are counted in `count`,
   // an array of one int64.
-  Plan(std::string function, pybind11::object params, const std::vector<int>& group_of_entry,
-       const pybind11::list& states, const StateNames& names, const pybind11::object& ema,
-       pybind11::object count);
+  Plan(std::string function, Object params, const std::vector<int>& group_of_entry,
+       PyObject* states, const StateNames& names, PyObject* ema, Object count);
 
   const char* function() const { return function_.c_str(); }
   PyObject* params() const { return params_.ptr(); }
@@ -122,7 +121,7 @@ class Plan {
     std::uintptr_t begin, end;
   };
 
-  void add_group(int number, int groups, pybind11::object state, const StateNames& names);
+  void add_group(int number, int groups, Object state, const StateNames& names);
   void add_entry(PyObject* param, int of_group, std::size_t number_in_group,
                  const StateNames& names, PyObject* average);
   void note_blocks();
@@ -133,7 +132,7 @@ class Plan {
                                   int flags_that_count) const;
 
   std::string function_;
-  pybind11::object params_, count_array_;
+  Object params_, count_array_;
   npy_int64* count_;
   bool has_ema_;
   unsigned written_ = 1u << Streams::param;
@@ -141,7 +140,7 @@ class Plan {
   std::vector<Entry> entries_;
   std::vector<Known> known_;
   std::vector<Role> roles_;
-  std::vector<pybind11::object> held_;
+  std::vector<Object> held_;
   std::vector<npy_intp> extents_;
   std::vector<Block> blocks_;
   // Between which blocks the gradient of each entry was in the latest step: there it mostly is

@@ -37,7 +37,7 @@ void set_rule(StepGroup& group, int variant, const Options& options, const bool*
 // A public step function. Python passes: the class of the state (None where the rule has no
 // state), params, grads, state, the options of the rule, and a dict of all others.
 template <class Options, template <class> class... Variant>
-pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, Py_ssize_t count) {
+Object step(Family<Options, Variant...>, PyObject* const* arguments, Py_ssize_t count) {
   constexpr const char* function = Options::function;
   constexpr auto& arrays = Options::arrays;
   static_assert(arrays.count <= Streams::max_states);
@@ -75,9 +75,11 @@ pybind11::object step(Family<Options, Variant...>, PyObject* const* arguments, P
 
 // Hands an object to Python, in a capsule of this name.
 template <class T>
-pybind11::capsule in_capsule(std::unique_ptr<T> object, const char* name) {
-  pybind11::capsule capsule(object.get(), name,
-                            [](void* pointer) { delete static_cast<T*>(pointer); });
+Object in_capsule(std::unique_ptr<T> object, const char* name) {
+  const auto destroy = [](PyObject* capsule) {
+    delete static_cast<T*>(PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule)));
+  };
+  Object capsule = Object::made(PyCapsule_New(object.get(), name, destroy));
   object.release();
   return capsule;
 }
@@ -85,19 +87,18 @@ pybind11::capsule in_capsule(std::unique_ptr<T> object, const char* name) {
 template <class T>
 T* from_capsule(PyObject* capsule, const char* name) {
   void* pointer = PyCapsule_GetPointer(capsule, name);
-  if (!pointer) throw pybind11::error_already_set();
+  if (!pointer) throw PythonError{};
   return static_cast<T*>(pointer);
 }
 
 constexpr const char* plan_name = "fastopt.Plan";
 
 template <class Options, template <class> class... Variant>
-pybind11::capsule make_plan(Family<Options, Variant...>, const std::string& function,
-                            const pybind11::object& params, const std::vector<int>& group_of_entry,
-                            const pybind11::list& states, const pybind11::object& ema,
-                            const pybind11::object& count) {
-  return in_capsule(std::make_unique<Plan>(function, params, group_of_entry, states,
-                                           state_names<Options>(), ema, count),
+Object make_plan(Family<Options, Variant...>, const std::string& function, PyObject* params,
+                 const std::vector<int>& group_of_entry, PyObject* states, PyObject* ema,
+                 PyObject* count) {
+  return in_capsule(std::make_unique<Plan>(function, Object::borrow(params), group_of_entry, states,
+                                           state_names<Options>(), ema, Object::borrow(count)),
                     plan_name);
 }
 
@@ -112,7 +113,7 @@ struct PreparedStep {
 
   static constexpr const char* name = Options::function;  // of its capsule
 
-  pybind11::object plan_capsule, rows, shared_dict, cleared;  // what is held for the others here
+  Object plan_capsule, rows, shared_dict, cleared;  // what is held for the others here
   const Plan& plan;
   StepOptions shared;
   std::vector<Group> groups;  // that are not frozen
@@ -123,25 +124,24 @@ struct PreparedStep {
 // Reads the options of an optimizer: a tuple of groups, and a dict of what they share. A group is
 // None where it is frozen, else a tuple of the options of the rule and a dict of its terms.
 template <class Options, template <class> class... Variant>
-pybind11::capsule prepare_step(Family<Options, Variant...>, const pybind11::object& plan_capsule,
-                               const pybind11::tuple& rows, const pybind11::dict& shared_dict,
-                               const pybind11::object& cleared) {
-  const Plan& plan = *from_capsule<const Plan>(plan_capsule.ptr(), plan_name);
-  if (rows.size() != std::size_t(plan.groups()))
+Object prepare_step(Family<Options, Variant...>, PyObject* plan_capsule, PyObject* rows,
+                    PyObject* shared_dict, PyObject* cleared) {
+  const Plan& plan = *from_capsule<const Plan>(plan_capsule, plan_name);
+  if (PyTuple_GET_SIZE(rows) != plan.groups())
     raise_type_error(std::string(plan.function()) + ": groups must be a tuple of all");
   using Prepared = PreparedStep<Options>;
-  std::unique_ptr<Prepared> prepared(new Prepared{plan_capsule,
-                                                  rows,
-                                                  shared_dict,
-                                                  cleared,
+  std::unique_ptr<Prepared> prepared(new Prepared{Object::borrow(plan_capsule),
+                                                  Object::borrow(rows),
+                                                  Object::borrow(shared_dict),
+                                                  Object::borrow(cleared),
                                                   plan,
-                                                  read_options(plan.function(), shared_dict.ptr()),
+                                                  read_options(plan.function(), shared_dict),
                                                   {},
                                                   {}});
-  prepared->penalties.resize(rows.size());
-  if (!cleared.is_none()) prepared->to_clear = only_element(cleared.ptr());
+  prepared->penalties.resize(plan.groups());
+  if (cleared != Py_None) prepared->to_clear = only_element(cleared);
   for (int g = 0; g < plan.groups(); ++g) {
-    PyObject* row = PyTuple_GET_ITEM(rows.ptr(), g);
+    PyObject* row = PyTuple_GET_ITEM(rows, g);
     if (row == Py_None) continue;
     const Plan::Group& planned = plan.group(g);
     const char* function = planned.function.c_str();
@@ -159,7 +159,7 @@ pybind11::capsule prepare_step(Family<Options, Variant...>, const pybind11::obje
 
 // The step of an optimizer object: all its groups in one.
 template <class Options, template <class> class... Variant>
-pybind11::object run_prepared(Family<Options, Variant...>, PyObject* capsule, PyObject* grads) {
+Object run_prepared(Family<Options, Variant...>, PyObject* capsule, PyObject* grads) {
   using Prepared = PreparedStep<Options>;
   const auto& prepared = *from_capsule<const Prepared>(capsule, Prepared::name);
   const Plan& plan = prepared.plan;
@@ -189,8 +189,7 @@ pybind11::object run_prepared(Family<Options, Variant...>, PyObject* capsule, Py
 // Checks the options of a group, which Python passes as the parts of its tuple after the name of
 // the function.
 template <class Options, template <class> class... Variant>
-pybind11::object check_options(Family<Options, Variant...>, PyObject* const* arguments,
-                               Py_ssize_t count) {
+Object check_options(Family<Options, Variant...>, PyObject* const* arguments, Py_ssize_t count) {
   PositionalReader read_name(Options::function, arguments, count);
   const std::string function = text_of(read_name.object());
   PositionalReader read(function.c_str(), arguments + 1, count - 1);
@@ -198,7 +197,7 @@ pybind11::object check_options(Family<Options, Variant...>, PyObject* const* arg
   PyObject* terms = read.object();
   read.check_all_read();
   read_terms(function.c_str(), terms);
-  return pybind11::none();
+  return Object::none();
 }
 
 }  // namespace fastopt

@@ -34,14 +34,14 @@ struct {
   PyObject *step, *p, *seed, *offset, *training;  // names of attributes
 } python;
 
-pybind11::object attribute(const char* function, const char* of, PyObject* object, PyObject* name) {
+Object attribute(const char* function, const char* of, PyObject* object, PyObject* name) {
   PyObject* value = PyObject_GetAttr(object, name);
   if (!value) {
-    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw pybind11::error_already_set();
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw PythonError{};
     PyErr_Clear();
     raise_type_error(std::string(function) + ": " + of + " has no " + text_of(name));
   }
-  return pybind11::reinterpret_steal<pybind11::object>(value);
+  return Object::steal(value);
 }
 
 struct StepCount {
@@ -51,12 +51,11 @@ struct StepCount {
 
 StepCount read_step(const char* function, PyObject* state) {
   constexpr long long exact_in_double = 1LL << 53;
-  const pybind11::object step = attribute(function, "state", state, python.step);
-  const auto index = pybind11::reinterpret_steal<pybind11::object>(
-      PyBool_Check(step.ptr()) ? nullptr : PyNumber_Index(step.ptr()));
+  const Object step = attribute(function, "state", state, python.step);
+  const Object index =
+      Object::steal(PyBool_Check(step.ptr()) ? nullptr : PyNumber_Index(step.ptr()));
   if (!index) {
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))
-      throw pybind11::error_already_set();
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
     PyErr_Clear();
     raise_type_error(std::string(function) + ": state.step must be an int, not " +
                      type_of(step.ptr()));
@@ -70,26 +69,27 @@ StepCount read_step(const char* function, PyObject* state) {
 }
 
 void set_count(PyObject* object, PyObject* name, std::uint64_t count) {
-  const auto value =
-      pybind11::reinterpret_steal<pybind11::object>(PyLong_FromUnsignedLongLong(count));
-  if (!value || PyObject_SetAttr(object, name, value.ptr()) < 0)
-    throw pybind11::error_already_set();
+  const Object value = Object::made(PyLong_FromUnsignedLongLong(count));
+  if (PyObject_SetAttr(object, name, value.ptr()) < 0) throw PythonError{};
 }
 
 }  // namespace
 
-void use_classes(pybind11::object step_result, pybind11::object dropout) {
-  python = {step_result.release().ptr(),           dropout.release().ptr(),
-            PyUnicode_InternFromString("step"),    PyUnicode_InternFromString("p"),
-            PyUnicode_InternFromString("seed"),    PyUnicode_InternFromString("offset"),
+void use_classes(PyObject* step_result, PyObject* dropout) {
+  python = {Py_NewRef(step_result),
+            Py_NewRef(dropout),
+            PyUnicode_InternFromString("step"),
+            PyUnicode_InternFromString("p"),
+            PyUnicode_InternFromString("seed"),
+            PyUnicode_InternFromString("offset"),
             PyUnicode_InternFromString("training")};
 }
 
 void check_class(const char* function, PyObject* state, PyObject* wanted) {
   if (wanted == Py_None ? state == Py_None : is_instance(state, wanted)) return;
-  const std::string name = wanted == Py_None
-                               ? "None, as the rule has no state"
-                               : text_of(pybind11::handle(wanted).attr("__name__").ptr());
+  const std::string name =
+      wanted == Py_None ? "None, as the rule has no state"
+                        : text_of(Object::made(PyObject_GetAttrString(wanted, "__name__")).ptr());
   raise_type_error(std::string(function) + ": state must be " + name + ", not " + type_of(state));
 }
 
@@ -172,7 +172,7 @@ void StepCall::take_drop(PyObject* drop) {
   const bool training = to_flag(function, "drop.training", get(python.training).ptr());
   const double p = to_number(function, "drop.p", Range::zero_to_one, get(python.p).ptr());
   const auto seed = to_uint64(function, "drop.seed", get(python.seed).ptr());
-  const pybind11::object given_offset = get(python.offset);
+  const Object given_offset = get(python.offset);
   const auto offset = to_uint64(function, "drop.offset", given_offset.ptr());
   if (!training) return;
   drop_ = drop;
@@ -184,7 +184,7 @@ void StepCall::take_drop(PyObject* drop) {
 
 bool StepCall::take_state(const char* name, PyObject* interned_name, bool optional,
                           const PositionalReader& read) {
-  pybind11::object& tree = held_[state_arrays_];
+  Object& tree = held_[state_arrays_];
   tree = attribute(function_, "state", work_->groups[0].state, interned_name);
   if (optional && tree.is_none()) {
     read.check_not_needed(name);
@@ -242,13 +242,15 @@ void StepCall::advance_counts() {
       quietly = quietly && quiet;
     });
     if (!quietly) check_again();
-  } catch (...) {  // no memory, or a class of the user's that raises
+  } catch (...) {            // no memory, or a class of the user's that raises
+    const ErrorAside first;  // which is the one to tell
     each([&](PyObject* object, PyObject* name, std::uint64_t from, std::uint64_t, bool) {
       if (advanced == 0) return;
       --advanced;
       try {
         set_count(object, name, from);
-      } catch (pybind11::error_already_set&) {  // the first error is the one to tell
+      } catch (const PythonError&) {
+        PyErr_Clear();
       }
     });
     throw;
@@ -301,21 +303,23 @@ void StepCall::launch() {
   fastopt::launch(work_->list, work_->updates.data(), shared_.call.flush_denormals, threads());
 }
 
-pybind11::object StepCall::result(bool skipped) const {
-  if (!shared_.clip.need_norms()) return pybind11::none();
+Object StepCall::result(bool skipped) const {
+  if (!shared_.clip.need_norms()) return Object::none();
   const double norm = std::fabs(shared_.terms.grad_scale) * work_->norms.global;
-  pybind11::object nonfinite = pybind11::none();
+  Object nonfinite = Object::none();
   if (nonfinite_entry_ >= 0) {
     std::string name = "grads";
     try {
       name += path_of_leaf(arguments_[0].tree, nonfinite_entry_);
-    } catch (pybind11::error_already_set& error) {  // such as params that changed: the step is made
-      if (!error.matches(PyExc_Exception)) throw;
-    } catch (const pybind11::builtin_exception&) {
+    } catch (const PythonError&) {  // such as params that changed: the step is made
+      if (!PyErr_ExceptionMatches(PyExc_Exception)) throw;
+      PyErr_Clear();
     }
-    nonfinite = pybind11::str(name);
+    nonfinite = Object::made(PyUnicode_FromString(name.c_str()));
   }
-  return pybind11::handle(python.step_result)(skipped, norm, nonfinite);
+  const Object grad_norm = Object::made(PyFloat_FromDouble(norm));
+  return Object::made(PyObject_CallFunctionObjArgs(python.step_result, skipped ? Py_True : Py_False,
+                                                   grad_norm.ptr(), nonfinite.ptr(), nullptr));
 }
 
 void StepCall::take(NamedTree tree, int stream, bool written) {

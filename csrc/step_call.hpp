@@ -82,7 +82,7 @@ StepOptions read_options(const char* function, PyObject* dict);
 TermOptions read_terms(const char* function, PyObject* dict);
 
 // The classes of Python that steps know: what they return, and what a user passes as `drop`.
-void use_classes(pybind11::object step_result, pybind11::object dropout);
+void use_classes(PyObject* step_result, PyObject* dropout);
 
 // Throws unless the state is of this class (None where the rule has no state).
 void check_class(const char* function, PyObject* state, PyObject* wanted);
@@ -122,7 +122,7 @@ class StepCall {
   void launch();
 
   // What Python gets: None, or what was found out about the gradients.
-  pybind11::object result(bool skipped) const;
+  Object result(bool skipped) const;
 
  private:
   void collect_arrays();
@@ -143,7 +143,7 @@ class StepCall {
   bool drop_counts_quietly_ = true;
   std::optional<DropoutStream> drop_stream_;
   ArrayArgument arguments_[Streams::count];
-  pybind11::object held_[Streams::max_states];
+  Object held_[Streams::max_states];
   int count_ = 0;
   int state_arrays_ = 0;
   unsigned written_ = 0;

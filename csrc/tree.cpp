@@ -1,7 +1,5 @@
 #include "tree.hpp"
 
-#include <pybind11/critical_section.h>
-
 #include <algorithm>
 
 #include "errors.hpp"
@@ -44,17 +42,31 @@ PyObject* item_of(PyObject* dict, PyObject* key) {
     // A subclass may have its own order and items. (Asked first: a defaultdict would add the key.)
     const int found = PySequence_Contains(dict, key);
     if (found > 0) item = PyObject_GetItem(dict, key);
-    if (found < 0 || (found > 0 && !item)) throw pybind11::error_already_set();
+    if (found < 0 || (found > 0 && !item)) throw PythonError{};
     return item;
   }
 #if PY_VERSION_HEX >= 0x030D0000
-  if (PyDict_GetItemRef(dict, key, &item) < 0) throw pybind11::error_already_set();
+  if (PyDict_GetItemRef(dict, key, &item) < 0) throw PythonError{};
 #else
   item = Py_XNewRef(PyDict_GetItemWithError(dict, key));
-  if (!item && PyErr_Occurred()) throw pybind11::error_already_set();
+  if (!item && PyErr_Occurred()) throw PythonError{};
 #endif
   return item;
 }
+
+// Keeps other threads from changing a container, in a Python without the GIL.
+class CriticalSection {
+ public:
+#ifdef Py_GIL_DISABLED
+  explicit CriticalSection(PyObject* object) { PyCriticalSection_Begin(&section_, object); }
+  ~CriticalSection() { PyCriticalSection_End(&section_); }
+
+ private:
+  PyCriticalSection section_;
+#else
+  explicit CriticalSection(PyObject* /*object*/) {}
+#endif
+};
 
 // The way to an entry of a tree. Links live on the stack of the walk; only an error makes text.
 struct Path {
@@ -141,12 +153,12 @@ class Walk {
     InStep in_step[max_trees];
     if (!PyDict_CheckExact(nodes[0])) return visit_dict_subclass(nodes, in_step, path, depth);
     // Other threads wait, unless comparing keys runs code that lets them in: hence the references.
-    pybind11::scoped_critical_section lock{pybind11::handle(nodes[0])};
+    const CriticalSection lock(nodes[0]);
     Py_ssize_t position = 0;
     PyObject *key, *value;
     const Py_ssize_t length = PyDict_Size(nodes[0]);
     while (PyDict_Next(nodes[0], &position, &key, &value)) {
-      const auto held_key = pybind11::reinterpret_borrow<pybind11::object>(key);
+      const Object held_key = Object::borrow(key);
       visit_entry(nodes, key, Py_NewRef(value), in_step, path, depth);
       if (PyDict_Size(nodes[0]) != length)
         raise_value_error(here() + name(0, path) + " changed while it was read");
@@ -154,11 +166,12 @@ class Walk {
   }
 
   void visit_dict_subclass(PyObject* const* nodes, InStep* in_step, const Path& path, int depth) {
-    const pybind11::list keys(pybind11::reinterpret_borrow<pybind11::object>(nodes[0]));
-    for (pybind11::handle key : keys) {
-      PyObject* value = item_of(nodes[0], key.ptr());
+    const Object keys = Object::made(PySequence_List(nodes[0]));
+    for (Py_ssize_t index = 0; index < PyList_GET_SIZE(keys.ptr()); ++index) {
+      PyObject* key = PyList_GET_ITEM(keys.ptr(), index);
+      PyObject* value = item_of(nodes[0], key);
       if (!value) raise_value_error(here() + name(0, path) + " changed while it was read");
-      visit_entry(nodes, key.ptr(), value, in_step, path, depth);
+      visit_entry(nodes, key, value, in_step, path, depth);
     }
   }
 
@@ -202,10 +215,10 @@ class Walk {
     const Py_ssize_t length = length_of(kind, nodes[0]), other = length_of(kind, nodes[tree]);
     if (length == other) return;
     if (kind == Kind::dict && other > length) {  // fewer: the walk will name what is missing
-      pybind11::scoped_critical_section lock{pybind11::handle(nodes[tree])};
+      const CriticalSection lock(nodes[tree]);
       PyObject *key, *value;
       for (Py_ssize_t position = 0; PyDict_Next(nodes[tree], &position, &key, &value);) {
-        const auto held_key = pybind11::reinterpret_borrow<pybind11::object>(key);
+        const Object held_key = Object::borrow(key);
         PyObject* found = item_of(nodes[0], key);
         Py_XDECREF(found);
         if (!found)

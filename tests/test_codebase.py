@@ -151,6 +151,13 @@ def test_every_package_is_installed() -> None:
 
 
 @needs_sources
+def test_only_the_bindings_include_pybind11() -> None:
+    """Its headers take the compiler longer than the rest of the core."""
+    sources = [path for path in (TOP / "csrc").rglob("*.?pp") if "pybind11" in path.read_text()]
+    assert [path.name for path in sources] == ["module.cpp"]
+
+
+@needs_sources
 def test_no_file_grows_past_400_lines() -> None:
     for folder in ("csrc", "fastopt", "tests", "benchmarks", "examples", ".ci"):
         for path in (TOP / folder).rglob("*"):
