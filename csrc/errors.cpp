@@ -13,8 +13,8 @@ std::string shown(PyObject* text, PyObject* object) {
   const Object bytes = Object::steal(
       part ? PyUnicode_AsEncodedString(part.ptr(), "utf-8", "backslashreplace") : nullptr);
   if (!bytes) {
-    const bool is_no_error = PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception);
-    if (is_no_error) throw PythonError{};  // but an interrupt, or the like
+    const bool is_interrupt = PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception);
+    if (is_interrupt) throw PythonError{};
     PyErr_Clear();
     return "<" + type_of(object) + " object>";
   }

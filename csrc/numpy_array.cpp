@@ -143,15 +143,14 @@ bool share_memory(PyArrayObject* a, PyArrayObject* b) {
   const auto plain = [](PyArrayObject* array) {
     return Object::made(PyArray_View(array, nullptr, &PyArray_Type));
   };
-  PyObject* answer =
-      PyObject_CallFunction(numpy.shares_memory, "OOL", plain(a).ptr(), plain(b).ptr(), max_work);
+  const Object answer = Object::steal(
+      PyObject_CallFunction(numpy.shares_memory, "OOL", plain(a).ptr(), plain(b).ptr(), max_work));
   if (!answer) {
     if (!PyErr_ExceptionMatches(numpy.too_hard)) throw PythonError{};
     PyErr_Clear();
     return true;
   }
-  Py_DECREF(answer);
-  return answer != Py_False;
+  return answer.ptr() != Py_False;
 }
 
 bool is_same_memory(PyObject* a, PyObject* b) {

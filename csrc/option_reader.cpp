@@ -103,7 +103,7 @@ struct NameCollector {
 
   int add(const char* name) {
     if (name_count == sizeof(names) / sizeof(*names)) throw std::length_error("too many options");
-    names[name_count++] = PyUnicode_InternFromString(name);
+    names[name_count++] = Object::made(PyUnicode_InternFromString(name)).release();
     return 0;
   }
 };
@@ -197,7 +197,7 @@ KeywordReader::KeywordReader(const char* function, PyObject* dict) : function_(f
   for (Py_ssize_t position = 0; PyDict_Next(dict, &position, &key, &value);) {
     int place = 0;
     while (place < name_count && names[place] != key) ++place;
-    if (place == name_count)  // a string that is not interned
+    if (place == name_count && PyUnicode_Check(key))  // a string that is not interned
       for (place = 0; place < name_count && PyUnicode_Compare(names[place], key) != 0;) ++place;
     if (place == name_count)
       raise_type_error(std::string(function) + "() got an unexpected keyword argument " +

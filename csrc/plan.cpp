@@ -74,7 +74,7 @@ Plan::Plan(std::string function, Object params, const std::vector<int>& group_of
     raise_value_error(function_ + ": params changed while it was read");
   const int count = static_cast<int>(PyList_GET_SIZE(states));
   for (int g = 0; g < count; ++g)
-    add_group(g, count, Object::borrow(PyList_GET_ITEM(states, g)), names);
+    add_group(g, count, Object::made(PySequence_GetItem(states, g)), names);
   if (has_ema_) written_ |= 1u << Streams::ema;
   std::vector<std::size_t> of_group(count, 0);
   for (std::size_t k = 0; k < group_of_entry.size(); ++k) {

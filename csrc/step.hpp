@@ -14,7 +14,8 @@ template <int Required, int Optional>
 std::array<PyObject*, Required + Optional + 1> intern(
     const StateArrays<Required, Optional>& arrays) {
   std::array<PyObject*, Required + Optional + 1> names{};
-  for (int i = 0; i < arrays.count; ++i) names[i] = PyUnicode_InternFromString(arrays.names[i]);
+  for (int i = 0; i < arrays.count; ++i)
+    names[i] = Object::made(PyUnicode_InternFromString(arrays.names[i])).release();
   return names;
 }
 
@@ -130,12 +131,13 @@ Object prepare_step(Family<Options, Variant...>, PyObject* plan_capsule, PyObjec
   if (PyTuple_GET_SIZE(rows) != plan.groups())
     raise_type_error(std::string(plan.function()) + ": groups must be a tuple of all");
   using Prepared = PreparedStep<Options>;
+  const StepOptions shared = read_options(plan.function(), shared_dict);
   std::unique_ptr<Prepared> prepared(new Prepared{Object::borrow(plan_capsule),
                                                   Object::borrow(rows),
                                                   Object::borrow(shared_dict),
                                                   Object::borrow(cleared),
                                                   plan,
-                                                  read_options(plan.function(), shared_dict),
+                                                  shared,
                                                   {},
                                                   {}});
   prepared->penalties.resize(plan.groups());

@@ -76,13 +76,11 @@ void set_count(PyObject* object, PyObject* name, std::uint64_t count) {
 }  // namespace
 
 void use_classes(PyObject* step_result, PyObject* dropout) {
-  python = {Py_NewRef(step_result),
-            Py_NewRef(dropout),
-            PyUnicode_InternFromString("step"),
-            PyUnicode_InternFromString("p"),
-            PyUnicode_InternFromString("seed"),
-            PyUnicode_InternFromString("offset"),
-            PyUnicode_InternFromString("training")};
+  const auto name = [](const char* text) {
+    return Object::made(PyUnicode_InternFromString(text)).release();
+  };
+  python = {Py_NewRef(step_result), Py_NewRef(dropout), name("step"),    name("p"),
+            name("seed"),           name("offset"),     name("training")};
 }
 
 void check_class(const char* function, PyObject* state, PyObject* wanted) {

@@ -30,7 +30,11 @@ Py_ssize_t length_of(Kind kind, PyObject* node) {
 PyObject* item_at(Kind kind, PyObject* node, Py_ssize_t index) {
   if (index >= length_of(kind, node)) return nullptr;
 #if PY_VERSION_HEX >= 0x030D0000
-  if (kind == Kind::list) return PyList_GetItemRef(node, index);
+  if (kind == Kind::list) {
+    PyObject* item = PyList_GetItemRef(node, index);
+    if (!item) PyErr_Clear();  // another thread has shortened it meanwhile
+    return item;
+  }
 #endif
   return Py_NewRef(kind == Kind::list ? PyList_GET_ITEM(node, index)
                                       : PyTuple_GET_ITEM(node, index));
@@ -60,6 +64,8 @@ class CriticalSection {
 #ifdef Py_GIL_DISABLED
   explicit CriticalSection(PyObject* object) { PyCriticalSection_Begin(&section_, object); }
   ~CriticalSection() { PyCriticalSection_End(&section_); }
+  CriticalSection(const CriticalSection&) = delete;
+  CriticalSection& operator=(const CriticalSection&) = delete;
 
  private:
   PyCriticalSection section_;
@@ -219,9 +225,7 @@ class Walk {
       PyObject *key, *value;
       for (Py_ssize_t position = 0; PyDict_Next(nodes[tree], &position, &key, &value);) {
         const Object held_key = Object::borrow(key);
-        PyObject* found = item_of(nodes[0], key);
-        Py_XDECREF(found);
-        if (!found)
+        if (!Object::steal(item_of(nodes[0], key)))
           raise_value_error(here() + name(tree, path) + " has an entry " + repr_of(key) +
                             ", which " + name(0, path) + " has not");
       }

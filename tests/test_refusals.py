@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -225,3 +226,24 @@ def test_inits_refuse_what_steps_refuse(init: str, bad: str) -> None:
     make, error, message, _ = BAD_ARRAYS[bad]
     with pytest.raises(error, match=rf"^{init}: params\[0\] {message}"):
         getattr(fastopt, init)([make()])
+
+
+@every_rule
+def test_what_was_refused_is_not_held(case: Case) -> None:
+    params, grads, state = scene(case)
+    arrays = [params["w"], *params["b"], grads["w"], *grads["b"], *state_arrays(state)]
+    calls: list[Callable[[], Any]] = [
+        lambda: case.step(params, grads, state, lr=-1.0),
+        lambda: case.step(params, {"w": grads["w"]}, state),
+        lambda: case.step(params, {**grads, "b": grads["b"][:1]}, state),
+        lambda: case.step(params, {**grads, "w": grads["w"][:2]}, state),
+        lambda: case.step(params, {**grads, "w": params["w"]}, state, zero_grads=True),
+        lambda: case.step(params, grads, state, l2={"w": 0.1, "b": [0.1, "much"]}),
+        lambda: case.step(params, grads, state, mask=grads),
+    ]
+    before = [sys.getrefcount(array) for array in arrays]
+    for call in calls:
+        for _ in range(3):
+            with pytest.raises((TypeError, ValueError)):
+                call()
+    assert [sys.getrefcount(array) for array in arrays] == before
