@@ -113,9 +113,11 @@ FORKS = {
     "Ctrl-C between steps": """
         big_step()
         threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        try:
+        def forever():
             while True:
                 big_step()
+        try:
+            forever()
         except KeyboardInterrupt:
             sys.exit(0)
         """,
