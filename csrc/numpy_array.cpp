@@ -51,14 +51,22 @@ bool rows_interleave(PyArrayObject* a, PyArrayObject* b) {
   return distance >= row_length(a) && distance + row_length(b) <= longest;
 }
 
+bool has(PyObject* object, const char* name) {
+  const Object value = Object::steal(PyObject_GetAttrString(object, name));
+  if (!value) {
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) throw PythonError{};  // such as an interrupt
+    PyErr_Clear();
+  }
+  return static_cast<bool>(value);
+}
+
 // How to get an array from what is none, in a way that shares its memory.
 std::string hint_for(PyObject* object) {
-  if (PyObject_HasAttrString(object, "detach") && PyObject_HasAttrString(object, "numpy"))
+  if (has(object, "detach") && has(object, "numpy"))
     return "; pass .detach().numpy(), which shares its memory";
-  if (PyObject_HasAttrString(object, "__dlpack__"))
+  if (has(object, "__dlpack__"))
     return "; pass numpy.from_dlpack(...), if that shares its memory and can be written";
-  if (PyObject_HasAttrString(object, "__array_interface__") ||
-      PyObject_HasAttrString(object, "__array__"))
+  if (has(object, "__array_interface__") || has(object, "__array__"))
     return "; pass numpy.asarray(...), if that shares its memory";
   return "";
 }

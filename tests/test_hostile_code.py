@@ -288,3 +288,13 @@ def test_garbage_collection_in_the_middle_of_a_call(kind: str) -> None:
         gc.set_threshold(*threshold)
         gc.callbacks.remove(collecting)
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_looking_for_a_hint_swallows_no_interrupt(error: type[BaseException]) -> None:
+    class Proxy:
+        def __getattr__(self, name: str) -> Any:
+            raise error
+
+    with pytest.raises(error):
+        fastopt.sgd_step(Proxy(), np.ones(3))
