@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
-from fastopt.schedules._checks import as_count, as_finite, check_counts, check_numbers
+from fastopt.schedules._arguments import (
+    Take,
+    argument,
+    as_count,
+    as_finite,
+    schedule,
+    take_all,
+)
 
 ScheduleLike = Callable[[int], float] | float
 """A schedule, any other callable that takes the step, or a number for a constant."""
+
+PART = "schedule, other callable, or number"
+NOT_FINITE = "a callable returns something else than a finite number"
 
 
 class Schedule(ABC):
@@ -33,6 +43,10 @@ class Schedule(ABC):
 
     __slots__ = ()
     __array_ufunc__ = None  # so that NumPy's numbers leave `number * schedule` to __rmul__
+    _to_take: ClassVar[list[tuple[str, Take]]] = []  # for take_all, of those under @schedule
+
+    def __post_init__(self) -> None:
+        take_all(self)
 
     def __call__(self, step: int) -> float:
         """Return the value of the update before which `step` updates were made.
@@ -57,19 +71,27 @@ class Schedule(ABC):
         return Product(other, self) if _is_schedule_like(other) else NotImplemented
 
 
-@dataclass(frozen=True, slots=True)
+def _is_schedule_like(given: object) -> bool:
+    """Tell whether it may stand for a schedule. A class is callable, but was to be called."""
+    if isinstance(given, (bool, type)):
+        return False
+    return callable(given) or isinstance(given, Real)
+
+
+def _take_part(owner: str, name: str, given: Any) -> Any:
+    """Return a callable: a number becomes a :class:`Constant`."""
+    if not _is_schedule_like(given):
+        is_class = isinstance(given, type)
+        kind = f"the class {given.__name__}" if is_class else type(given).__name__
+        raise TypeError(
+            f"{owner}: {name} must be a schedule, another callable or a number, not {kind}"
+        )
+    return given if callable(given) else Constant(as_finite(owner, name, given))
+
+
+@schedule(frozen=True)
 class Constant(Schedule):
     """The same value at every step.
-
-    Parameters
-    ----------
-    value : float, finite
-        The value.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `value` is no number, or not finite.
 
     Notes
     -----
@@ -82,16 +104,13 @@ class Constant(Schedule):
     0.1
     """
 
-    value: float
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "value")
+    value: float = argument("float, finite", "The value.")
 
     def _value_at(self, step: int) -> float:
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True, when_called=NOT_FINITE)
 class Joined(Schedule):
     """One schedule after another; ``first.then(second, at=at)`` makes it.
 
@@ -99,19 +118,6 @@ class Joined(Schedule):
 
         first(step)            step < at
         second(step - at)      from there on
-
-    Parameters
-    ----------
-    first, second : schedule, other callable, or number
-        `second` starts at its own step 0.
-    at : int, >= 0
-        The step at which `second` begins.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind, or `at` is negative. When called: if a callable returns
-        something else than a finite number.
 
     Notes
     -----
@@ -129,14 +135,12 @@ steps=20), at=10)
     [0.0, 0.05, 0.1, 0.05, 0.0]
     """
 
-    first: ScheduleLike
-    second: ScheduleLike
+    first: ScheduleLike = argument(PART, "What there is before step `at`.", take=_take_part)
+    second: ScheduleLike = argument(
+        PART, "What follows. It starts at its own step 0.", take=_take_part
+    )
     _: KW_ONLY
-    at: int
-
-    def __post_init__(self) -> None:
-        _check_schedules(self, "first", "second")
-        check_counts(self, "at", least=0)
+    at: int = argument("int, >= 0", "The step at which `second` begins.")
 
     def _value_at(self, step: int) -> float:
         if step < self.at:
@@ -144,20 +148,9 @@ steps=20), at=10)
         return _call(self, "second", step - self.at)
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True, when_called=f"{NOT_FINITE}, or the product is not finite")
 class Product(Schedule):
     """The product of two schedules; ``first * second`` makes it.
-
-    Parameters
-    ----------
-    first, second : schedule, other callable, or number
-        The factors.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind. When called: if a callable returns something else than
-        a finite number, or the product is not finite.
 
     Notes
     -----
@@ -173,18 +166,15 @@ class Product(Schedule):
     Product(first=Constant(value=0.5), second=Constant(value=0.1))
     """
 
-    first: ScheduleLike
-    second: ScheduleLike
-
-    def __post_init__(self) -> None:
-        _check_schedules(self, "first", "second")
+    first: ScheduleLike = argument(PART, "A factor.", take=_take_part)
+    second: ScheduleLike = argument(PART, "The other factor.", take=_take_part)
 
     def _value_at(self, step: int) -> float:
         product = _call(self, "first", step) * _call(self, "second", step)
         return as_finite(type(self).__name__, f"the value at step {step}", product)
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True, when_called=NOT_FINITE)
 class Warmup(Schedule):
     """A linear rise to where a schedule begins, and then that schedule.
 
@@ -192,21 +182,6 @@ class Warmup(Schedule):
 
         start + (schedule(0) - start) * step/steps      step < steps
         schedule(step - steps)                          from there on
-
-    Parameters
-    ----------
-    schedule : schedule, other callable, or number
-        What follows. It starts at its own step 0 when the rise is over.
-    steps : int, >= 0
-        The number of updates before `schedule` begins. With 0 there is no warm-up.
-    start : float, default 0.0, finite
-        The value at step 0. With 0 as a learning rate, the first update changes no parameter.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range. When called: if a callable returns
-        something else than a finite number.
 
     Notes
     -----
@@ -225,15 +200,18 @@ class Warmup(Schedule):
     [0.0, 0.05, 0.1, 0.05]
     """
 
-    schedule: ScheduleLike
+    schedule: ScheduleLike = argument(
+        PART, "What follows. It starts at its own step 0 when the rise is over.", take=_take_part
+    )
     _: KW_ONLY
-    steps: int
-    start: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_schedules(self, "schedule")
-        check_counts(self, "steps", least=0)
-        check_numbers(self, "start")
+    steps: int = argument(
+        "int, >= 0", "The number of updates before `schedule` begins. With 0 there is no warm-up."
+    )
+    start: float = argument(
+        "float, finite",
+        "The value at step 0. With 0 as a learning rate, the first update changes no parameter.",
+        default=0.0,
+    )
 
     def _value_at(self, step: int) -> float:
         if step >= self.steps:
@@ -250,28 +228,6 @@ def blend(start: float, start_weight: float, end: float, end_weight: float) -> f
     """
     blended = start * start_weight + end * end_weight
     return min(max(blended, min(start, end)), max(start, end))
-
-
-def _is_schedule_like(given: object) -> bool:
-    """Tell whether it may stand for a schedule. A class is callable, but was to be called."""
-    if isinstance(given, (bool, type)):
-        return False
-    return callable(given) or isinstance(given, Real)
-
-
-def _check_schedules(owner: object, *names: str) -> None:
-    """Make these attributes callables: a number becomes a :class:`Constant`."""
-    class_name = type(owner).__name__
-    for name in names:
-        given: Any = getattr(owner, name)
-        if not _is_schedule_like(given):
-            is_class = isinstance(given, type)
-            kind = f"the class {given.__name__}" if is_class else type(given).__name__
-            raise TypeError(
-                f"{class_name}: {name} must be a schedule, another callable or a number, not {kind}"
-            )
-        if not callable(given):
-            object.__setattr__(owner, name, Constant(as_finite(class_name, name, given)))
 
 
 def _call(owner: object, name: str, step: int) -> float:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from math import cos, pi
 
-from fastopt.schedules._checks import (
-    as_finite,
-    check_choice,
-    check_counts,
-    check_flag,
-    check_numbers,
-)
+from fastopt.schedules._arguments import argument, as_finite, schedule, take_all
 from fastopt.schedules.combine import Schedule, blend
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True)
 class Cosine(Schedule):
     """Half of a period of the cosine, from `start` to `end`.
 
@@ -23,20 +17,6 @@ class Cosine(Schedule):
 
         end + (start - end) * (1 + cos(pi * step/steps)) / 2        step < steps
         end                                                         from there on
-
-    Parameters
-    ----------
-    start : float, finite
-        The value at step 0.
-    end : float, default 0.0, finite
-        The value at step `steps` and after it.
-    steps : int, >= 1
-        The number of steps from one to the other.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range.
 
     Notes
     -----
@@ -55,20 +35,16 @@ class Cosine(Schedule):
     [0.1, 0.05, 0.0, 0.0]
     """
 
-    start: float
-    end: float = 0.0
+    start: float = argument("float, finite", "The value at step 0.")
+    end: float = argument("float, finite", "The value at step `steps` and after it.", default=0.0)
     _: KW_ONLY
-    steps: int
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "start", "end")
-        check_counts(self, "steps", least=1)
+    steps: int = argument("int, >= 1", "The number of steps from one to the other.")
 
     def _value_at(self, step: int) -> float:
         return _along_cosine(self.start, self.end, min(step, self.steps) / self.steps)
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True)
 class CosineRestarts(Schedule):
     """Cosine after cosine: at the end of each cycle the value jumps back to `start`.
 
@@ -77,22 +53,6 @@ class CosineRestarts(Schedule):
         end + (start - end) * (1 + cos(pi * (step - begin)/length)) / 2
 
     where the cycle of this step has begun at ``begin`` and takes ``length`` steps.
-
-    Parameters
-    ----------
-    start : float, finite
-        The value at the first step of each cycle.
-    end : float, default 0.0, finite
-        What each cycle comes close to. It restarts where it would have reached it.
-    steps : int, >= 1
-        The length of the first cycle.
-    t_mult : int, default 1, >= 1
-        Every cycle is so many times as long as the one before.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range.
 
     Notes
     -----
@@ -111,15 +71,17 @@ class CosineRestarts(Schedule):
     [0.1, 0.05, 0.1, 0.05, 0.1]
     """
 
-    start: float
-    end: float = 0.0
+    start: float = argument("float, finite", "The value at the first step of each cycle.")
+    end: float = argument(
+        "float, finite",
+        "What each cycle comes close to. It restarts where it would have reached it.",
+        default=0.0,
+    )
     _: KW_ONLY
-    steps: int
-    t_mult: int = 1
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "start", "end")
-        check_counts(self, "steps", "t_mult", least=1)
+    steps: int = argument("int, >= 1", "The length of the first cycle.")
+    t_mult: int = argument(
+        "int, >= 1", "Every cycle is so many times as long as the one before.", default=1
+    )
 
     def _value_at(self, step: int) -> float:
         # In whole numbers: a logarithm would miss a restart now and then.
@@ -132,7 +94,7 @@ class CosineRestarts(Schedule):
         return _along_cosine(self.start, self.end, step / length)
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True)
 class OneCycle(Schedule):
     """One cycle: up to a large value, and down to one far below the start.
 
@@ -141,29 +103,6 @@ class OneCycle(Schedule):
         peak/div_factor  ->  peak  ->  peak/div_factor/final_div_factor
 
     with `three_phase` by way of ``peak/div_factor`` again.
-
-    Parameters
-    ----------
-    peak : float, finite
-        The largest value.
-    steps : int, >= 1
-        The number of values of the cycle: step ``steps - 1`` has the last.
-    pct_start : float, default 0.3, in [0, 1)
-        The share of the cycle that rises: the peak is at step ``pct_start*steps - 1``. With
-        `three_phase` at most 0.5, since the way back takes as long.
-    anneal_strategy : "cos" or "linear", default "cos"
-        The shape of each phase: half of a period of the cosine, or a line.
-    div_factor : float, default 25.0, > 0
-        The first value is ``peak/div_factor``.
-    final_div_factor : float, default 1e4, > 0
-        The last value is ``peak/div_factor/final_div_factor``.
-    three_phase : bool, default False
-        Fall back to the first value first, and from there to the last one.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range.
 
     Notes
     -----
@@ -184,33 +123,42 @@ class OneCycle(Schedule):
     [0.02, 0.26, 0.5, 0.2505, 0.001, 0.001]
     """
 
-    peak: float
+    peak: float = argument("float, finite", "The largest value.")
     _: KW_ONLY
-    steps: int
-    pct_start: float = 0.3
-    anneal_strategy: str = "cos"
-    div_factor: float = 25.0
-    final_div_factor: float = 1e4
-    three_phase: bool = False
+    steps: int = argument(
+        "int, >= 1", "The number of values of the cycle: step ``steps - 1`` has the last."
+    )
+    pct_start: float = argument(
+        "float, in [0, 1)",
+        "The share of the cycle that rises: the peak is at step ``pct_start*steps - 1``. With "
+        "`three_phase` at most 0.5, since the way back takes as long.",
+        default=0.3,
+    )
+    anneal_strategy: str = argument(
+        '"cos" or "linear"',
+        "The shape of each phase: half of a period of the cosine, or a line.",
+        default="cos",
+    )
+    div_factor: float = argument(
+        "float, > 0", "The first value is ``peak/div_factor``.", default=25.0
+    )
+    final_div_factor: float = argument(
+        "float, > 0", "The last value is ``peak/div_factor/final_div_factor``.", default=1e4
+    )
+    three_phase: bool = argument(
+        "bool", "Fall back to the first value first, and from there to the last one.", default=False
+    )
 
     def __post_init__(self) -> None:
-        check_numbers(self, "peak", "pct_start", "div_factor", "final_div_factor")
-        check_counts(self, "steps", least=1)
-        check_choice(self, "anneal_strategy", "cos", "linear")
-        check_flag(self, "three_phase")
+        take_all(self)
         name = type(self).__name__
-        if not 0 <= self.pct_start < 1:
-            raise ValueError(f"{name}: 0 <= pct_start < 1 must hold, it is {self.pct_start:g}")
         if self.three_phase and self.pct_start > 0.5:
             raise ValueError(
                 f"{name}: pct_start <= 0.5 must hold with three_phase, it is {self.pct_start:g}"
             )
         end = self.peak
         for factor in ("div_factor", "final_div_factor"):
-            divisor: float = getattr(self, factor)
-            if divisor <= 0:
-                raise ValueError(f"{name}: 0 < {factor} must hold, it is {divisor:g}")
-            end /= divisor
+            end /= getattr(self, factor)
             as_finite(name, f"peak divided by {factor}", end)
 
     def _value_at(self, step: int) -> float:

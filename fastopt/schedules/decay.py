@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
+from itertools import pairwise
 from math import sqrt
+from typing import Any
 
-from fastopt.schedules._checks import as_count, as_finite, check_counts, check_numbers
+from fastopt.schedules._arguments import argument, as_count, as_finite, schedule
 from fastopt.schedules.combine import Schedule, blend
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True)
 class Linear(Schedule):
     """A straight line from `start` to `end`.
 
@@ -19,20 +21,6 @@ class Linear(Schedule):
 
         start + (end - start) * step/steps          step < steps
         end                                         from there on
-
-    Parameters
-    ----------
-    start : float, finite
-        The value at step 0.
-    end : float, default 0.0, finite
-        The value at step `steps` and after it.
-    steps : int, >= 1
-        The number of steps from one to the other.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range.
 
     Notes
     -----
@@ -47,21 +35,17 @@ class Linear(Schedule):
     [0.5, 0.7, 0.9, 0.9]
     """
 
-    start: float
-    end: float = 0.0
+    start: float = argument("float, finite", "The value at step 0.")
+    end: float = argument("float, finite", "The value at step `steps` and after it.", default=0.0)
     _: KW_ONLY
-    steps: int
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "start", "end")
-        check_counts(self, "steps", least=1)
+    steps: int = argument("int, >= 1", "The number of steps from one to the other.")
 
     def _value_at(self, step: int) -> float:
         step = min(step, self.steps)
         return blend(self.start, (self.steps - step) / self.steps, self.end, step / self.steps)
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True)
 class Polynomial(Schedule):
     """A power of the time that is left, from `start` to `end`.
 
@@ -69,22 +53,6 @@ class Polynomial(Schedule):
 
         end + (start - end) * (1 - step/steps)**power       step < steps
         end                                                 from there on
-
-    Parameters
-    ----------
-    start : float, finite
-        The value at step 0.
-    end : float, default 0.0, finite
-        The value at step `steps` and after it.
-    steps : int, >= 1
-        The number of steps from one to the other.
-    power : float, default 1.0, > 0
-        With 1 it is :class:`Linear`; with more it falls fast first and slowly later.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range.
 
     Notes
     -----
@@ -100,17 +68,15 @@ class Polynomial(Schedule):
     [0.4, 0.1, 0.0, 0.0]
     """
 
-    start: float
-    end: float = 0.0
+    start: float = argument("float, finite", "The value at step 0.")
+    end: float = argument("float, finite", "The value at step `steps` and after it.", default=0.0)
     _: KW_ONLY
-    steps: int
-    power: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "start", "end", "power")
-        check_counts(self, "steps", least=1)
-        if self.power <= 0:
-            raise ValueError(f"{type(self).__name__}: 0 < power must hold, it is {self.power:g}")
+    steps: int = argument("int, >= 1", "The number of steps from one to the other.")
+    power: float = argument(
+        "float, > 0",
+        "With 1 it is :class:`Linear`; with more it falls fast first and slowly later.",
+        default=1.0,
+    )
 
     def _value_at(self, step: int) -> float:
         step = min(step, self.steps)
@@ -118,29 +84,13 @@ class Polynomial(Schedule):
         return blend(self.start, weight, self.end, 1 - weight)
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True, when_called="the value has grown too large for a float")
 class Exponential(Schedule):
     """Exponential decay, or growth.
 
     ::
 
         start * gamma**(step/steps)
-
-    Parameters
-    ----------
-    start : float, finite
-        The value at step 0.
-    gamma : float, >= 0
-        What `steps` steps multiply the value by. More than 1 makes it grow, as in a search for
-        the largest learning rate.
-    steps : int, default 1, >= 1
-        The number of steps for one factor of `gamma`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range. When called: if the value has grown too
-        large for a float.
 
     Notes
     -----
@@ -157,42 +107,26 @@ class Exponential(Schedule):
     [0.4, 0.2, 0.1]
     """
 
-    start: float
+    start: float = argument("float, finite", "The value at step 0.")
     _: KW_ONLY
-    gamma: float
-    steps: int = 1
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "start")
-        check_numbers(self, "gamma", least=0)
-        check_counts(self, "steps", least=1)
+    gamma: float = argument(
+        "float, >= 0",
+        "What `steps` steps multiply the value by. More than 1 makes it grow, as in a search "
+        "for the largest learning rate.",
+    )
+    steps: int = argument("int, >= 1", "The number of steps for one factor of `gamma`.", default=1)
 
     def _value_at(self, step: int) -> float:
         return _times_power(self, self.start, self.gamma, step / self.steps, step)
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True, when_called="the value has grown too large for a float")
 class Step(Schedule):
     """A factor at regular intervals.
 
     ::
 
         start * gamma**(step // step_size)
-
-    Parameters
-    ----------
-    start : float, finite
-        The value before the first factor.
-    step_size : int, >= 1
-        The number of steps from one factor to the next.
-    gamma : float, default 0.1, >= 0
-        The factor.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range. When called: if the value has grown too
-        large for a float.
 
     Notes
     -----
@@ -207,42 +141,33 @@ class Step(Schedule):
     [0.4, 0.4, 0.2, 0.1]
     """
 
-    start: float
+    start: float = argument("float, finite", "The value before the first factor.")
     _: KW_ONLY
-    step_size: int
-    gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "start")
-        check_numbers(self, "gamma", least=0)
-        check_counts(self, "step_size", least=1)
+    step_size: int = argument("int, >= 1", "The number of steps from one factor to the next.")
+    gamma: float = argument("float, >= 0", "The factor.", default=0.1)
 
     def _value_at(self, step: int) -> float:
         return _times_power(self, self.start, self.gamma, step // self.step_size, step)
 
 
-@dataclass(frozen=True, slots=True)
+def _take_milestones(owner: str, name: str, given: Any) -> tuple[int, ...]:
+    if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
+        kind = type(given).__name__
+        raise TypeError(f"{owner}: {name} must be a sequence of ints, not {kind}")
+    steps = [as_count(owner, f"{name}[{i}]", step, 1) for i, step in enumerate(given)]
+    for before, step in pairwise(steps):
+        if step <= before:
+            raise ValueError(f"{owner}: {name} must increase, but {step} follows {before}")
+    return tuple(steps)
+
+
+@schedule(frozen=True, when_called="the value has grown too large for a float")
 class MultiStep(Schedule):
     """A factor at each of some steps.
 
     ::
 
         start * gamma**n        n: how many milestones are <= step
-
-    Parameters
-    ----------
-    start : float, finite
-        The value before the first milestone.
-    milestones : sequence of int, >= 1, increasing
-        The steps from which on there is a factor more. Kept as a tuple.
-    gamma : float, default 0.1, >= 0
-        The factor.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range, or the milestones do not increase. When
-        called: if the value has grown too large for a float.
 
     Notes
     -----
@@ -258,52 +183,27 @@ class MultiStep(Schedule):
     [0.4, 0.4, 0.2, 0.1, 0.1]
     """
 
-    start: float
+    start: float = argument("float, finite", "The value before the first milestone.")
     _: KW_ONLY
-    milestones: Sequence[int]
-    gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "start")
-        check_numbers(self, "gamma", least=0)
-        name = type(self).__name__
-        if isinstance(self.milestones, (str, bytes)) or not hasattr(self.milestones, "__iter__"):
-            kind = type(self.milestones).__name__
-            raise TypeError(f"{name}: milestones must be a sequence of ints, not {kind}")
-        steps = [
-            as_count(name, f"milestones[{i}]", step, 1) for i, step in enumerate(self.milestones)
-        ]
-        for i in range(1, len(steps)):
-            if steps[i] <= steps[i - 1]:
-                raise ValueError(
-                    f"{name}: milestones must increase, but {steps[i]} follows {steps[i - 1]}"
-                )
-        object.__setattr__(self, "milestones", tuple(steps))
+    milestones: Sequence[int] = argument(
+        "sequence of int, >= 1, increasing",
+        "The steps from which on there is a factor more. Kept as a tuple.",
+        take=_take_milestones,
+    )
+    gamma: float = argument("float, >= 0", "The factor.", default=0.1)
 
     def _value_at(self, step: int) -> float:
         passed = bisect_right(self.milestones, step)
         return _times_power(self, self.start, self.gamma, passed, step)
 
 
-@dataclass(frozen=True, slots=True)
+@schedule(frozen=True)
 class InverseSqrt(Schedule):
     """Decay by the inverse square root of the time.
 
     ::
 
         start * sqrt(timescale / (timescale + step))
-
-    Parameters
-    ----------
-    start : float, finite
-        The value at step 0.
-    timescale : int, >= 1
-        The value has halved after ``3*timescale`` steps.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range.
 
     Notes
     -----
@@ -320,13 +220,9 @@ class InverseSqrt(Schedule):
     [0.4, 0.2, 0.1]
     """
 
-    start: float
+    start: float = argument("float, finite", "The value at step 0.")
     _: KW_ONLY
-    timescale: int
-
-    def __post_init__(self) -> None:
-        check_numbers(self, "start")
-        check_counts(self, "timescale", least=1)
+    timescale: int = argument("int, >= 1", "The value has halved after ``3*timescale`` steps.")
 
     def _value_at(self, step: int) -> float:
         return self.start * sqrt(self.timescale / (self.timescale + step))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, fields
 from math import isfinite
 from typing import Any
 
 from fastopt.fields import load_fields
-from fastopt.schedules._checks import as_number, check_choice, check_counts, check_numbers
+from fastopt.schedules._arguments import argument, as_finite, as_number, schedule, take_all
 from fastopt.schedules.combine import Schedule
 
 
-@dataclass(slots=True)
+def _take_best(owner: str, name: str, given: Any) -> float | None:
+    return None if given is None else as_finite(owner, name, given)
+
+
+@schedule(frozen=False)
 class ReduceOnPlateau(Schedule):
     """Reduce a value whenever a metric has stopped getting better.
 
@@ -27,38 +31,6 @@ class ReduceOnPlateau(Schedule):
     "min"     best * (1 - threshold)   best - threshold
     "max"     best * (1 + threshold)   best + threshold
     ========  =======================  =======================
-
-    Parameters
-    ----------
-    value : float, finite, >= `min_value`
-        The value to start with. It holds the current one later.
-    factor : float, default 0.1, in [0, 1)
-        What a reduction multiplies the value by.
-    patience : int, default 10, >= 0
-        The number of metrics in a row that may be no better.
-    threshold : float, default 1e-4, >= 0
-        How much better is better; below 1 with "rel" and "min".
-    threshold_mode : "rel" or "abs", default "rel"
-        Whether `threshold` is a share of the best metric, or an amount.
-    mode : "min" or "max", default "min"
-        Whether a smaller or a larger metric is better.
-    cooldown : int, default 0, >= 0
-        The number of metrics after a reduction that are not counted against it.
-    min_value : float, default 0.0, >= 0
-        The value is never reduced below it.
-    eps : float, default 1e-8, >= 0
-        A reduction by no more than this is left out. Set it to 0 where the value itself is small.
-    best : float or None
-        State: the best metric so far, None before the first.
-    num_bad : int
-        State: how many metrics in a row were no better.
-    cooldown_left : int
-        State: how many metrics of the cooldown are left.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind or out of range.
 
     Notes
     -----
@@ -85,31 +57,56 @@ class ReduceOnPlateau(Schedule):
     True
     """
 
-    value: float
+    value: float = argument(
+        "float, finite",
+        "The value to start with, at least `min_value`. It holds the current one later.",
+    )
     _: KW_ONLY
-    factor: float = 0.1
-    patience: int = 10
-    threshold: float = 1e-4
-    threshold_mode: str = "rel"
-    mode: str = "min"
-    cooldown: int = 0
-    min_value: float = 0.0
-    eps: float = 1e-8
-    best: float | None = None
-    num_bad: int = 0
-    cooldown_left: int = 0
+    factor: float = argument(
+        "float, in [0, 1)", "What a reduction multiplies the value by.", default=0.1
+    )
+    patience: int = argument(
+        "int, >= 0", "The number of metrics in a row that may be no better.", default=10
+    )
+    threshold: float = argument(
+        "float, >= 0", 'How much better is better; below 1 with "rel" and "min".', default=1e-4
+    )
+    threshold_mode: str = argument(
+        '"rel" or "abs"',
+        "Whether `threshold` is a share of the best metric, or an amount.",
+        default="rel",
+    )
+    mode: str = argument(
+        '"min" or "max"', "Whether a smaller or a larger metric is better.", default="min"
+    )
+    cooldown: int = argument(
+        "int, >= 0",
+        "The number of metrics after a reduction that are not counted against it.",
+        default=0,
+    )
+    min_value: float = argument("float, >= 0", "The value is never reduced below it.", default=0.0)
+    eps: float = argument(
+        "float, >= 0",
+        "A reduction by no more than this is left out. Set it to 0 where the value itself is "
+        "small.",
+        default=1e-8,
+    )
+    best: float | None = argument(
+        "float or None",
+        "State: the best metric so far, None before the first.",
+        default=None,
+        take=_take_best,
+    )
+    num_bad: int = argument(
+        "int, >= 0", "State: how many metrics in a row were no better.", default=0
+    )
+    cooldown_left: int = argument(
+        "int, >= 0", "State: how many metrics of the cooldown are left.", default=0
+    )
 
     def __post_init__(self) -> None:
+        take_all(self)
         name = type(self).__name__
-        check_numbers(self, "value", "factor")
-        check_numbers(self, "threshold", "min_value", "eps", least=0)
-        check_counts(self, "patience", "cooldown", "num_bad", "cooldown_left", least=0)
-        check_choice(self, "threshold_mode", "rel", "abs")
-        check_choice(self, "mode", "min", "max")
-        if self.best is not None:
-            check_numbers(self, "best")
-        if not 0 <= self.factor < 1:
-            raise ValueError(f"{name}: 0 <= factor < 1 must hold, it is {self.factor:g}")
         if (self.threshold_mode, self.mode) == ("rel", "min") and self.threshold >= 1:
             raise ValueError(
                 f"{name}: threshold < 1 must hold with 'rel' and 'min', it is {self.threshold:g}"

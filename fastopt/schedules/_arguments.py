@@ -1,0 +1,150 @@
+"""What the arguments of schedules may be: said once, for the check, the docstring and the default.
+
+A schedule is a class under :func:`schedule`, whose fields are made by :func:`argument`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import partial
+from math import isfinite
+from numbers import Real
+from operator import index
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:  # it is in typing from Python 3.11 on, and only type checkers need it
+
+    def dataclass_transform(**_: Any) -> Any:
+        return lambda function: function
+
+
+Class = TypeVar("Class", bound=type)
+Take = Callable[[str, str, Any], Any]
+"""Takes the names of class and argument, and what was given; returns what is kept, or raises."""
+
+Fits = Callable[[float], bool]
+
+STEP_LIMIT = 2**63  # what an int64 counts; a float holds it too
+
+
+def as_number(owner: str, name: str, given: object) -> float:
+    """Return a real number as float, NaN and infinity too."""
+    if type(given) is float:  # nearly always, and isinstance of an abstract class is slow
+        return given
+    if not isinstance(given, Real) or isinstance(given, bool):
+        raise TypeError(f"{owner}: {name} must be a number, not {type(given).__name__}")
+    try:
+        return float(given)
+    except OverflowError:
+        raise ValueError(f"{owner}: {name} is too large for a float") from None
+
+
+def as_finite(owner: str, name: str, given: object) -> float:
+    """Return a finite number as float."""
+    number = as_number(owner, name, given)
+    if not isfinite(number):
+        raise ValueError(f"{owner}: {name} must be finite, it is {number}")
+    return number
+
+
+def as_count(owner: str, name: str, given: Any, least: int = 0) -> int:
+    """Return an int, of Python or NumPy, that is at least `least`."""
+    if type(given) is not int:
+        if isinstance(given, (bool, np.bool_)) or not hasattr(given, "__index__"):
+            raise TypeError(f"{owner}: {name} must be an int, not {type(given).__name__}")
+        try:
+            given = index(given)
+        except TypeError:  # an array of several has __index__ too
+            raise TypeError(f"{owner}: {name} must be an int, not {type(given).__name__}") from None
+    if not least <= given < STEP_LIMIT:
+        raise ValueError(f"{owner}: {least} <= {name} < 2**63 must hold, it is {given}")
+    return int(given)
+
+
+def _ranged(fits: Fits, rule: str, owner: str, name: str, given: object) -> float:
+    number = as_finite(owner, name, given)
+    if not fits(number):
+        raise ValueError(f"{owner}: {rule.format(name)} must hold, it is {number:g}")
+    return number
+
+
+def _choice(words: tuple[str, ...], owner: str, name: str, given: object) -> str:
+    if not isinstance(given, str) or given not in words:
+        wanted = " or ".join(map(repr, words))
+        raise ValueError(f"{owner}: {name} must be {wanted}, not {given!r}")
+    return given
+
+
+def _flag(owner: str, name: str, given: object) -> bool:
+    if not isinstance(given, (bool, np.bool_)):
+        raise TypeError(f"{owner}: {name} must be True or False, not {given!r}")
+    return bool(given)
+
+
+KINDS: dict[str, Take] = {
+    "float, finite": as_finite,
+    "float, >= 0": partial(_ranged, lambda number: number >= 0, "{} >= 0"),
+    "float, > 0": partial(_ranged, lambda number: number > 0, "0 < {}"),
+    "float, in [0, 1)": partial(_ranged, lambda number: 0 <= number < 1, "0 <= {} < 1"),
+    "int, >= 0": partial(as_count, least=0),
+    "int, >= 1": partial(as_count, least=1),
+    "bool": _flag,
+}
+"""What arguments may be, in the words of the docstring, and how they are taken."""
+
+
+def argument(kind: str, meaning: str, *, default: Any = MISSING, take: Take | None = None) -> Any:
+    """Declare an argument: one of KINDS, some words in double quotes, or what `take` takes."""
+    words = tuple(re.findall('"(.*?)"', kind))
+    take = take or (partial(_choice, words) if words else KINDS[kind])
+    return field(default=default, metadata={"take": take, "kind": kind, "meaning": meaning})
+
+
+@dataclass_transform(field_specifiers=(argument,))
+def schedule(*, frozen: bool, when_called: str = "") -> Callable[[Class], Class]:
+    """Make a class a dataclass, whose docstring tells its arguments and errors before its notes."""
+
+    def make(cls: Class) -> Class:
+        made: Any = dataclass(frozen=frozen, slots=True)(cls)
+        made._to_take = [(field.name, field.metadata["take"]) for field in fields(made)]
+        raised = "If an argument is of another kind or out of range."
+        if when_called:
+            raised += f" When called: if {when_called}."
+        sections = ["\nParameters\n----------", *map(_row, fields(made))]
+        sections += ["\nRaises\n------", _entry("TypeError, ValueError", raised), "\nNotes\n"]
+        text = inspect.cleandoc(cls.__doc__ or "")
+        made.__doc__ = text.replace("\nNotes\n", "\n".join(sections), 1)
+        return made  # type: ignore[no-any-return]
+
+    return make
+
+
+def _row(field: Field[Any]) -> str:
+    kind, comma, within = field.metadata["kind"].partition(", ")
+    default = field.default
+    if default is not MISSING:
+        shown = f'"{default}"' if isinstance(default, str) else repr(default)
+        kind += f", default {shown}"
+    return _entry(f"{field.name} : {kind}{comma}{within}", field.metadata["meaning"])
+
+
+def _entry(head: str, text: str) -> str:
+    return f"{head}\n{textwrap.indent(textwrap.fill(text, 92), ' ' * 4)}"
+
+
+def take_all(holder: Any) -> None:
+    """Take the attributes of `holder` as its class declares them."""
+    owner = type(holder).__name__
+    for name, take in holder._to_take:
+        given = getattr(holder, name)
+        taken = take(owner, name, given)
+        if taken is not given:
+            object.__setattr__(holder, name, taken)  # also where the dataclass is frozen
