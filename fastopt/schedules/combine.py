@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY
+from math import isfinite
 from numbers import Real
 from typing import Any, ClassVar
 
 from fastopt.schedules._arguments import (
+    STEP_LIMIT,
     Take,
     argument,
     as_count,
@@ -53,7 +55,9 @@ class Schedule(ABC):
 
         Raises TypeError if `step` is no int, and ValueError if it is negative.
         """
-        return self._value_at(as_count(type(self).__name__, "step", step))
+        if type(step) is not int or not 0 <= step < STEP_LIMIT:  # called at every step: be quick
+            step = as_count(type(self).__name__, "step", step)
+        return self._value_at(step)
 
     @abstractmethod
     def _value_at(self, step: int) -> float: ...
@@ -227,9 +231,13 @@ def blend(start: float, start_weight: float, end: float, end_weight: float) -> f
     Hyper-parameters have ranges: a momentum between 0.9 and 1 must not become 1.0000000000000002.
     """
     blended = start * start_weight + end * end_weight
-    return min(max(blended, min(start, end)), max(start, end))
+    least, most = (end, start) if end < start else (start, end)
+    return least if blended < least else most if blended > most else blended
 
 
 def _call(owner: object, name: str, step: int) -> float:
     """Return what this schedule of `owner` gives, which may come from any callable."""
-    return as_finite(type(owner).__name__, f"{name}({step})", getattr(owner, name)(step))
+    value = getattr(owner, name)(step)
+    if type(value) is float and isfinite(value):
+        return value
+    return as_finite(type(owner).__name__, f"{name}({step})", value)
