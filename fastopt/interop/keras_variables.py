@@ -7,14 +7,39 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.interop.names import checked_names, ranks
-from fastopt.interop.new_state import new_options, new_state
-from fastopt.interop.refusals import refuse_what_would_be_lost
+from fastopt.interop.checks import checked_array, checked_names, checked_order, ensure
+from fastopt.interop.table import Row, rule_in
+from fastopt.optimizers import SGD, Adam, Momentum
 
 FROM, TO = "from_keras_variables", "to_keras_variables"
 
-SLOTS = {"sgd": (), "momentum": ("buf",), "adam": ("m", "v")}
-"""What Keras keeps for every parameter: one after another, parameter by parameter."""
+OPTIONAL = {
+    "weight_decay": "weight_decay",
+    "clipvalue": "clip_value",
+    "global_clipnorm": "clip_norm",
+    "clipnorm": "clip_tensor_norm",
+}
+OPTIONS = {"learning_rate": "lr", **OPTIONAL}
+CLIPS = ("clip_norm", "clip_tensor_norm")
+
+KERAS = {
+    "sgd": Row(SGD, {}, OPTIONS),
+    "momentum": Row(
+        Momentum,
+        {"buf": "momentum"},
+        {**OPTIONS, "momentum": "momentum", "nesterov": "nesterov"},
+        ours={"dampening": 0.0},
+    ),
+    "adam": Row(
+        Adam,
+        {"m": "momentum", "v": "velocity"},
+        {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"},
+        ours={"epsilon_hat": True},
+    ),
+}
+"""Keras has the arrays one after another, parameter by parameter."""
+
+CLASSES = {"SGD": "momentum", "Adam": "adam", "AdamW": "adam"}
 
 
 def from_keras_variables(
@@ -80,43 +105,26 @@ def from_keras_variables(
     """
     class_name, config = _config(serialized)
     names = checked_names(FROM, "names", names)
-    rank = ranks(FROM, "order", names if order is None else order, names)
-    is_adam = class_name in ("Adam", "AdamW")
-    rule = "adam" if is_adam else "momentum" if config.get("momentum", 0) != 0 else "sgd"
-    arrays = list(variables)
-    if len(arrays) != 2 + len(names) * len(SLOTS[rule]):
-        raise ValueError(
-            f"{FROM}: for {len(names)} names, Keras' {class_name} has "
-            f"{2 + len(names) * len(SLOTS[rule])} variables, not {len(arrays)}"
-        )
-    step, lr = _iteration(arrays[0]), float(config["learning_rate"])
-    state: dict[str, Any] = {}
-    for number, slot in enumerate(SLOTS[rule]):
-        own = arrays[2 + number :: len(SLOTS[rule])]
-        found = {name: _array(f"{slot} of {name!r}", a) for name, a in zip(names, own, strict=True)}
-        state[slot] = {name: found[name] for name in sorted(names, key=rank.__getitem__)}
-    if rule == "momentum":
-        state["buf"] = {name: _buf(name, velocity, lr) for name, velocity in state["buf"].items()}
-    options = new_options(lr)
-    options["weight_decay"] = float(config.get("weight_decay") or 0)
-    options["clip_value"] = config.get("clipvalue")
-    if is_adam:
-        options |= {"beta1": float(config["beta_1"]), "beta2": float(config["beta_2"])}
-        options |= {"eps": float(config["epsilon"]), "epsilon_hat": True, "scaled_prox": False}
-    elif rule == "momentum":
-        options |= {"momentum": float(config["momentum"]), "dampening": 0.0}
-        options["nesterov"] = bool(config["nesterov"])
-    group = {
-        "names": sorted(names, key=rank.__getitem__),
-        "options": options,
-        "step": None if rule == "sgd" else step,
-        "state": state,
-        "ema_weight": 0.0,
-    }
-    new = new_state(rule, step, [group])
-    for theirs, ours in (("global_clipnorm", "clip_norm"), ("clipnorm", "clip_tensor_norm")):
-        if config.get(theirs) is not None:
-            new["options"] |= {ours: float(config[theirs]), "clip_eps": 0.0}
+    ranked = checked_order(FROM, "order", order, names)
+    rule = CLASSES[class_name]
+    if rule == "momentum" and config["momentum"] == 0:
+        rule = "sgd"
+    row, arrays = KERAS[rule], list(variables)
+    wanted = 2 + len(names) * len(row.arrays)
+    said = f"for {len(names)} names, Keras' {class_name} has {wanted} variables, not {len(arrays)}"
+    ensure(FROM, len(arrays) == wanted, said)
+    step = _iteration(arrays[0])
+    options = row.read({key: value for key, value in config.items() if value is not None})
+    clips = {name: options.pop(name) for name in CLIPS if name in options}
+    state: dict[str, Any] = {slot: {} for slot in row.arrays}
+    for number, name in enumerate(names):
+        for offset, slot in enumerate(row.arrays, start=2 + number * len(row.arrays)):
+            array = checked_array(FROM, f"{slot} of {name!r}", _numpy(arrays[offset]))
+            state[slot][name] = _buf(name, array, options["lr"]) if slot == "buf" else array
+    step_or_none = None if rule == "sgd" else step
+    group = {"names": ranked, "options": options, "step": step_or_none, "state": state}
+    new = row.state(step, [group])
+    new["options"] |= {**clips, "clip_eps": 0.0} if clips else {}
     return new
 
 
@@ -164,50 +172,47 @@ def to_keras_variables(
     >>> for variable, value in zip(optimizer.variables, values):    # doctest: +SKIP
     ...     variable.assign(value)
     """
-    if not isinstance(state_dict, Mapping):
-        raise TypeError(f"{TO}: state_dict must be a dict, not {type(state_dict).__name__}")
-    rule = state_dict.get("rule")
-    if rule not in SLOTS:
-        raise ValueError(f"{TO}: rule must be one of {', '.join(SLOTS)}, it is {rule!r}")
-    if len(state_dict["groups"]) != 1:
-        count = len(state_dict["groups"])
-        raise ValueError(f"{TO}: Keras' optimizers have one group, the state has {count}")
-    (group,) = state_dict["groups"]
-    known = group["names"]
-    rank = ranks(TO, "names", known if names is None else names, known)
-    options, shared = group["options"], state_dict["options"]
-    clips = [name for name in ("clip_norm", "clip_tensor_norm") if shared[name] is not None]
-    moved = {"weight_decay", "clip_value", *clips}
-    keras_only = {"epsilon_hat": True, "dampening": 0.0}
-    refuse_what_would_be_lost(TO, "Keras'", state_dict, moved, keras_only)
-    if clips and shared["clip_eps"] != 0:
-        raise ValueError(
-            f"{TO}: Keras clips with clip_eps=0, not {shared['clip_eps']!r}; set it to 0 before"
-        )
-    step = state_dict["step_count"] if rule == "sgd" else group["step"]
-    slots = [dict(group["state"][slot]) for slot in SLOTS[rule]]
-    if rule == "momentum":
-        slots = [{name: -buf * buf.dtype.type(options["lr"]) for name, buf in slots[0].items()}]
-    ordered = sorted(known, key=rank.__getitem__)
-    arrays = [np.array(slot[name], order="C") for name in ordered for slot in slots]
-    return [np.array(step), np.array(options["lr"]), *arrays]
+    rule = rule_in(KERAS, TO, state_dict)
+    row, groups, shared = KERAS[rule], state_dict["groups"], state_dict["options"]
+    ensure(TO, len(groups) == 1, f"Keras' optimizers have one group, the state has {len(groups)}")
+    (group,) = groups
+    ranked = checked_order(TO, "names", names, group["names"])
+    row.refuse_what_would_be_lost(TO, "Keras'", state_dict)
+    clips = [name for name in CLIPS if shared[name] is not None]
+    said = f"Keras clips with clip_eps=0, not {shared['clip_eps']!r}; set it to 0 before"
+    ensure(TO, not clips or shared["clip_eps"] == 0, said)
+    lr, step = group["options"]["lr"], group["step"]
+    arrays = []
+    for name in ranked:
+        for slot in row.arrays:
+            array = group["state"][slot][name]
+            arrays.append(_velocity(array, lr) if slot == "buf" else np.array(array, order="C"))
+    return [np.array(state_dict["step_count"] if rule == "sgd" else step), np.array(lr), *arrays]
+
+
+def _buf(name: str, velocity: Any, lr: float) -> Any:
+    ensure(FROM, lr != 0, f"the momentum of {name!r} cannot be divided by learning_rate=0")
+    return np.asarray(-velocity / velocity.dtype.type(lr))
+
+
+def _velocity(buf: Any, lr: float) -> Any:
+    return np.array(-buf * buf.dtype.type(lr), order="C")
 
 
 def _config(serialized: Any) -> tuple[str, Mapping[str, Any]]:
-    if not isinstance(serialized, Mapping) or not isinstance(serialized.get("config"), Mapping):
-        raise TypeError(f"{FROM}: serialized must be a dict with 'class_name' and 'config'")
-    class_name, config = serialized.get("class_name"), serialized["config"]
-    if class_name not in ("SGD", "Adam", "AdamW"):
-        raise ValueError(f"{FROM}: it must be an SGD, Adam or AdamW, it is {class_name!r}")
-    needed = {"SGD": ("learning_rate", "momentum", "nesterov")}
-    for key in needed.get(class_name, ("learning_rate", "beta_1", "beta_2", "epsilon")):
-        if key not in config:
-            raise ValueError(f"{FROM}: config has no {key!r}")
+    config: Any = serialized.get("config") if isinstance(serialized, Mapping) else None
+    said = "serialized must be a dict with 'class_name' and 'config'"
+    ensure(FROM, isinstance(config, Mapping), said, TypeError)
+    class_name = serialized.get("class_name")
+    said = f"it must be an SGD, Adam or AdamW, it is {class_name!r}"
+    ensure(FROM, class_name in list(CLASSES), said)
+    for key in KERAS[CLASSES[class_name]].needs(OPTIONAL):
+        ensure(FROM, key in config, f"config has no {key!r}")
     for key in ("amsgrad", "use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
-        if config.get(key):
-            raise ValueError(f"{FROM}: config has {key}={config[key]!r}, which has no place here")
-    if isinstance(config["learning_rate"], Mapping):
-        raise ValueError(f"{FROM}: learning_rate is a schedule; only a number can be turned")
+        given = config.get(key)
+        ensure(FROM, not given, f"config has {key}={given!r}, which has no place here")
+    is_schedule = isinstance(config["learning_rate"], Mapping)
+    ensure(FROM, not is_schedule, "learning_rate is a schedule; only a number can be turned")
     return class_name, config
 
 
@@ -217,19 +222,6 @@ def _numpy(value: Any) -> Any:
 
 def _iteration(variable: Any) -> int:
     count = _numpy(variable)
-    if count.ndim != 0 or count.dtype.kind not in "iu":
-        raise ValueError(f"{FROM}: variables[0] must be the iteration, an int, it is {count!r:.60}")
+    is_int = count.ndim == 0 and count.dtype.kind in "iu"
+    ensure(FROM, is_int, f"variables[0] must be the iteration, an int, it is {count!r:.60}")
     return int(count)
-
-
-def _array(place: str, variable: Any) -> Any:
-    array = _numpy(variable)
-    if array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{FROM}: {place} must be float32 or float64, not {array.dtype}")
-    return array
-
-
-def _buf(name: str, velocity: Any, lr: float) -> Any:
-    if lr == 0:
-        raise ValueError(f"{FROM}: the momentum of {name!r} cannot be divided by learning_rate=0")
-    return np.asarray(-velocity / velocity.dtype.type(lr))

@@ -2,137 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fastopt.interop.names import checked_names
-from fastopt.interop.new_state import new_options
+from fastopt.interop import checks
+from fastopt.interop.torch_table import ADAMW, COUNTING, NEWER, TORCH
 
 FROM = "from_torch_state"
-
-TORCH_NAMES: dict[str, dict[str, str]] = {
-    "sgd": {},
-    "momentum": {"buf": "momentum_buffer"},
-    "adam": {"m": "exp_avg", "v": "exp_avg_sq"},
-    "rmsprop": {"v": "square_avg", "avg": "grad_avg", "buf": "momentum_buffer"},
-}
-"""What torch calls the arrays of each rule."""
-
-KEYS = {
-    "adam": ("lr", "betas", "eps", "weight_decay", "amsgrad"),
-    "rmsprop": ("lr", "alpha", "eps", "weight_decay", "momentum", "centered"),
-    "sgd": ("lr", "momentum", "dampening", "weight_decay", "nesterov"),
-}
-"""What torch's groups have, by which we know them. NAdam, RAdam, ASGD and others lack some."""
+ensure = partial(checks.ensure, FROM)
 
 
 class TorchState:
     """Reads a state, checks it, and turns it group by group."""
 
-    def __init__(
-        self,
-        state_dict: Any,
-        names: Sequence[str] | Mapping[str, Any] | None,
-        decoupled_weight_decay: bool | None,
-    ) -> None:
+    def __init__(self, state_dict: Any, names: Any) -> None:
         self.groups, self.states = _parts(state_dict)
         self.rule = _rule_of(self.groups, self.states)
+        self.row = TORCH[self.rule]
         self.params = names if isinstance(names, Mapping) else {}
-        named = _names_in_groups(self.groups) if names is None else names
-        self.names = checked_names(FROM, "names", named)
+        named = _names_in(self.groups) if names is None else names
+        self.names = checks.checked_names(FROM, "names", named)
         ids = [key for group in self.groups for key in group["params"]]
-        if len(self.names) != len(ids):
-            raise ValueError(f"{FROM}: there are {len(self.names)} names for {len(ids)} parameters")
+        count = len(self.names)
+        ensure(count == len(ids), f"there are {count} names for {len(ids)} parameters")
         for key in self.states:
-            if key not in ids:
-                raise ValueError(f"{FROM}: state[{key!r}] belongs to no group")
+            ensure(key in ids, f"state[{key!r}] belongs to no group")
         self.name_of = dict(zip(ids, self.names, strict=True))
-        self.arrays = {key: _arrays_of(self.rule, key, state) for key, state in self.states.items()}
-        self.slots = _slots(self.rule, self.groups, self.arrays)
-        self.decoupled_weight_decay = decoupled_weight_decay
+        self.arrays = {
+            key: {
+                slot: _array(f"state[{key!r}][{name!r}]", state[name])
+                for slot, name in self.row.arrays.items()
+                if state.get(name) is not None
+            }
+            for key, state in self.states.items()
+        }
+        self.slots = list(self.row.arrays)  # of all groups
+        if self.rule == "rmsprop":
+            centered = [bool(group["centered"]) for group in self.groups]
+            same = any(centered) == all(centered)
+            ensure(same, f"RMSprop is centered for all groups or none, not {centered}")
+            with_buf = any("buf" in own for own in self.arrays.values())
+            if not with_buf and all(group["momentum"] == 0 for group in self.groups):
+                self.slots.remove("buf")
+            if not centered[0]:
+                self.slots.remove("avg")
 
-    def group(self, number: int, step_count: int | None) -> dict[str, Any]:
+    def group(self, number: int, step_count: int, decoupled: bool | None) -> dict[str, Any]:
         """Return a group as our state has it."""
         group = self.groups[number]
         own = {key: self.name_of[key] for key in group["params"]}
-        options = _options_of(self.rule, number, group, self.decoupled_weight_decay)
-        step = _step_of(self.rule, number, own, self.states, step_count)
+        options = self._options(f"param_groups[{number}]", group, decoupled)
+        steps = {name: self._step(key, name, step_count) for key, name in own.items()}
+        first, step = next(iter(steps.items()), ("", 0))
+        for name, other in steps.items():
+            ensure(
+                other == step,
+                f"all parameters of param_groups[{number}] must be at one step; {first!r} is at "
+                f"{step}, {name!r} at {other}",
+            )
         # What torch makes later: all before the first update, RMSprop's buffer with momentum.
-        to_come: Iterable[str] = ()
-        if step == 0:
-            to_come = self.slots
-        elif self.rule == "rmsprop" and options["momentum"] == 0:
-            to_come = ("buf",)
-        state: dict[str, Any] = dict.fromkeys(TORCH_NAMES[self.rule])
+        later = ["buf"] if self.rule == "rmsprop" and options["momentum"] == 0 else []
+        to_come = later if step else self.slots
+        state: dict[str, Any] = dict.fromkeys(self.row.arrays)
         for slot in self.slots:
             state[slot] = {
-                name: self._array_of(key, name, slot, slot in to_come) for key, name in own.items()
+                name: self._array(key, name, slot, slot in to_come) for key, name in own.items()
             }
-        return {
-            "names": list(own.values()),
-            "options": options,
-            "step": None if self.rule == "sgd" else step,
-            "state": state,
-            "ema_weight": 0.0,
-        }
+        step_or_none = None if self.rule == "sgd" else step
+        return {"names": list(steps), "options": options, "step": step_or_none, "state": state}
 
-    def _array_of(self, key: Any, name: str, slot: str, may_be_zeros: bool) -> Any:
+    def _options(self, place: str, group: Any, decoupled: bool | None) -> dict[str, Any]:
+        row = self.row
+        if self.rule == "adam":
+            ensure(not group["amsgrad"], f"{place} has amsgrad=True; fastopt has none")
+            decoupled = group.get("decoupled_weight_decay", decoupled)
+            decay = float(group["weight_decay"])
+            ensure(
+                decoupled is not None or decay == 0,
+                f"{place} does not say whether its weight_decay={decay} is that of AdamW: give "
+                "decoupled_weight_decay=True for AdamW, False for Adam",
+            )
+            row = ADAMW if decoupled else row
+        options = row.read(group)
+        options.pop("centered", None)  # its array tells
+        if self.rule == "momentum" and options["momentum"] == 0:
+            options["dampening"] = 0.0
+        return options
+
+    def _step(self, key: Any, name: str, step_count: int) -> int:
+        """Return how many updates a parameter has seen."""
+        state = self.states.get(key, {})
+        if self.rule == "momentum" and state.get("momentum_buffer") is not None:
+            return max(1, step_count)  # step 0 would overwrite the buffer; more it need not be
+        if self.rule not in COUNTING or not state:
+            return 0
+        ensure("step" in state, f"state[{key!r}] of {name!r} has no 'step'")
+        step = float(state["step"])
+        whole = 0 <= step < 2**53 and step == int(step)
+        ensure(whole, f"state[{key!r}]['step'] of {name!r} must count updates, it is {step}")
+        return int(step)
+
+    def _array(self, key: Any, name: str, slot: str, may_be_zeros: bool) -> Any:
         arrays = self.arrays.get(key, {})
         if slot in arrays:
             return arrays[slot]
-        if not may_be_zeros:
-            torch_name = TORCH_NAMES[self.rule][slot]
-            raise ValueError(f"{FROM}: state[{key!r}] of {name!r} has no {torch_name!r}")
+        ensure(may_be_zeros, f"state[{key!r}] of {name!r} has no {self.row.arrays[slot]!r}")
         for array in arrays.values():
             return np.zeros_like(array)
-        if name not in self.params:
-            raise ValueError(
-                f"{FROM}: {name!r} has no state yet; give names as a dict with the parameters, for "
-                "its shape"
-            )
+        ensure(
+            name in self.params,
+            f"{name!r} has no state yet; give names as a dict with the parameters, for its shape",
+        )
         return np.zeros_like(_array(f"names[{name!r}]", self.params[name]))
 
 
 def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:
-    if not isinstance(state_dict, Mapping):
-        raise TypeError(f"{FROM}: state_dict must be a dict, not {type(state_dict).__name__}")
+    is_dict = isinstance(state_dict, Mapping)
+    ensure(is_dict, f"state_dict must be a dict, not {type(state_dict).__name__}", TypeError)
     for key in ("state", "param_groups"):
-        if key not in state_dict:
-            raise ValueError(f"{FROM}: state_dict has no {key!r}")
+        ensure(key in state_dict, f"state_dict has no {key!r}")
     groups, states = state_dict["param_groups"], state_dict["state"]
-    if not isinstance(groups, (list, tuple)) or not all(isinstance(g, Mapping) for g in groups):
-        raise TypeError(f"{FROM}: param_groups must be a list of dicts")
-    if not isinstance(states, Mapping) or not all(isinstance(s, Mapping) for s in states.values()):
-        raise TypeError(f"{FROM}: state must be a dict of dicts")
-    if not groups:
-        raise ValueError(f"{FROM}: param_groups is empty")
+    is_list = isinstance(groups, (list, tuple)) and all(isinstance(g, Mapping) for g in groups)
+    ensure(is_list, "param_groups must be a list of dicts", TypeError)
+    are_dicts = isinstance(states, Mapping) and all(isinstance(s, Mapping) for s in states.values())
+    ensure(are_dicts, "state must be a dict of dicts", TypeError)
+    ensure(groups, "param_groups is empty")
     for i, group in enumerate(groups):
-        if "params" not in group:
-            raise ValueError(f"{FROM}: param_groups[{i}] has no 'params'")
+        ensure("params" in group, f"param_groups[{i}] has no 'params'")
     return list(groups), states
 
 
 def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
-    fitting = [
-        rule for rule, keys in KEYS.items() if all(key in group for group in groups for key in keys)
-    ]
-    if not fitting:
-        raise ValueError(
-            f"{FROM}: this is no state of torch's SGD, Adam, AdamW or RMSprop; param_groups[0] has "
-            f"{', '.join(map(str, groups[0]))}"
-        )
+    """Return the rule that has what the groups have. NAdam, RAdam, ASGD and others lack some."""
+    known = ("adam", "rmsprop", "momentum")
+    needed = {rule: TORCH[rule].needs(NEWER) for rule in known}
+    fitting = [r for r in known if all(key in group for group in groups for key in needed[r])]
+    has = ", ".join(map(str, groups[0]))
+    none = f"this is no state of torch's SGD, Adam, AdamW or RMSprop; param_groups[0] has {has}"
+    ensure(fitting, none)
+    if fitting[0] != "momentum":
+        return fitting[0]
     buffers = any(state.get("momentum_buffer") is not None for state in states.values())
-    if fitting == ["sgd"] and (buffers or any(group["momentum"] != 0 for group in groups)):
-        return "momentum"
-    return fitting[0]
+    moves = buffers or any(group["momentum"] != 0 for group in groups)
+    return "momentum" if moves else "sgd"
 
 
-def _names_in_groups(groups: list[Mapping[str, Any]]) -> list[str]:
+def _names_in(groups: list[Mapping[str, Any]]) -> list[str]:
     for i, group in enumerate(groups):
-        if "param_names" not in group:
-            raise ValueError(f"{FROM}: names is None, and param_groups[{i}] has no 'param_names'")
+        named = "param_names" in group
+        ensure(named, f"names is None, and param_groups[{i}] has no 'param_names'")
     return [name for group in groups for name in group["param_names"]]
 
 
@@ -144,98 +165,4 @@ def _array(place: str, tensor: Any) -> Any:
         array = tensor.numpy() if str(tensor.dtype) != "torch.bfloat16" else tensor
     if not hasattr(array, "dtype"):
         raise TypeError(f"{FROM}: {place} must be a tensor or array, not {tensor!r:.60}")
-    if array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{FROM}: {place} must be float32 or float64, not {array.dtype}")
-    return array
-
-
-def _arrays_of(rule: str, key: Any, state: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        slot: _array(f"state[{key!r}][{name!r}]", state[name])
-        for slot, name in TORCH_NAMES[rule].items()
-        if state.get(name) is not None
-    }
-
-
-def _slots(
-    rule: str, groups: list[Mapping[str, Any]], arrays: dict[Any, dict[str, Any]]
-) -> list[str]:
-    """Return which arrays of the rule the whole optimizer has."""
-    slots = dict.fromkeys(TORCH_NAMES[rule])
-    if rule == "rmsprop":
-        centered = [bool(group["centered"]) for group in groups]
-        if any(centered) != all(centered):
-            raise ValueError(f"{FROM}: RMSprop is centered for all groups or none, not {centered}")
-        if not centered[0]:
-            del slots["avg"]
-        has_buf = any("buf" in own for own in arrays.values())
-        if not has_buf and all(group["momentum"] == 0 for group in groups):
-            del slots["buf"]
-    return list(slots)
-
-
-def _step_of(
-    rule: str,
-    number: int,
-    own: dict[Any, str],
-    states: Mapping[Any, Any],
-    step_count: int | None,
-) -> int:
-    """Return how many updates all parameters of a group have seen."""
-    steps: dict[str, int] = {}
-    for key, name in own.items():
-        state = states.get(key, {})
-        if rule == "momentum":
-            has_buf = state.get("momentum_buffer") is not None
-            # Step 0 would overwrite the buffer; more than 1 it need not be.
-            steps[name] = max(1, int(step_count or 0)) if has_buf else 0
-        elif rule != "sgd" and state:
-            if "step" not in state:
-                raise ValueError(f"{FROM}: state[{key!r}] of {name!r} has no 'step'")
-            step = float(state["step"])
-            if not 0 <= step < 2**53 or step != int(step):
-                raise ValueError(
-                    f"{FROM}: state[{key!r}]['step'] of {name!r} must count updates, it is {step}"
-                )
-            steps[name] = int(step)
-        else:
-            steps[name] = 0
-    (first, step), *others = steps.items() or [("", 0)]
-    for name, other in others:
-        if other != step:
-            raise ValueError(
-                f"{FROM}: all parameters of param_groups[{number}] must be at one step; {first!r} "
-                f"is at {step}, {name!r} at {other}"
-            )
-    return step
-
-
-def _options_of(
-    rule: str, number: int, group: Mapping[str, Any], decoupled: bool | None
-) -> dict[str, Any]:
-    decay = float(group["weight_decay"])
-    options = new_options(float(group["lr"]))
-    options["maximize"] = bool(group.get("maximize", False))
-    options["l2"] = decay
-    if rule == "momentum":
-        momentum = float(group["momentum"])
-        options["momentum"], options["nesterov"] = momentum, bool(group["nesterov"])
-        options["dampening"] = float(group["dampening"]) if momentum != 0 else 0.0
-    elif rule == "rmsprop":
-        options["momentum"], options["rho"] = float(group["momentum"]), float(group["alpha"])
-        options |= {"eps": float(group["eps"]), "eps_inside_sqrt": False, "scaled_prox": False}
-    elif rule == "adam":
-        if group["amsgrad"]:
-            raise ValueError(f"{FROM}: param_groups[{number}] has amsgrad=True; fastopt has none")
-        beta1, beta2 = map(float, group["betas"])
-        options |= {"beta1": beta1, "beta2": beta2, "eps": float(group["eps"])}
-        options |= {"epsilon_hat": False, "scaled_prox": False}
-        decoupled = group.get("decoupled_weight_decay", decoupled)
-        if decoupled is None and decay != 0:
-            raise ValueError(
-                f"{FROM}: param_groups[{number}] does not say whether its weight_decay={decay} is "
-                "that of AdamW: give decoupled_weight_decay=True for AdamW, False for Adam"
-            )
-        if decoupled:
-            options["l2"], options["weight_decay"] = 0.0, decay
-    return options
+    return checks.checked_array(FROM, place, array)

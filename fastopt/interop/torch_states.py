@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.interop.names import is_int, ranks
-from fastopt.interop.new_state import new_state
-from fastopt.interop.refusals import refuse_what_would_be_lost
-from fastopt.interop.torch_reading import FROM, TORCH_NAMES, TorchState
+from fastopt.interop.checks import checked_order, ensure
+from fastopt.interop.table import Row, rule_in
+from fastopt.interop.torch_reading import FROM, TorchState
+from fastopt.interop.torch_table import ADAMW, COUNTING, TORCH
 
 TO = "to_torch_state"
 
@@ -96,18 +96,20 @@ def from_torch_state(
     >>> params["w"], opt.step_count
     (array([ 0.95, -2.05]), 11)
     """
-    torch_state = TorchState(state_dict, names, decoupled_weight_decay)
-    names = torch_state.names
-    rank = ranks(FROM, "order", names if order is None else order, names)
-    if step_count is not None and (isinstance(step_count, bool) or not is_int(step_count)):
-        raise TypeError(f"{FROM}: step_count must be an int or None, not {step_count!r}")
-    if step_count is not None and step_count < 0:
-        raise ValueError(f"{FROM}: 0 <= step_count must hold, it is {step_count}")
-    groups = [torch_state.group(i, step_count) for i in range(len(torch_state.groups))]
+    torch_state = TorchState(state_dict, names)
+    ranked = checked_order(FROM, "order", order, torch_state.names)
+    if step_count is not None:
+        is_int = isinstance(step_count, (int, np.integer)) and not isinstance(step_count, bool)
+        ensure(FROM, is_int, f"step_count must be an int or None, not {step_count!r}", TypeError)
+        ensure(FROM, step_count >= 0, f"0 <= step_count must hold, it is {step_count}")
+    groups = [
+        torch_state.group(i, int(step_count or 0), decoupled_weight_decay)
+        for i in range(len(torch_state.groups))
+    ]
     for group in groups:
-        group["names"].sort(key=rank.__getitem__)
+        group["names"].sort(key=ranked.index)
     last = max(group["step"] or 0 for group in groups)
-    return new_state(torch_state.rule, last if step_count is None else int(step_count), groups)
+    return torch_state.row.state(last if step_count is None else int(step_count), groups)
 
 
 def to_torch_state(
@@ -157,63 +159,41 @@ def to_torch_state(
     >>> opt = fastopt.Adam({"w": np.ones(2)})
     >>> torch_optimizer.load_state_dict(to_torch_state(opt.state_dict()))  # doctest: +SKIP
     """
-    if not isinstance(state_dict, Mapping):
-        raise TypeError(f"{TO}: state_dict must be a dict, not {type(state_dict).__name__}")
-    rule = state_dict.get("rule")
-    if rule not in TORCH_NAMES:
-        raise ValueError(f"{TO}: rule must be one of {', '.join(TORCH_NAMES)}, it is {rule!r}")
-    groups = state_dict["groups"]
-    known = [name for group in groups for name in group["names"]]
-    rank = ranks(TO, "names", known if names is None else names, known)
-    torch_only = {"epsilon_hat": False, "eps_inside_sqrt": False}
-    refuse_what_would_be_lost(
-        TO, "torch's", state_dict, {"l2", "weight_decay", "maximize"}, torch_only
-    )
+    rule = rule_in(TORCH, TO, state_dict)
+    row, groups = TORCH[rule], state_dict["groups"]
+    ranked = checked_order(TO, "names", names, [name for g in groups for name in g["names"]])
+    row.refuse_what_would_be_lost(TO, "torch's", state_dict, {"weight_decay"})
     torch: Any = importlib.import_module("torch")
 
     states: dict[int, dict[str, Any]] = {}
-    param_groups, number = [], 0
+    param_groups, key = [], 0
     for i, group in enumerate(groups):
-        own = sorted(group["names"], key=rank.__getitem__)
-        ids = list(range(number, number + len(own)))
-        number += len(own)
-        for key, name in zip(ids, own, strict=True):
+        ours = {**group["options"], "centered": group["state"].get("avg") is not None}
+        theirs = _row_of(rule, f"groups[{i}]:", ours).write(ours)
+        theirs["params"] = list(range(key, key + len(group["names"])))
+        for name in sorted(group["names"], key=ranked.index):
             state = {
                 torch_name: torch.from_numpy(np.array(group["state"][slot][name], order="C"))
-                for slot, torch_name in TORCH_NAMES[rule].items()
-                if group["state"][slot] is not None
+                for slot, torch_name in row.arrays.items()
+                if group["state"][slot] is not None and (rule in COUNTING or group["step"] > 0)
             }
-            if rule == "momentum" and group["step"] > 0:
+            if rule in COUNTING:
+                state["step"] = torch.tensor(float(group["step"]), dtype=torch.float32)
+            if state:
                 states[key] = state
-            elif rule in ("adam", "rmsprop"):
-                states[key] = {"step": torch.tensor(float(group["step"]), dtype=torch.float32)}
-                states[key] |= state
-        param_groups.append({**_torch_options(rule, i, group), "params": ids})
+            key += 1
+        param_groups.append(theirs)
     return {"state": states, "param_groups": param_groups}
 
 
-def _torch_options(rule: str, number: int, group: Mapping[str, Any]) -> dict[str, Any]:
-    ours = group["options"]
+def _row_of(rule: str, place: str, ours: Mapping[str, Any]) -> Row:
+    """Return the row of a group, if torch has one for it."""
     l2, decay = ours["l2"], ours["weight_decay"]
-    where = f"{TO}: groups[{number}]:"
-    if decay != 0 and rule != "adam":
-        raise ValueError(f"{where} torch has a decoupled weight_decay={decay} for Adam alone")
-    if decay != 0 and l2 != 0:
-        raise ValueError(f"{where} torch has weight_decay={decay} or l2={l2}, but not both")
-    theirs = {"lr": ours["lr"], "weight_decay": l2 or decay, "maximize": ours["maximize"]}
-    theirs |= {"foreach": None, "differentiable": False}
-    if rule == "adam":
-        theirs |= {"betas": (ours["beta1"], ours["beta2"]), "eps": ours["eps"], "amsgrad": False}
-        theirs |= {"capturable": False, "fused": None, "decoupled_weight_decay": decay != 0}
-    elif rule == "rmsprop":
-        centered = group["state"]["avg"] is not None
-        theirs |= {"alpha": ours["rho"], "eps": ours["eps"], "centered": centered}
-        theirs |= {"momentum": ours["momentum"], "capturable": False}
-    else:
-        momentum = {name: ours.get(name, 0.0) for name in ("momentum", "dampening")}
-        if momentum["momentum"] == 0 != momentum["dampening"]:
-            raise ValueError(
-                f"{where} without momentum, torch has no dampening={momentum['dampening']}"
-            )
-        theirs |= {**momentum, "nesterov": ours.get("nesterov", False), "fused": None}
-    return theirs
+    decoupled = f"{place} torch has a decoupled weight_decay={decay} for Adam alone"
+    ensure(TO, decay == 0 or rule == "adam", decoupled)
+    both = f"{place} torch has weight_decay={decay} or l2={l2}, but not both"
+    ensure(TO, decay == 0 or l2 == 0, both)
+    if rule == "momentum":
+        alone = f"{place} without momentum, torch has no dampening={ours['dampening']}"
+        ensure(TO, ours["momentum"] != 0 or ours["dampening"] == 0, alone)
+    return ADAMW if decay != 0 else TORCH[rule]

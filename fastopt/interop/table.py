@@ -1,0 +1,104 @@
+"""The rows of the table that each library has: what it calls the parts of a rule, for both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastopt.interop.checks import ensure
+
+FLAGS = {"centered", "maximize", "nesterov"}
+"""Options that are no numbers."""
+
+HARMLESS = {
+    "accumulation",
+    "clip_eps",
+    "ema_debias",
+    "flush_denormals",
+    "scaled_prox",
+    "zero_grads",
+}
+"""Options that do nothing by themselves, or nothing that another library has to know."""
+
+
+class Row(NamedTuple):
+    """One of our rules, as another library has it."""
+
+    optimizer: Any
+    """Our class."""
+    arrays: Mapping[str, str]
+    """What we call an array of the state: what they call it."""
+    options: Mapping[str, str]
+    """What they call an option: what we call it. If it is several of ours, a space is between."""
+    theirs: Mapping[str, Any] = {}
+    """Their options that we have with this value alone, or have no use for."""
+    ours: Mapping[str, Any] = {}
+    """Our options that they have with this value alone, where that is not our default."""
+
+    def needs(self, optional: Collection[str]) -> list[str]:
+        """Return the options of theirs that must be there."""
+        return [name for name in (*self.options, *self.theirs) if name not in optional]
+
+    def read(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return our options for those of theirs that are there."""
+        read = dict(self.ours)
+        for name in self.options.keys() & theirs.keys():
+            parts = self.options[name].split()
+            values = theirs[name] if len(parts) > 1 else [theirs[name]]
+            for part, value in zip(parts, values, strict=True):
+                read[part] = bool(value) if part in FLAGS else float(value)
+        return read
+
+    def write(self, ours: Mapping[str, Any]) -> dict[str, Any]:
+        """Return their options for ours."""
+        written = dict(self.theirs)
+        for name, parts in self.options.items():
+            values = tuple(ours[part] for part in parts.split())
+            written[name] = values if len(values) > 1 else values[0]
+        return written
+
+    def state(self, step_count: int, groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return a state for ``load_state_dict``: what the groups do not have is at our default."""
+        new = self.optimizer(np.zeros(1)).state_dict()
+        (blank,) = new["groups"]
+        new["groups"] = [
+            {**blank, **group, "options": blank["options"] | group["options"]} for group in groups
+        ]
+        return {**new, "step_count": step_count}
+
+    def refuse_what_would_be_lost(
+        self, where: str, whose: str, state: Mapping[str, Any], also: Collection[str] = ()
+    ) -> None:
+        """Raise if the state has what their optimizer has not; it has the options `also`, too."""
+        new = self.state(0, [{"options": self.ours}])
+        fixed = new["options"] | new["groups"][0]["options"]
+        for name in (*HARMLESS, *also, *" ".join(self.options.values()).split()):
+            fixed.pop(name, None)
+        places = [("", state["options"])]
+        places += [(f"groups[{i}]: ", group["options"]) for i, group in enumerate(state["groups"])]
+        for place, options in places:
+            for name, value in options.items():
+                said = f"{place}{name} is a schedule; set it to a number before"
+                ensure(where, not isinstance(value, Mapping), said)
+                wanted = fixed.get(name, value)
+                said = (
+                    f"{place}{whose} optimizer has no {name}={value!r}; set it to {wanted!r} before"
+                )
+                ensure(where, value == wanted, said)
+        for name, what in (("ema", "averages"), ("drop", "drop")):
+            said = f"{whose} optimizer has no {what}; set the state's {name!r} to None"
+            ensure(where, state[name] is None, said)
+        count = state["accumulated"]["count"]
+        said = f"{count} accumulated gradients are waiting; make their step first"
+        ensure(where, not count, said)
+
+
+def rule_in(table: Mapping[str, Row], where: str, state: Any) -> str:
+    """Return the rule of a state of ours, if the table has it."""
+    is_dict = isinstance(state, Mapping)
+    ensure(where, is_dict, f"state_dict must be a dict, not {type(state).__name__}", TypeError)
+    rule: str = state.get("rule")
+    ensure(where, rule in table, f"rule must be one of {', '.join(table)}, it is {rule!r}")
+    return rule
