@@ -127,11 +127,11 @@ def test_the_package_reads_the_file_that_was_checked(
     save(other, extra="new")
     real, calls = files._read_safetensors, []
 
-    def read_late(function: str, name: str) -> Any:
-        calls.append(name)
+    def read_late(source: files.Source) -> Any:
+        calls.append(source)
         if len(calls) == 1:
             os.replace(other, path)
-        return real(function, name)
+        return real(source)
 
     monkeypatch.setattr(files, "_read_safetensors", read_late)
     assert load(path) == "new"

@@ -6,7 +6,7 @@ import os
 from typing import Any, Protocol
 
 from fastopt.checkpoint.document import from_arrays, to_arrays
-from fastopt.checkpoint.files import choose_format, damaged, read_arrays, write_arrays
+from fastopt.checkpoint.files import Source, choose_format, read_arrays, write_arrays
 from fastopt.checkpoint.replace import replace_file
 from fastopt.checkpoint.restore import copy, match
 from fastopt.tree import Tree
@@ -14,6 +14,9 @@ from fastopt.tree import Tree
 __all__ = ["load", "read", "save"]
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+FORGED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the structure of a file can bring about that save did not write."""
 
 
 class Stateful(Protocol):
@@ -88,9 +91,8 @@ def save(
     _check_optimizer("save", optimizer)
     state = None if optimizer is None else optimizer.state_dict()
     if optimizer is not None and type(state) is not dict:
-        raise TypeError(
-            f"save: optimizer.state_dict() must return a dict, not {type(state).__name__}"
-        )
+        kind = type(state).__name__
+        raise TypeError(f"save: optimizer.state_dict() must return a dict, not {kind}")
     arrays = to_arrays({"params": params, "optimizer": state, "extra": extra})
     replace_file(target, lambda made: write_arrays(made, arrays, file_format))
 
@@ -149,10 +151,11 @@ def load(path: Path, *, params: Tree = None, optimizer: Stateful | None = None) 
     ValueError: load: params['w'] has shape (3, 4), the file has (4, 3)
     """
     _check_optimizer("load", optimizer)
-    contents = _read("load", path)
+    source = Source("load", _name("load", path))
+    contents = _read(source)
     for name, wanted in (("params", params), ("optimizer", optimizer)):
         if wanted is not None and contents[name] is None:
-            raise ValueError(f"load: {_name('load', path)!r} has no {name}")
+            raise source.error(f"has no {name}")
     entries = [] if params is None else match(params, contents["params"])
     if optimizer is not None:
         optimizer.load_state_dict(contents["optimizer"])
@@ -188,24 +191,16 @@ def read(path: Path) -> dict[str, Any]:
     ...     fastopt.checkpoint.read(path)
     {'params': [array([0., 0.])], 'optimizer': None, 'extra': 'first'}
     """
-    return _read("read", path)
+    return _read(Source("read", _name("read", path)))
 
 
-def _read(function: str, path: Path) -> dict[str, Any]:
-    source = _name(function, path)
-    arrays = read_arrays(function, source)
+def _read(source: Source) -> dict[str, Any]:
+    arrays = read_arrays(source)
     try:
         contents = from_arrays(arrays)
         return {name: contents[name] for name in ("params", "optimizer", "extra")}
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        RecursionError,
-    ) as error:
-        raise damaged(function, source, "its structure cannot be understood") from error
+    except FORGED as error:
+        raise source.damaged("its structure cannot be understood") from error
 
 
 def _name(function: str, path: Path) -> str:

@@ -30,6 +30,19 @@ MAX_HEADER = 100_000_000  # of a .safetensors file, as the package has it
 BLOCK = 1 << 20
 
 
+class Source(NamedTuple):
+    """A file, and the function that reads it: what every message begins with."""
+
+    function: str
+    path: str
+
+    def error(self, why: str) -> ValueError:
+        return ValueError(f"{self.function}: {self.path!r} {why}")
+
+    def damaged(self, why: object) -> ValueError:
+        return self.error(f"is a damaged checkpoint: {why}")
+
+
 class Seal(NamedTuple):
     """What the seal of a file says, and the position of its checksum."""
 
@@ -56,10 +69,7 @@ def choose_format(path: str) -> str:
 
 def write_arrays(path: str, arrays: Arrays, file_format: str) -> None:
     """Write `arrays` to `path` and seal the file."""
-    if file_format == "npz":
-        _write_npz(path, arrays)
-    else:
-        _write_safetensors(path, arrays)
+    (_write_npz if file_format == "npz" else _write_safetensors)(path, arrays)
     with open(path, "r+b") as file:
         seal = _find_seal(file)
         if seal is None:
@@ -69,29 +79,25 @@ def write_arrays(path: str, arrays: Arrays, file_format: str) -> None:
         file.write(checksum)
 
 
-def read_arrays(function: str, path: str) -> Arrays:
-    """Return the arrays in `path`; ValueError if it is no checkpoint or not whole."""
-    if os.path.isdir(path):
-        raise ValueError(f"{function}: {path!r} is a folder, not a checkpoint")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError(f"{function}: {path!r} is no regular file, so no checkpoint")
+def read_arrays(source: Source) -> Arrays:
+    """Return the arrays in a file; ValueError if it is no checkpoint or not whole."""
+    if os.path.isdir(source.path):
+        raise source.error("is a folder, not a checkpoint")
+    if os.path.exists(source.path) and not os.path.isfile(source.path):
+        raise source.error("is no regular file, so no checkpoint")
     while True:
-        with open(path, "rb") as file:
-            _check_seal(file, function, path)
+        with open(source.path, "rb") as file:
+            _check_seal(file, source)
             if _is_zip(file):
-                return _read_npz(file, function, path)
-            found = _read_safetensors(function, path)
+                return _read_npz(file, source)
+            found = _read_safetensors(source)
             # The package opened the file a second time. If another one was put in its place in
             # between, what was read is not what was checked.
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(source.path)):
                 break
     if isinstance(found, Exception):
-        raise damaged(function, path, found)
+        raise source.damaged(found)
     return found
-
-
-def damaged(function: str, path: str, why: object) -> ValueError:
-    return ValueError(f"{function}: {path!r} is a damaged checkpoint: {why}")
 
 
 def _write_npz(path: str, arrays: Arrays) -> None:
@@ -104,7 +110,7 @@ def _write_npz(path: str, arrays: Arrays) -> None:
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _read_npz(file: BinaryIO, function: str, path: str) -> Arrays:
+def _read_npz(file: BinaryIO, source: Source) -> Arrays:
     arrays = {}
     file.seek(0)
     try:
@@ -117,7 +123,7 @@ def _read_npz(file: BinaryIO, function: str, path: str) -> Arrays:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # whatever a file with a forged seal can bring about
-        raise damaged(function, path, error) from error
+        raise source.damaged(error) from error
     return arrays
 
 
@@ -135,18 +141,18 @@ def _write_safetensors(path: str, arrays: Arrays) -> None:
         raise OSError(code, os.strerror(code), path) from error
 
 
-def _read_safetensors(function: str, path: str) -> Arrays | Exception:
+def _read_safetensors(source: Source) -> Arrays | Exception:
     """Return the arrays, or why there are none."""
     try:
         from safetensors import SafetensorError  # noqa: PLC0415 - an optional package
         from safetensors.numpy import load_file  # noqa: PLC0415
     except ImportError as missing:
         raise ImportError(
-            f"{function}: {path!r} is a .safetensors file; to read it takes the package "
-            "safetensors (pip install 'fastopt[safetensors]')"
+            f"{source.function}: {source.path!r} is a .safetensors file; to read it takes the "
+            "package safetensors (pip install 'fastopt[safetensors]')"
         ) from missing
     try:
-        found = load_file(path)
+        found = load_file(source.path)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:  # forged, or not ours
         return error
     return {name: np.require(array, requirements=["C", "A", "W"]) for name, array in found.items()}
@@ -171,17 +177,15 @@ def _find_seal(file: BinaryIO) -> Seal | None:
     return found and Seal(int(found[1]), found[2], begin + found.start(2))
 
 
-def _check_seal(file: BinaryIO, function: str, path: str) -> None:
+def _check_seal(file: BinaryIO, source: Source) -> None:
     seal = _find_seal(file)
     if seal is None:
-        raise ValueError(f"{function}: {path!r} is no checkpoint of fastopt, or it was cut short")
+        raise source.error("is no checkpoint of fastopt, or it was cut short")
     if seal.version != VERSION:
-        raise ValueError(
-            f"{function}: {path!r} has version {seal.version} of the format; this fastopt reads "
-            f"version {VERSION}"
-        )
+        other = f"has version {seal.version} of the format"
+        raise source.error(f"{other}; this fastopt reads version {VERSION}")
     if _checksum(file, seal.position) != seal.checksum:
-        raise damaged(function, path, "its checksum differs from its bytes")
+        raise source.damaged("its checksum differs from its bytes")
 
 
 def _checksum(file: BinaryIO, position: int) -> bytes:

@@ -24,7 +24,7 @@ def match(params: Tree, stored: Tree) -> list[Entry]:
     """Return what is to be copied to where; refuse by name what does not fit."""
     entries = list(_walk("params", params, stored))
     for entry in entries:
-        _check_entry(entry)
+        _check_entry(*entry)
     _check_overlap(entries)
     return entries
 
@@ -37,9 +37,9 @@ def copy(entries: list[Entry]) -> None:
 def _walk(path: str, params: Tree, stored: Tree) -> Iterator[Entry]:
     kind, stored_kind = container_of(params), container_of(stored)
     if kind is not stored_kind:
-        ours = kind.__name__ if kind else "an array" if _is_array(params) else type(params).__name__
-        theirs = stored_kind.__name__ if stored_kind else "an array"
-        raise ValueError(f"load: {path} is {_a(ours)}, the file has {_a(theirs)}")
+        theirs = f"a {stored_kind.__name__}" if stored_kind else "an array"
+        ours = "an array" if _is_array(params) else f"a {(kind or type(params)).__name__}"
+        raise ValueError(f"load: {path} is {ours}, the file has {theirs}")
     if kind is None:
         yield Entry(path, params, stored)
         return
@@ -56,16 +56,11 @@ def _walk(path: str, params: Tree, stored: Tree) -> Iterator[Entry]:
         yield from _walk(f"{path}[{key!r}]", params[key], stored[key])
 
 
-def _a(name: str) -> str:
-    return name if name.startswith("an ") else f"a {name}"
-
-
 def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) and not isinstance(value, (np.ma.MaskedArray, np.matrix))
 
 
-def _check_entry(entry: Entry) -> None:
-    path, target, stored = entry
+def _check_entry(path: str, target: NDArray[Any], stored: NDArray[Any]) -> None:
     if not _is_array(target):
         raise TypeError(f"load: {path} must be a NumPy array, not {type(target).__name__}")
     if target.shape != stored.shape:
@@ -89,18 +84,14 @@ def _overlaps_itself(array: NDArray[Any]) -> bool:
 
 
 def _check_overlap(entries: list[Entry]) -> None:
-    spans = sorted(
-        (*_span(entry.target), number) for number, entry in enumerate(entries) if entry.target.size
-    )
+    spans = sorted((*_span(e.target), i) for i, e in enumerate(entries) if e.target.size)
     for at, (_, end, number) in enumerate(spans):
         for begin, _, other in spans[at + 1 :]:
             if begin >= end:
                 break
-            first, second = sorted((number, other))
-            if _share_memory(entries[first].target, entries[second].target):
-                raise ValueError(
-                    f"load: {entries[first].path} and {entries[second].path} overlap in memory"
-                )
+            first, second = (entries[i] for i in sorted((number, other)))
+            if _share_memory(first.target, second.target):
+                raise ValueError(f"load: {first.path} and {second.path} overlap in memory")
 
 
 def _span(array: NDArray[Any]) -> tuple[int, int]:
