@@ -121,7 +121,7 @@ def from_keras_variables(
         for offset, slot in enumerate(row.arrays, start=2 + number * len(row.arrays)):
             array = checked_array(FROM, f"{slot} of {name!r}", _numpy(arrays[offset]))
             state[slot][name] = _buf(name, array, options["lr"]) if slot == "buf" else array
-    step_or_none = None if rule == "sgd" else step
+    step_or_none = step if row.arrays else None
     group = {"names": ranked, "options": options, "step": step_or_none, "state": state}
     new = row.state(step, [group])
     new["options"] |= {**clips, "clip_eps": 0.0} if clips else {}
@@ -187,7 +187,7 @@ def to_keras_variables(
         for slot in row.arrays:
             array = group["state"][slot][name]
             arrays.append(_velocity(array, lr) if slot == "buf" else np.array(array, order="C"))
-    return [np.array(state_dict["step_count"] if rule == "sgd" else step), np.array(lr), *arrays]
+    return [np.array(step if row.arrays else state_dict["step_count"]), np.array(lr), *arrays]
 
 
 def _buf(name: str, velocity: Any, lr: float) -> Any:

@@ -71,7 +71,7 @@ class TorchState:
             state[slot] = {
                 name: self._array(key, name, slot, slot in to_come) for key, name in own.items()
             }
-        step_or_none = None if self.rule == "sgd" else step
+        step_or_none = step if self.row.arrays else None
         return {"names": list(steps), "options": options, "step": step_or_none, "state": state}
 
     def _options(self, place: str, group: Any, decoupled: bool | None) -> dict[str, Any]:
@@ -137,13 +137,12 @@ def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]
 
 def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
     """Return the rule that has what the groups have. NAdam, RAdam, ASGD and others lack some."""
-    known = ("adam", "rmsprop", "momentum")
-    needed = {rule: TORCH[rule].needs(NEWER) for rule in known}
-    fitting = [r for r in known if all(key in group for group in groups for key in needed[r])]
+    needed = {rule: row.needs(NEWER) for rule, row in TORCH.items()}
+    fitting = [r for r in needed if all(key in group for group in groups for key in needed[r])]
     has = ", ".join(map(str, groups[0]))
     none = f"this is no state of torch's SGD, Adam, AdamW or RMSprop; param_groups[0] has {has}"
     ensure(fitting, none)
-    if fitting[0] != "momentum":
+    if fitting[0] != "sgd":  # whose groups have what those of momentum have
         return fitting[0]
     buffers = any(state.get("momentum_buffer") is not None for state in states.values())
     moves = buffers or any(group["momentum"] != 0 for group in groups)

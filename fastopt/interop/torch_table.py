@@ -34,7 +34,7 @@ ADAMW = TORCH["adam"]._replace(
     options={**TORCH["adam"].options, "weight_decay": "weight_decay"},
     theirs={**TORCH["adam"].theirs, "decoupled_weight_decay": True},
 )
-COUNTING = ("adam", "rmsprop")
+COUNTING = TORCH.keys() - {"sgd", "momentum"}
 """Rules of which torch counts the steps, parameter by parameter."""
 
 NEWER = {*FUSED, "maximize", "capturable", "decoupled_weight_decay"}
