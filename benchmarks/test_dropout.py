@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 import fastopt
-from fastopt.bench.dropout import DROPOUT, DropoutRun
-from fastopt.bench.rules import identical
+from fastopt.bench.rules import ROWS, Run, identical, new_inputs
 from fastopt.bench.workloads import ACTIVATIONS
 
 LIBRARIES = {"kernels": fastopt, "reference": fastopt.reference}
 
 
 @pytest.fixture(scope="module", params=ACTIVATIONS, ids=lambda workload: workload.name)
-def checked_runs(request: pytest.FixtureRequest) -> dict[str, DropoutRun]:
+def checked_runs(request: pytest.FixtureRequest) -> dict[str, Run]:
     """A run of each library; they have come to the same array."""
     if request.config.getoption("benchmark_disable") and request.param is ACTIVATIONS[-1]:
         pytest.skip("not timed")
-    runs = {name: DropoutRun(one, DROPOUT, request.param) for name, one in LIBRARIES.items()}
+    x, row = new_inputs(request.param), ROWS["dropout"]
+    runs = {name: Run(library, row, request.param, x) for name, library in LIBRARIES.items()}
     for run in runs.values():
         run.step()
     assert identical(*runs.values())
@@ -30,7 +30,7 @@ def checked_runs(request: pytest.FixtureRequest) -> dict[str, DropoutRun]:
 def test_dropout(
     request: pytest.FixtureRequest,
     benchmark: Any,
-    checked_runs: dict[str, DropoutRun],
+    checked_runs: dict[str, Run],
     library: str,
 ) -> None:
     benchmark.group = request.node.callspec.id.removesuffix(f"-{library}") + "-dropout"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt.bench.workloads import GRADS_SEED, NETWORKS, PARAMS_SEED, arrays_of, one_array
+from fastopt.bench.workloads import INPUTS_SEED, NETWORKS, PARAMS_SEED, arrays_of, one_array
 
 OBJECTS = {
     "sgd": fastopt.SGD,
@@ -27,7 +27,7 @@ WORKLOADS = [one_array(100), NETWORKS["thousand"], NETWORKS["mlp"]]
 @pytest.mark.parametrize("rule", OBJECTS)
 def test_step(benchmark: Any, rule: str, workload: Any, how: str) -> None:
     params, others = workload.normal(PARAMS_SEED), workload.normal(PARAMS_SEED)
-    grads = workload.normal(GRADS_SEED)
+    grads = workload.normal(INPUTS_SEED)
     init, function = getattr(fastopt, f"{rule}_init", None), getattr(fastopt, f"{rule}_step")
     arguments = [params, grads] + ([init(params)] if init else [])
     opt = OBJECTS[rule](others)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import fastopt
-from fastopt.bench.rules import RULES, Run, identical, new_grads
+from fastopt.bench.rules import ROWS, Run, identical, new_inputs
 from fastopt.bench.workloads import NETWORKS, one_array
 
+STEPS = [row for row in ROWS.values() if row.is_step]
 LIBRARIES = {"kernels": fastopt, "reference": fastopt.reference}
 SIZES = [100, 10_000, 1_000_000, 25_000_000]
 WORKLOADS = [*map(one_array, SIZES), NETWORKS["mlp"], NETWORKS["resnet50"]]
@@ -22,20 +23,20 @@ CHECKED_STEPS = 3
 TIMED_FROM = 10_000_000
 
 
-@pytest.fixture(scope="module", params=RULES.values(), ids=lambda rule: rule.name)
-def rule(request: pytest.FixtureRequest) -> Any:
+@pytest.fixture(scope="module", params=STEPS, ids=lambda row: row.name)
+def row(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
 @pytest.fixture(scope="module", params=WORKLOADS, ids=lambda workload: workload.name)
-def checked_runs(request: pytest.FixtureRequest, rule: Any) -> dict[str, Run]:
+def checked_runs(request: pytest.FixtureRequest, row: Any) -> dict[str, Run]:
     """A run of each library, a few steps from the start; they have come to the same arrays."""
     workload = request.param
     timing = not request.config.getoption("benchmark_disable")
     if not timing and workload.is_one_array and workload.elements >= TIMED_FROM:
         pytest.skip("not timed")
-    grads = new_grads(workload)
-    runs = {name: Run(library, rule, workload, grads) for name, library in LIBRARIES.items()}
+    grads = new_inputs(workload)
+    runs = {name: Run(library, row, workload, grads) for name, library in LIBRARIES.items()}
     for _ in range(CHECKED_STEPS if timing else 1):
         for run in runs.values():
             run.step()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import fastopt
+from fastopt._command import CommandError, WrongAnswerError
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,8 +35,8 @@ def _info(parser: argparse.ArgumentParser) -> None:
 
 
 # A command is its line of help and a function that gives its parser the options and, as `run`, the
-# function that takes the parsed options and returns the exit status. It is called for the command
-# that was chosen alone, so that no command needs what another one imports.
+# function that takes the parsed options. It is called for the command that was chosen alone, so
+# that no command needs what another one imports.
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "bench": ("Measure the steps against memory, plain NumPy and other libraries.", _bench),
     "demo": ("Train a network on handwritten digits: the kernels against plain NumPy.", _demo),
@@ -43,11 +44,10 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
 }
 
 
-def print_info(options: argparse.Namespace) -> int:
+def print_info(options: argparse.Namespace) -> None:
     """Print :func:`fastopt.info`, one ``key: value`` a line."""
     for key, value in fastopt.info().items():
         print(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
-    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,12 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status.
+        The exit status: 0, or 1 if the kernels gave wrong answers, or 130 after an interrupt.
 
     Raises
     ------
     SystemExit
-        With status 2 if the arguments are wrong, with 0 after ``--help`` and ``--version``.
+        With status 2 if the command cannot do what the arguments say, with 0 after ``--help`` and
+        ``--version``.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _Parser(prog="python -m fastopt", description="Optimizer updates on NumPy arrays.")
@@ -76,12 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=summary, description=summary)
         if name in arguments[:1]:
             configure(command)
+            command.set_defaults(parser=command)
     options = parser.parse_args(arguments)
     try:
-        status: int = options.run(options)
+        options.run(options)
+    except CommandError as error:
+        options.parser.error(str(error))
+    except WrongAnswerError as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        status = 130  # as shells report a program that was interrupted
-    return status
+        return 130  # as shells report a program that was interrupted
+    return 0
 
 
 if __name__ == "__main__":

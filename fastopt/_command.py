@@ -1,17 +1,26 @@
-"""What the commands of ``python -m fastopt`` share: errors that the user can put right."""
+"""What the commands of ``python -m fastopt`` share: their errors, their options, their files."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class CommandError(Exception):
-    """The command cannot run; the message says why in one line."""
+    """The command cannot run; the message says in one line what the user can put right."""
 
 
-def import_extra(module: str, extra: str) -> ModuleType:
+class WrongAnswerError(Exception):
+    """The kernels do not compute what the reference computes."""
+
+
+def import_extra(module: str, extra: str) -> Any:
     """Import a module that belongs to an extra, or say how to install it."""
     try:
         return importlib.import_module(module)
@@ -21,23 +30,62 @@ def import_extra(module: str, extra: str) -> ModuleType:
         ) from error
 
 
+def checked(
+    convert: Callable[[str], T], accepts: Callable[[T], bool], wanted: str
+) -> Callable[[str], T]:
+    """Return a type for argparse: what `convert` makes of the text, where `accepts` takes it."""
+
+    def parse(text: str) -> T:
+        try:
+            value = convert(text)
+        except ValueError:
+            value = None
+        if value is None or not accepts(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        return value
+
+    return parse
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Report in one line that `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror}") from error
+
+
 def check_writable(path: Path) -> None:
     """Raise CommandError if `path` cannot be written.
 
     Asked before the work, whose results would be lost otherwise.
     """
-    try:
+    with writing(path):
         existed = path.exists()
         path.open("ab").close()  # only trying tells: permission bits do not bind root
         if not existed:
             path.unlink()
-    except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror}") from error
 
 
 def check_plot(path: Path, extra: str) -> None:
     """Raise CommandError if matplotlib is missing or `path` cannot be written as PNG."""
     if path.suffix.lower() != ".png":
         raise CommandError(f"cannot write {path}: the name must end in .png")
-    import_extra("matplotlib.figure", extra)
+    new_figure(extra, (1, 1))
     check_writable(path)
+
+
+def new_figure(extra: str, inches: tuple[float, float]) -> Any:
+    """Return a Figure of matplotlib.
+
+    Without pyplot it draws with Agg: it needs no display and leaves no state.
+    """
+    module = import_extra("matplotlib.figure", extra)
+    return module.Figure(figsize=inches, layout="constrained")
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Save a picture as PNG."""
+    with writing(path):
+        figure.savefig(path, format="png", dpi=150)

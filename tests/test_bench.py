@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,23 +12,18 @@ import pytest
 
 import fastopt
 from fastopt import _core, reference
-from fastopt.bench import suite, trials
-from fastopt.bench.dropout import DROPOUT, DropoutRun
-from fastopt.bench.errors import WrongAnswerError
+from fastopt._command import WrongAnswerError
+from fastopt.bench import suite
 from fastopt.bench.measure import Budget, Contender, Spread, interleave
 from fastopt.bench.peers import PEERS, Peer
-from fastopt.bench.peers.opponent import Opponent
-from fastopt.bench.rows import ROWS
-from fastopt.bench.rules import RULES, Run, identical, new_grads
-from fastopt.bench.suite import Plan, Suite
-from fastopt.bench.trials import LIMIT_FROM, needed_bytes
+from fastopt.bench.rules import ROWS, Run, identical, new_inputs
+from fastopt.bench.suite import LIMIT_FROM, Plan, needed_bytes
 from fastopt.bench.workloads import (
     ACTIVATIONS,
     DEFAULT,
+    INPUTS_SEED,
     NETWORKS,
-    PARAMS_SEED,
     QUICK,
-    QUICK_ACTIVATIONS,
     Workload,
     arrays_of,
     one_array,
@@ -40,6 +36,7 @@ TINY = Workload("tiny", ((3, 5), (7,), (1, 1, 2)))
 
 
 SMALL = one_array(33)
+STEPS = [row for row in ROWS.values() if row.is_step]
 
 
 def plan(
@@ -47,6 +44,27 @@ def plan(
 ) -> Plan:
     single = [workload for workload in workloads if workload.is_one_array]
     return Plan([ROWS[name] for name in rows], workloads, single, (1, 2), peers, BRIEF)
+
+
+class Bar:
+    """What the benchmark tells tqdm."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.notes: list[str] = []
+
+    def set_description(self, place: str) -> None:
+        pass
+
+    def update(self, comparisons: int) -> None:
+        self.done += comparisons
+
+    def write(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def measured(tried: Plan, bar: Bar | None = None) -> list[Any]:
+    return [one for row in tried.rows for one in suite.run(tried, row, bar or Bar())]
 
 
 # Workloads and rows
@@ -78,7 +96,8 @@ def test_sizes_go_from_100_to_50_million() -> None:
     assert {one.name for one in DEFAULT} >= {one.name for one in QUICK} | set(NETWORKS)
     activations = [workload.elements for workload in ACTIVATIONS]
     assert activations == [65_536, 1_000_000, 10_000_000]
-    assert set(QUICK_ACTIVATIONS) < set(ACTIVATIONS) < set(DEFAULT)
+    assert [one for one in QUICK if one in ACTIVATIONS] == [*ACTIVATIONS[:2]]
+    assert set(ACTIVATIONS) < set(DEFAULT)
 
 
 def test_workloads_are_parsed() -> None:
@@ -87,61 +106,73 @@ def test_workloads_are_parsed() -> None:
         assert parse_workload(text) == one_array(65536)
     for text in ("0", "-5", "vgg", "1.5", ""):
         with pytest.raises(
-            ValueError, match="is neither a number of parameters nor thousand, mlp, resnet50"
+            argparse.ArgumentTypeError,
+            match="is neither a number of parameters nor thousand, mlp, resnet50",
         ):
             parse_workload(text)
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("row", STEPS, ids=lambda row: row.name)
 @pytest.mark.parametrize("workload", [TINY, SMALL], ids=lambda one: one.name)
-def test_a_run_can_start_again(rule: Any, workload: Workload) -> None:
-    grads = new_grads(workload)
-    kernels, plain = (Run(library, rule, workload, grads) for library in (fastopt, reference))
-    start = [array.copy() for array in arrays_of(kernels.params)]
+def test_runs_start_from_the_same_arrays(row: Any, workload: Workload) -> None:
+    inputs = new_inputs(workload)
+    start = [array.copy() for array in arrays_of(Run(fastopt, row, workload, inputs).params)]
     for _ in range(2):
+        kernels, plain = (Run(library, row, workload, inputs) for library in (fastopt, reference))
+        for array, before in zip(arrays_of(kernels.params), start, strict=True):
+            np.testing.assert_array_equal(array, before)
         for run in (kernels, plain):
             run.step()
             run.step()
         assert identical(kernels, plain)
         assert not np.array_equal(arrays_of(kernels.params)[0], start[0])
-        kernels.reset()
-        assert not identical(kernels, plain)
-        for array, before in zip(arrays_of(kernels.params), start, strict=True):
-            np.testing.assert_array_equal(array, before)
-        plain.reset()
+        assert not identical(Run(fastopt, row, workload, inputs), plain)
 
 
 def test_identical_means_bit_for_bit() -> None:
-    grads = new_grads(TINY)
-    a, b = (Run(fastopt, RULES["adam"], TINY, grads) for _ in range(2))
+    grads = new_inputs(TINY)
+    a, b = (Run(fastopt, ROWS["adam"], TINY, grads) for _ in range(2))
     assert identical(a, b)
     arrays_of(b.states[1])[2][...] = -0.0
     assert not identical(a, b)
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
-def test_the_probe_changes_nothing(rule: Any) -> None:
-    grads = new_grads(TINY)
-    probed, untouched = (Run(fastopt, rule, TINY, grads) for _ in range(2))
-    assert len(probed.states) == rule.state_arrays
-    probed.probe(TINY.zeros(), threads=2)()
+@pytest.mark.parametrize("row", STEPS, ids=lambda row: row.name)
+def test_the_probe_changes_nothing(row: Any) -> None:
+    grads = new_inputs(TINY)
+    probed, untouched = (Run(fastopt, row, TINY, grads) for _ in range(2))
+    assert len(probed.states) == row.writes - 1
+    probed.probe(threads=2)()
     assert identical(probed, untouched)
 
 
 def test_dropout_goes_from_one_array_to_another() -> None:
-    kernels, plain = (DropoutRun(library, DROPOUT, SMALL) for library in (fastopt, reference))
+    x = new_inputs(SMALL)
+    kernels, plain = (Run(library, ROWS["dropout"], SMALL, x) for library in (fastopt, reference))
     kernels.step()
     assert not identical(kernels, plain)
     plain.step()
     assert identical(kernels, plain)
-    np.testing.assert_array_equal(kernels.x, SMALL.normal(PARAMS_SEED))
+    np.testing.assert_array_equal(x, SMALL.normal(INPUTS_SEED))
 
 
 @pytest.mark.parametrize(
-    ("name", "traffic"), [("adam", 28), ("adam-mask", 28.125), ("recipe", 40), ("dropout", 8)]
+    ("name", "reads", "writes", "traffic"),
+    [
+        ("sgd", 2, 1, 12),
+        ("momentum", 3, 2, 20),
+        ("adam", 4, 3, 28),
+        ("rmsprop", 3, 2, 20),
+        ("recipe", 6, 4, 40),
+        ("adam-mask", 4, 3, 28.125),
+        ("adam-drop", 4, 3, 28),
+        ("adam-penalties", 4, 3, 28),
+        ("dropout", 1, 1, 8),
+    ],
 )
-def test_traffic(name: str, traffic: float) -> None:
-    assert ROWS[name].bytes_per_param == traffic
+def test_traffic(name: str, reads: int, writes: int, traffic: float) -> None:
+    row = ROWS[name]
+    assert (row.reads, row.writes, row.bytes_per_param) == (reads, writes, traffic)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -182,7 +213,7 @@ def test_what_steps_use_up_is_restored() -> None:
         left -= 1
         assert left >= 0
 
-    interleave({"a": Contender(step, refresh, max_loops=3)}, BRIEF)
+    interleave({"a": Contender(step, refresh=refresh, max_loops=3)}, BRIEF)
 
 
 def test_spread() -> None:
@@ -196,18 +227,16 @@ def test_spread() -> None:
 
 
 def test_results_are_whole() -> None:
-    done: list[int] = []
+    bar = Bar()
     large = one_array(LIMIT_FROM)
-    tried = plan(*ROWS, workloads=(TINY, large))
-    runner = Suite(tried, on_done=done.append)
-    results = [one for row in tried.rows for one in runner.run(row)]
+    results = measured(plan(*ROWS, workloads=(TINY, large)), bar)
     cells = [(one.row.name, one.workload.name, one.threads) for one in results]
-    steps = [(rule, w.name, n) for rule in RULES for w in (TINY, large) for n in (1, 2)]
+    steps = [(row.name, w.name, n) for row in STEPS for w in (TINY, large) for n in (1, 2)]
     assert cells == [*steps, ("dropout", large.name, 1), ("dropout", large.name, 2)]
-    assert sum(done) == 4 * len(RULES) + 2
+    assert bar.done == 4 * len(STEPS) + 2
     for one in results:
         plain = one.row.name.startswith("adam-")
-        others = set() if one.row is DROPOUT else {"adam" if plain else "reference"}
+        others = set() if one.row is ROWS["dropout"] else {"adam" if plain else "reference"}
         if one.workload is large:
             others.add("limit")
         assert set(one.ratios) == others
@@ -219,15 +248,15 @@ def test_results_are_whole() -> None:
 def test_options_are_compared_with_the_step_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"fastopt": [6.0, 8.0, 10.0], "adam": [4.0, 4.0, 4.0]}
     monkeypatch.setattr(suite, "interleave", lambda contenders, budget: times)
-    (result, _) = Suite(plan("adam-mask", workloads=(SMALL,))).run(RULES["adam-mask"])
+    (result, _) = measured(plan("adam-mask", workloads=(SMALL,)))
     assert result.over_plain == Spread(median=2, lowest=1.5, q1=1.75, q3=2.25, samples=3)
     assert result.ratios["adam"].median == 0.5
 
 
 @pytest.mark.parametrize("name", ["adam-mask", "adam-drop", "adam-penalties"])
 def test_the_plain_step_is_that_of_the_same_arrays(name: str) -> None:
-    grads = new_grads(SMALL)
-    run, plain = (Run(fastopt, RULES[one], SMALL, grads) for one in (name, "adam"))
+    grads = new_inputs(SMALL)
+    run, plain = (Run(fastopt, ROWS[one], SMALL, grads) for one in (name, "adam"))
     run.plain_step()
     plain.step()
     assert identical(run, plain)
@@ -238,7 +267,7 @@ def test_the_plain_step_is_that_of_the_same_arrays(name: str) -> None:
 
 def test_the_number_of_threads_is_put_back() -> None:
     before = fastopt.get_num_threads()
-    next(iter(Suite(plan("sgd")).run(RULES["sgd"])))
+    next(suite.run(plan("sgd"), ROWS["sgd"], Bar()))
     assert fastopt.get_num_threads() == before
 
 
@@ -255,7 +284,7 @@ def test_wrong_answers_stop_the_benchmark(
 ) -> None:
     monkeypatch.setattr(reference, function, lambda *arguments, **options: None)
     with pytest.raises(WrongAnswerError, match=f"{place}: the kernels and the reference came to"):
-        list(Suite(plan(name)).run(ROWS[name]))
+        measured(plan(name))
 
 
 @pytest.mark.parametrize("name", ["adam-drop", "dropout"])
@@ -271,15 +300,15 @@ def test_the_reference_sees_a_part_of_many_elements(
         return original(array, *arguments, **options)
 
     monkeypatch.setattr(reference, function, spy)
-    monkeypatch.setattr(trials, "CHECKED_ELEMENTS", 17)
-    list(Suite(plan(name, workloads=(SMALL,))).run(ROWS[name]))
+    monkeypatch.setattr(suite, "CHECKED_ELEMENTS", 17)
+    measured(plan(name, workloads=(SMALL,)))
     assert set(seen) == {17}
 
 
 def fake_peer(step: Callable[[list[Any], list[Any]], object]) -> Peer:
-    def start(rule: Any, params: list[Any], grads: list[Any], threads: int) -> Opponent:
+    def start(rule: Any, params: list[Any], grads: list[Any], threads: int) -> Contender:
         own = [array.copy() for array in params]
-        return Opponent(Contender(lambda: step(own, grads)), lambda: own)
+        return Contender(lambda: step(own, grads), lambda: own)
 
     return Peer("fake", "numpy", frozenset({"sgd"}), start)
 
@@ -296,17 +325,16 @@ def test_peers_are_measured_and_checked() -> None:
     def fail(params: list[Any], grads: list[Any]) -> None:
         raise RuntimeError("no such kernel")
 
-    def measured(step: Callable[[list[Any], list[Any]], object]) -> tuple[bool, str]:
-        notes: list[str] = []
-        tried = plan("sgd", peers=(fake_peer(step),))
-        results = list(Suite(tried, note=notes.append).run(RULES["sgd"]))
+    def against(step: Callable[[list[Any], list[Any]], object]) -> tuple[bool, str]:
+        bar = Bar()
+        results = measured(plan("sgd", peers=(fake_peer(step),)), bar)
         assert all("reference" in one.ratios for one in results)
-        return "fake" in results[0].ratios, "".join(notes[:1])
+        return "fake" in results[0].ratios, "".join(bar.notes[:1])
 
-    assert measured(descend) == (True, "")
+    assert against(descend) == (True, "")
     wrong = "sgd tiny 1T fake left out: DisagreementError: other parameters than ours after 3 steps"
-    assert measured(ascend) == (False, wrong)
-    assert measured(fail) == (False, "sgd tiny 1T fake left out: RuntimeError: no such kernel")
+    assert against(ascend) == (False, wrong)
+    assert against(fail) == (False, "sgd tiny 1T fake left out: RuntimeError: no such kernel")
 
 
 @pytest.mark.parametrize(
@@ -318,30 +346,27 @@ def test_peers_are_measured_and_checked() -> None:
     ],
 )
 def test_peers_that_drop_are_checked(factors: Callable[[Any], Any], note: str | None) -> None:
-    def start(row: Any, arrays: list[Any], grads: list[Any], threads: int) -> Opponent:
-        assert not grads
-        return Opponent(Contender(lambda: None), lambda: [factors(*arrays)])
+    def start(row: Any, params: list[Any], inputs: list[Any], threads: int) -> Contender:
+        return Contender(lambda: None, lambda: [factors(*inputs)])
 
-    notes: list[str] = []
+    bar = Bar()
     peer = Peer("fake", "numpy", frozenset({"dropout"}), start)
-    tried = plan("dropout", peers=(peer,), workloads=(one_array(10_000),))
-    results = list(Suite(tried, note=notes.append).run(DROPOUT))
+    results = measured(plan("dropout", peers=(peer,), workloads=(one_array(10_000),)), bar)
     assert ["fake" in one.ratios for one in results] == [note is None] * 2
     place = "dropout 10,000 1T fake left out: DisagreementError: "
-    assert notes[:1] == ([] if note is None else [place + note])
+    assert bar.notes[:1] == ([] if note is None else [place + note])
 
 
 def test_what_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "available_bytes", lambda: 1_000_000)
-    notes: list[str] = []
-    done: list[int] = []
+    bar = Bar()
     tried = plan("adam", workloads=(one_array(50_000_000), TINY))
-    results = list(Suite(tried, on_done=done.append, note=notes.append).run(RULES["adam"]))
+    results = measured(tried, bar)
     assert [one.workload for one in results] == [TINY, TINY]
-    assert notes == [
+    assert bar.notes == [
         "adam 50,000,000 left out: it takes 2.4 GB of memory, 0.0 GB are free",
     ]
-    assert sum(done) == 2 * tried.comparisons(RULES["adam"])
+    assert bar.done == 2 * tried.comparisons(ROWS["adam"])
     rows = ("dropout", "sgd", "adam")
     needed = [needed_bytes(ROWS[name], one_array(1)) for name in rows]
     assert needed == sorted(set(needed))
@@ -354,8 +379,9 @@ def test_what_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_peers_do_the_same(peer: Peer, name: str) -> None:
     pytest.importorskip(peer.package)
-    notes: list[str] = []
-    tried = Plan([ROWS[name]], (TINY,), (SMALL,), (usable_cpus(),), (peer,), BRIEF)
-    (result,) = Suite(tried, note=notes.append).run(ROWS[name])
-    assert notes == []
+    bar = Bar()
+    (result,) = measured(
+        Plan([ROWS[name]], (TINY,), (SMALL,), (usable_cpus(),), (peer,), BRIEF), bar
+    )
+    assert bar.notes == []
     assert peer.name in result.ratios

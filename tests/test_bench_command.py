@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
@@ -17,10 +18,8 @@ from fastopt._command import CommandError, check_writable
 from fastopt.bench.measure import FULL, Spread
 from fastopt.bench.peers import PEERS, Peer
 from fastopt.bench.plot import save_plot
-from fastopt.bench.record import as_record, save_json
-from fastopt.bench.results import Result
-from fastopt.bench.rows import ROWS
-from fastopt.bench.table import format_row, format_table
+from fastopt.bench.results import Result, format_row, format_table, save_json
+from fastopt.bench.rules import ROWS
 from fastopt.bench.workloads import one_array
 
 
@@ -84,15 +83,17 @@ def test_the_record_is_json(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     save_json(path, [result(limit=0.5, reference=8)], {"processor": "abacus"}, FULL)
     record = json.loads(path.read_text())
-    assert record == as_record([result(limit=0.5, reference=8)], {"processor": "abacus"}, FULL)
+    assert record["machine"] == {"processor": "abacus"}
+    assert record["budget"] == dataclasses.asdict(FULL)
     (entry,) = record["results"]
+    assert entry == result(limit=0.5, reference=8).record()
     assert entry["ratios"]["reference"] == {
         "median": 8, "lowest": 8, "q1": 7.2, "q3": pytest.approx(8.8), "samples": 9
     }  # fmt: skip
     assert entry["ns_per_param"]["limit"]["median"] == pytest.approx(0.5)
     assert (entry["workload"], entry["elements"], entry["tensors"]) == ("1,000", 1000, 1)
     assert entry["over_plain"] is None
-    entries = as_record([result("adam-mask", adam=0.5), result("dropout")], {}, FULL)["results"]
+    entries = [result("adam-mask", adam=0.5).record(), result("dropout").record()]
     assert [entry["rule"] for entry in entries] == ["adam-mask", "dropout"]
     assert entries[0]["over_plain"]["median"] == 2
     assert entries[0]["bytes_per_param"] == 28.125
@@ -149,7 +150,10 @@ def test_bad_options_are_refused(
     assert_refused(capsys, ["bench", *arguments], message)
 
 
-@pytest.mark.parametrize(("module", "option"), [("tqdm", []), ("matplotlib.figure", ["--plot"])])
+@pytest.mark.parametrize(
+    ("module", "option"),
+    [("tqdm", []), ("tabulate", []), ("psutil", []), ("matplotlib.figure", ["--plot"])],
+)
 def test_missing_extras_are_named(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -186,6 +190,7 @@ def test_wrong_answers_are_a_failure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("tqdm")
+    pytest.importorskip("cpuinfo")
     monkeypatch.setattr(reference, "sgd_step", lambda *arguments: None)
     assert main(["bench", "--rules", "sgd", "--workloads", "9", "--peers", "none"]) == 1
     message = "sgd 9 1T reference: the kernels and the reference came to different arrays"
@@ -194,6 +199,7 @@ def test_wrong_answers_are_a_failure(
 
 def test_the_process(tmp_path: Path) -> None:
     pytest.importorskip("tqdm")
+    pytest.importorskip("cpuinfo")
     path = tmp_path / "bench.json"
     options = [
         "--quick",

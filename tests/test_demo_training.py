@@ -13,8 +13,7 @@ import fastopt
 from fastopt._command import check_plot
 from fastopt.demo.data import Dataset
 from fastopt.demo.network import WEIGHTS, Dropout, accuracy, backward, forward, init_params
-from fastopt.demo.plot import save_plot
-from fastopt.demo.summary import summarize
+from fastopt.demo.report import save_plot, summarize
 from fastopt.demo.train import OPTIMIZERS, Run, differing_params, train, weights_only
 
 LIBRARIES = (fastopt, fastopt.reference)
@@ -259,16 +258,11 @@ def test_divergence_is_shown_and_not_warned_of(
 
 
 def finished_run(weight: float, seconds: float = 1.0) -> Run:
-    return Run(
-        step=fastopt.sgd_step,
-        hyperparameters={},
-        state=None,
-        params={"W1": np.array([[1, weight]], np.float32), "W2": np.ones((2, 1), np.float32)},
-        losses=[2.0, 1.0],
-        accuracies=[0.5, 0.75],
-        seconds=seconds,
-        optimizer_seconds=seconds / 2,
-    )
+    params = {"W1": np.array([[1, weight]], np.float32), "W2": np.ones((2, 1), np.float32)}
+    run = Run(fastopt, "sgd", {}, params)
+    run.losses, run.accuracies = [2.0, 1.0], [0.5, 0.75]
+    run.seconds, run.optimizer_seconds = seconds, seconds / 2
+    return run
 
 
 @pytest.mark.parametrize(

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
-from functools import partial
 from pathlib import Path
 
 import fastopt
 from fastopt import _core
-from fastopt._command import CommandError, check_plot, check_writable, import_extra
+from fastopt._command import CommandError, check_plot, check_writable, checked, import_extra
 from fastopt.bench import measure, workloads
-from fastopt.bench.dropout import DROPOUT
-from fastopt.bench.errors import WrongAnswerError
-from fastopt.bench.machine import describe_machine
-from fastopt.bench.peers import PEERS, Peer
+from fastopt.bench.machine import describe_machine, format_machine
+from fastopt.bench.peers import PEERS
 from fastopt.bench.plot import save_plot
-from fastopt.bench.record import save_json
-from fastopt.bench.results import Result
-from fastopt.bench.rows import ROWS
-from fastopt.bench.suite import Plan, Suite
-from fastopt.bench.table import LEGEND, format_machine, format_row, format_table
-from fastopt.bench.workloads import Workload
+from fastopt.bench.results import LEGEND, Result, format_row, format_table, save_json
+from fastopt.bench.rules import ROWS
+from fastopt.bench.suite import Plan, run
+
+EXTRAS = ("tabulate", "psutil", "tqdm", "cpuinfo")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,14 +28,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--workloads",
         nargs="+",
-        type=_workload,
+        type=workloads.parse_workload,
         metavar="W",
         help=f"numbers of parameters (of dropout: elements), or of {', '.join(workloads.NETWORKS)}",
     )
+    most = _core.max_threads
     add(
         "--threads",
         nargs="+",
-        type=_threads,
+        type=checked(int, range(1, most + 1).__contains__, f"an integer from 1 to {most}"),
         metavar="N",
         help="numbers of threads (default: 1, and as many as steps use by default)",
     )
@@ -51,24 +47,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PEER",
         help=f"of {', '.join(PEERS)}, or none (default: those that are installed)",
     )
-    add("--seconds", type=_seconds, help="spent on each comparison (default: 1; --quick: 0.1)")
+    add(
+        "--seconds",
+        type=checked(float, lambda value: 0 < value <= 3600, "a number of seconds up to 3600"),
+        help="spent on each comparison (default: 1; --quick: 0.1)",
+    )
     add("--json", metavar="FILE", type=Path, help="save all figures")
     add("--plot", metavar="FILE.png", type=Path, help="save a picture of the times of each row")
-    parser.set_defaults(run=partial(run, parser))
+    parser.set_defaults(run=measure_all)
 
 
-def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    """Measure, print, and return the exit status: 1 if the kernels give wrong answers."""
-    try:
-        return _run(options)
-    except CommandError as error:
-        parser.error(str(error))
-    except WrongAnswerError as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-def _run(options: argparse.Namespace) -> int:
+def measure_all(options: argparse.Namespace) -> None:
+    """Measure, print and save."""
     plan = _plan(options)
     if options.json:
         check_writable(options.json)
@@ -76,17 +66,16 @@ def _run(options: argparse.Namespace) -> int:
         check_plot(options.plot, "bench")
         if not any(workload.is_one_array for workload in plan.workloads):
             raise CommandError("--plot needs a number of parameters among --workloads")
-    tqdm = import_extra("tqdm", "bench").tqdm
+    modules = {name: import_extra(name, "bench") for name in EXTRAS}
     machine = describe_machine()
     headline = format_machine(machine)
     print(f"{headline}\n\n{LEGEND}", flush=True)
 
     results: list[Result] = []
     total = sum(len(plan.workloads_of(row)) * plan.comparisons(row) for row in plan.rows)
-    with tqdm(total=total, unit="comparison", leave=False) as bar:
-        suite = Suite(plan, on_start=bar.set_description, on_done=bar.update, note=bar.write)
+    with modules["tqdm"].tqdm(total=total, unit="comparison", leave=False) as bar:
         for row in plan.rows:
-            found = list(suite.run(row))
+            found = list(run(plan, row, bar))
             if found:
                 bar.write(f"\n{format_row(row)}\n{format_table(found)}")
             results += found
@@ -97,62 +86,27 @@ def _run(options: argparse.Namespace) -> int:
     if options.plot:
         save_plot(options.plot, results, headline)
         print(f"\nsaved {options.plot}")
-    return 0
 
 
 def _plan(options: argparse.Namespace) -> Plan:
     budget = measure.QUICK if options.quick else measure.FULL
-    if options.seconds is not None:
+    if options.seconds:
         budget = dataclasses.replace(budget, seconds=options.seconds)
-    if options.quick:
-        parameters, activations = workloads.QUICK, workloads.QUICK_ACTIVATIONS
-    else:
-        parameters, activations = workloads.DEFAULT, workloads.ACTIVATIONS
-    if options.workloads:
-        parameters = tuple(options.workloads)
-        activations = tuple(workload for workload in parameters if workload.is_one_array)
-        if not activations and DROPOUT.name in (options.rules or []):
-            raise CommandError("dropout needs a number of elements among --workloads")
+    chosen = options.workloads or (workloads.QUICK if options.quick else workloads.DEFAULT)
+    activations = options.workloads or workloads.ACTIVATIONS
+    activations = [one for one in chosen if one.is_one_array and one in activations]
+    if not activations and "dropout" in (options.rules or []):
+        raise CommandError("dropout needs a number of elements among --workloads")
+    peers = [PEERS[name] for name in options.peers or PEERS if name != "none"]
+    missing = [peer for peer in peers if not peer.is_installed]
+    if options.peers and missing:
+        package, name = missing[0].package, missing[0].name
+        raise CommandError(f"{package} is not installed, which --peers {name} needs")
     return Plan(
         rows=[ROWS[name] for name in options.rules or ROWS],
-        workloads=parameters,
+        workloads=chosen,
         activations=activations,
         threads=options.threads or sorted({1, fastopt.get_num_threads()}),
-        peers=_peers(options.peers),
+        peers=[peer for peer in peers if peer not in missing],
         budget=budget,
     )
-
-
-def _peers(names: list[str] | None) -> list[Peer]:
-    if names is None:
-        return [peer for peer in PEERS.values() if peer.is_installed]
-    chosen = [PEERS[name] for name in names if name != "none"]
-    for peer in chosen:
-        if not peer.is_installed:
-            raise CommandError(f"{peer.package} is not installed, which --peers {peer.name} needs")
-    return chosen
-
-
-def _workload(text: str) -> Workload:
-    try:
-        return workloads.parse_workload(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _threads(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= _core.max_threads):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not an integer from 1 to {_core.max_threads}"
-        )
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to 3600")
-    return seconds

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fastopt
+from fastopt._command import import_extra
 from fastopt.threads import usable_cpus
 
 PACKAGES = ("numpy", "torch", "thinc", "numba", "optax", "jax")
@@ -16,15 +17,29 @@ PACKAGES = ("numpy", "torch", "thinc", "numba", "optax", "jax")
 
 def describe_machine() -> dict[str, Any]:
     """Return what a reader needs to make sense of the figures."""
+    load = os.getloadavg()[0]  # before anything else here is at work
+    processor = import_extra("cpuinfo", "bench").get_cpu_info()
     return {
-        "processor": _processor(),
+        "processor": processor.get("brand_raw", platform.machine()),
         "cpus": usable_cpus(),
         "system": platform.platform(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "load": load,
         "python": platform.python_version(),
         "fastopt": {key: value for key, value in fastopt.info().items() if key != "numpy"},
         "packages": {name: version for name in PACKAGES if (version := installed(name))},
     }
+
+
+def format_machine(machine: dict[str, Any]) -> str:
+    """Return a few lines that name what the figures were measured on."""
+    core = machine["fastopt"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    busy = f"\nThe machine is busy (load {machine['load']:.1f}): trust ratios, not times."
+    return (
+        f"{machine['processor']}, {machine['cpus']} processors; {machine['system']}\n"
+        f"fastopt {core['version']}, {core['isa']}, {core['compiler']}; "
+        f"Python {machine['python']}; {packages}{busy if machine['load'] > 0.25 else ''}"
+    )
 
 
 def installed(package: str) -> str | None:
@@ -35,29 +50,12 @@ def installed(package: str) -> str | None:
         return None
 
 
-def available_bytes() -> int | None:
-    """Return how much memory can be had without swapping, or None where nothing tells."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        kib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return None
-    granted = _cgroup_bytes(Path("/sys/fs/cgroup"))
-    return kib * 1024 if granted is None else min(kib * 1024, granted)
-
-
-def _cgroup_bytes(group: Path) -> int | None:
-    """Return what the control group of a container leaves, or None where it has no limit."""
+def available_bytes() -> int:
+    """Return how much memory can be had without swapping, in a container what it is granted."""
+    available: int = import_extra("psutil", "bench").virtual_memory().available
+    group = Path("/sys/fs/cgroup")
     try:
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
     except (OSError, ValueError):  # no such file, or "max"
-        return None
-    return limit - used
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration, IndexError):
-        return platform.processor() or platform.machine()
+        return available
+    return min(available, limit - used)

@@ -6,12 +6,12 @@ take turns share it, so the ratio of their times within a round is steadier than
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import repeat
 from time import perf_counter
+from timeit import Timer
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,16 +20,14 @@ Step = Callable[[], object]
 SETTLE_SECONDS = 4e-3
 
 
-def _nothing() -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Contender:
     """Something to be timed."""
 
     step: Step
-    refresh: Step = _nothing
+    arrays: Callable[[], list[Any]] = list
+    """What the steps of a peer came to: parameters, or what dropout returns."""
+    refresh: Step = lambda: None
     """Called before each sample, untimed: restores what steps use up."""
     max_loops: int = 1_000_000
     """How many steps may follow each other without a refresh."""
@@ -51,8 +49,7 @@ FULL = Budget(seconds=1.0, sample_seconds=5e-3, min_rounds=7)
 QUICK = Budget(seconds=0.1, sample_seconds=1e-3, min_rounds=5)
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """A median and what lies around it."""
 
     median: float
@@ -65,18 +62,13 @@ class Spread:
     def of(cls, values: Iterable[float]) -> Spread:
         """Summarise `values`."""
         listed = list(values)
-        q1, median, q3 = map(float, np.percentile(listed, [25, 50, 75]))
-        return cls(median, min(listed), q1, q3, len(listed))
+        median, lowest, q1, q3 = np.percentile(listed, [50, 0, 25, 75]).tolist()
+        return cls(median, lowest, q1, q3, len(listed))
 
     def scaled(self, factor: float) -> Spread:
         """Return the same in another unit."""
-        return Spread(
-            self.median * factor,
-            self.lowest * factor,
-            self.q1 * factor,
-            self.q3 * factor,
-            self.samples,
-        )
+        median, lowest, q1, q3 = (factor * figure for figure in self[:4])
+        return Spread(median, lowest, q1, q3, self.samples)
 
     @property
     def relative(self) -> float:
@@ -93,70 +85,41 @@ def interleave(contenders: Mapping[str, Contender], budget: Budget) -> dict[str,
         Seconds per step, one entry a round, for each of them. Entries at the same place belong to
         the same round.
     """
-    estimates = {name: _estimate(one, budget) for name, one in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     order = list(contenders)
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        deadline = perf_counter() + budget.seconds
-        for rounds in range(budget.max_rounds):
-            if rounds >= budget.min_rounds and perf_counter() >= deadline:
-                break
-            for name in order:
-                seconds[name].append(_sample(contenders[name], estimates[name], budget))
-            order.append(order.pop(0))  # nobody always follows the same contender
-    finally:
-        if collecting:
-            gc.enable()
+    deadline = perf_counter() + budget.seconds
+    for rounds in range(budget.max_rounds):
+        if rounds >= budget.min_rounds and perf_counter() >= deadline:
+            break
+        for name in order:
+            before = seconds[name][-1] if rounds else 0.0
+            seconds[name].append(_sample(contenders[name], before, budget))
+        order.append(order.pop(0))  # nobody always follows the same contender
     return seconds
 
 
-def _sample(contender: Contender, estimate: float, budget: Budget) -> float:
-    """Return the seconds per step of one sample."""
+def _sample(contender: Contender, before: float, budget: Budget) -> float:
+    """Return the seconds per step of one sample, and of `before` those of the one before."""
     contender.refresh()
     _await_quiet()
-    if estimate < 25 * SETTLE_SECONDS:
-        _settle(contender)
+    if before < 25 * SETTLE_SECONDS:
+        before = _settle(contender)
         contender.refresh()
-    return _time_steps(contender.step, _loops(contender, estimate, budget))
+    loops = min(max(round(budget.sample_seconds / before), 1), contender.max_loops)
+    return Timer(contender.step).timeit(loops) / loops  # without the garbage collector
 
 
-def _loops(contender: Contender, estimate: float, budget: Budget) -> int:
-    return min(max(round(budget.sample_seconds / estimate), 1), contender.max_loops)
+def _settle(contender: Contender) -> float:
+    """Take steps for some time, and return about how many seconds each takes.
 
-
-def _time_steps(step: Step, loops: int) -> float:
-    start = perf_counter()
-    for _ in repeat(None, loops):
-        step()
-    return (perf_counter() - start) / loops
-
-
-def _estimate(contender: Contender, budget: Budget) -> float:
-    """Return about how many seconds a step takes. Warms up on the way."""
-    contender.refresh()
-    contender.step()
-    estimate = budget.sample_seconds
-    while True:
-        loops = _loops(contender, estimate, budget)
-        contender.refresh()
-        estimate = _time_steps(contender.step, loops)
-        if 2 * loops >= _loops(contender, estimate, budget):
-            return estimate
-
-
-def _settle(contender: Contender) -> None:
-    """Take steps that are not timed: they fill the caches and find each thread its processor.
-
-    A thread that wakes may find itself on the processor of the one that woke it, and it can take
-    Linux some milliseconds to part them.
+    They fill the caches and find each thread its processor: one that wakes may find itself on that
+    of the thread that woke it, and it can take Linux some milliseconds to part them.
     """
-    deadline = perf_counter() + SETTLE_SECONDS
-    for _ in repeat(None, contender.max_loops):
+    start, steps, seconds = perf_counter(), 0, 0.0
+    while steps < contender.max_loops and seconds < SETTLE_SECONDS:
         contender.step()
-        if perf_counter() >= deadline:
-            return
+        steps, seconds = steps + 1, perf_counter() - start
+    return seconds / steps
 
 
 def _await_quiet(nap: float = 1e-3, limit: float = 0.1) -> None:

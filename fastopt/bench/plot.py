@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fastopt._command import CommandError, import_extra
+from fastopt._command import new_figure, save_figure
 from fastopt.bench.results import Result
 
 STYLES: dict[str, dict[str, Any]] = {
@@ -32,36 +32,30 @@ def save_plot(path: Path, results: Sequence[Result], title: str) -> None:
     single = [one for one in results if one.workload.is_one_array]
     names = list(dict.fromkeys(one.row.name for one in single))
     threads = list(dict.fromkeys(one.threads for one in single))
-    # A Figure of its own, without pyplot, draws with Agg: it needs no display and leaves no state.
-    figure = import_extra("matplotlib.figure", "bench").Figure(
-        figsize=(1 + 3.6 * len(names), 1 + 3.0 * len(threads)), layout="constrained"
-    )
+    figure = new_figure("bench", (1 + 3.6 * len(names), 1 + 3.0 * len(threads)))
     panels = figure.subplots(len(threads), len(names), sharex=True, sharey=True, squeeze=False)
-    for panels_of_count, count in zip(panels, threads, strict=True):
-        for axes, name in zip(panels_of_count, names, strict=True):
+    for i, count in enumerate(threads):
+        for j, name in enumerate(names):
             chosen = [one for one in single if (one.row.name, one.threads) == (name, count)]
-            _draw(axes, sorted(chosen, key=lambda one: one.workload.elements))
-            axes.set_title(f"{name}, {count} thread{'s' * (count > 1)}")
-        panels_of_count[0].set_ylabel("ns per parameter or element")
-    for axes in panels[-1]:
-        axes.set_xlabel("parameters or elements")
+            _draw(panels[i, j], sorted(chosen, key=lambda one: one.workload.elements))
+            panels[i, j].set_title(f"{name}, {count} thread{'s' * (count > 1)}")
+    figure.supxlabel("parameters or elements", fontsize="medium")
+    figure.supylabel("ns per parameter or element", fontsize="medium")
     lines = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
     figure.legend(lines.values(), lines.keys(), loc="outside right upper", frameon=False)
     figure.suptitle(title, fontsize="medium")
-    try:
-        figure.savefig(path, format="png", dpi=120)
-    except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror}") from error
+    save_figure(figure, path)
 
 
 def _draw(axes: Any, results: Sequence[Result]) -> None:
-    names = dict.fromkeys(name for one in results for name in one.seconds)
-    for name in sorted(names, key=list(STYLES).index):
+    for name, style in STYLES.items():
         measured = [one for one in results if name in one.seconds]
+        if not measured:
+            continue
         sizes = [one.workload.elements for one in measured]
         spreads = [one.ns_per_param[name] for one in measured]
-        style = {"label": name, "marker": "o", "markersize": 3, **STYLES[name]}
-        axes.plot(sizes, [spread.median for spread in spreads], **style)
+        marked = {"label": name, "marker": "o", "markersize": 3, **style}
+        axes.plot(sizes, [spread.median for spread in spreads], **marked)
         low, high = [spread.q1 for spread in spreads], [spread.q3 for spread in spreads]
         axes.fill_between(sizes, low, high, color=style["color"], alpha=0.2, linewidth=0)
     axes.set(xscale="log", yscale="log")

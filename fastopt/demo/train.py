@@ -7,7 +7,6 @@ that whatever else the machine does slows down both.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fastopt
-from fastopt.demo.data import Dataset, Images
+from fastopt.demo.data import Dataset
 from fastopt.demo.network import (
     INPUTS_AXIS,
     WEIGHTS,
@@ -30,31 +29,42 @@ from fastopt.demo.network import (
 OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop")
 
 
-@dataclass
 class Run:
     """A network in training."""
 
-    step: Callable[..., None]
-    """The step of an optimizer, say :func:`fastopt.adam_step`."""
-    hyperparameters: Mapping[str, Any]
-    """Its keyword arguments."""
-    state: Any
-    params: Params
-    dropout: Dropout | None = None
-    """That of the next batch."""
-    limit_norms: Callable[[Params], None] | None = None
-    """What is done to the weights after every step, say :func:`fastopt.max_norm`."""
-    losses: list[float] = field(default_factory=list)
-    """The mean loss over the training images, an entry an epoch, taken as the weights change."""
-    accuracies: list[float] = field(default_factory=list)
-    """The share of the test images that are classified rightly, after every epoch."""
-    seconds: float = 0.0
-    """Spent on all of the training, the test after every epoch included."""
-    optimizer_seconds: float = 0.0
-    """Spent inside `step` and `limit_norms`."""
+    def __init__(
+        self,
+        library: Any,
+        optimizer: str,
+        hyperparameters: Mapping[str, Any],
+        params: Params,
+        *,
+        seed: int = 0,
+        dropout: float = 0.0,
+        max_norm: float | None = None,
+    ) -> None:
+        """Start from a copy of `params` with `library`, which is `fastopt` or its `reference`.
 
-    def __post_init__(self) -> None:
-        self._grads = {name: np.empty_like(array) for name, array in self.params.items()}
+        The rest is as in :func:`train`.
+        """
+        self.params = {name: array.copy() for name, array in params.items()}
+        self._grads = {name: np.empty_like(array) for name, array in params.items()}
+        init = getattr(library, f"{optimizer}_init", None)  # sgd has no state
+        self.state = init(self.params) if init else None
+        self._step = partial(getattr(library, f"{optimizer}_step"), **hyperparameters)
+        # The key of the masks has 64 bits.
+        self._dropout = Dropout(library, dropout, seed % 2**64) if dropout else None
+        self._limit_norms = None
+        if max_norm is not None:
+            self._limit_norms = partial(library.max_norm, limit=max_norm, axis=INPUTS_AXIS)
+        self.losses: list[float] = []
+        """The mean loss over the training images, an entry an epoch, as the weights change."""
+        self.accuracies: list[float] = []
+        """The share of the test images that are classified rightly, after every epoch."""
+        self.seconds = 0.0
+        """Spent on all of the training, the test after every epoch included."""
+        self.optimizer_seconds = 0.0
+        """Spent inside :meth:`update`."""
 
     def train_epoch(
         self,
@@ -64,59 +74,31 @@ class Run:
     ) -> None:
         """Take one step for each of `batches`, which index the training images, and test."""
         epoch_start = perf_counter()
-        loss_sum = 0.0
+        losses = []
         for batch in batches:
-            loss_sum += len(batch) * self._train_batch(dataset.train, batch)
+            pixels, labels = dataset.train.pixels[batch], dataset.train.labels[batch]
+            losses.append(backward(self.params, self._grads, pixels, labels, self._dropout))
+            if self._dropout:
+                self._dropout.offset += 1
+            step_start = perf_counter()
+            self.update(self._grads)
+            self.optimizer_seconds += perf_counter() - step_start
             on_batch()
-        self.losses.append(loss_sum / sum(map(len, batches)))
+        self.losses.append(float(np.average(losses, weights=[*map(len, batches)])))
         self.accuracies.append(accuracy(self.params, dataset.test.pixels, dataset.test.labels))
         self.seconds += perf_counter() - epoch_start
 
-    def _train_batch(self, images: Images, batch: npt.NDArray[np.intp]) -> float:
-        pixels, labels = images.pixels[batch], images.labels[batch]
-        loss = backward(self.params, self._grads, pixels, labels, self.dropout)
-        if self.dropout:
-            self.dropout.offset += 1
-        step_start = perf_counter()
-        self.update(self._grads)
-        self.optimizer_seconds += perf_counter() - step_start
-        return loss
-
     def update(self, grads: Params) -> None:
         """Change the parameters by the gradients of one batch."""
-        self.step(self.params, grads, self.state, **self.hyperparameters)
-        if self.limit_norms:
-            self.limit_norms({name: self.params[name] for name in WEIGHTS})
+        states = [self.state] if self.state else []
+        self._step(self.params, grads, *states)
+        if self._limit_norms:
+            self._limit_norms({name: self.params[name] for name in WEIGHTS})
 
 
 def weights_only(penalty: float) -> dict[str, float]:
     """Return `penalty` for the weights and none for the biases, as an option of a step."""
     return {"W1": penalty, "b1": 0.0, "W2": penalty, "b2": 0.0}
-
-
-def start_run(
-    library: Any,
-    optimizer: str,
-    hyperparameters: Mapping[str, Any],
-    params: Params,
-    *,
-    seed: int = 0,
-    dropout: float = 0.0,
-    max_norm: float | None = None,
-) -> Run:
-    """Start from a copy of `params` with functions of `library`: of `fastopt` or its `reference`.
-
-    The rest is as in :func:`train`.
-    """
-    params = {name: array.copy() for name, array in params.items()}
-    init = getattr(library, f"{optimizer}_init", None)  # sgd has no state
-    state = init(params) if init else None
-    run = Run(getattr(library, f"{optimizer}_step"), hyperparameters, state, params)
-    if dropout:
-        run.dropout = Dropout(library, dropout, seed % 2**64)  # the key of the masks has 64 bits
-    if max_norm is not None:
-        run.limit_norms = partial(library.max_norm, limit=max_norm, axis=INPUTS_AXIS)
-    return run
 
 
 def train(
@@ -127,12 +109,11 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
-    dropout: float = 0.0,
-    max_norm: float | None = None,
     on_batch: Callable[[], object] = lambda: None,
     on_epoch: Callable[[int, Run], object] = lambda epoch, run: None,
+    **regularisation: Any,
 ) -> tuple[Run, Run]:
-    """Train a network with the kernels, and the same one with the reference.
+    """Train a network with the kernels, and the same one with the reference: return both runs.
 
     Parameters
     ----------
@@ -147,59 +128,50 @@ def train(
         step of an epoch takes what is left.
     seed : int, >= 0
         Of the initial weights, of the order of the images and of the masks of dropout.
-    dropout : float, 0 <= dropout < 1
-        The share of the hidden layer that is dropped in training, a mask for every batch.
-    max_norm : float, > 0, optional
-        The greatest norm that the incoming weights of a unit may have after a step.
     on_batch : callable, optional
         Called without arguments after every step of either run.
     on_epoch : callable, optional
         Called with the number of the epoch, from 1, and the run of the kernels, once both runs
         have finished the epoch.
-
-    Returns
-    -------
-    tuple of two Run
-        With the kernels, with the reference.
+    **regularisation
+        ``dropout``, 0 <= dropout < 1, the share of the hidden layer that is dropped in training, a
+        mask for every batch; ``max_norm``, > 0, the greatest norm that the incoming weights of a
+        unit may have after a step.
     """
     rng = np.random.default_rng(seed)
     params = init_params(rng)
 
-    def start(library: Any) -> Run:
-        return start_run(
-            library,
-            optimizer,
-            hyperparameters,
-            params,
-            seed=seed,
-            dropout=dropout,
-            max_norm=max_norm,
+    def start() -> tuple[Run, Run]:
+        arguments = (optimizer, hyperparameters, params)
+        kernels, reference = (
+            Run(library, *arguments, seed=seed, **regularisation)
+            for library in (fastopt, fastopt.reference)
         )
+        return kernels, reference
 
-    kernels, reference = start(fastopt), start(fastopt.reference)
     # A network that diverges shows it in its loss; warnings would only break the progress bar.
     with np.errstate(over="ignore", invalid="ignore"):
-        for library in (fastopt, fastopt.reference):  # threads start before the clock does
-            start(library).train_epoch(dataset, [np.arange(len(dataset.train))[:batch_size]])
+        for run in start():  # threads start before the clock does
+            run.train_epoch(dataset, [np.arange(len(dataset.train))[:batch_size]])
+        runs = start()
         for epoch in range(1, epochs + 1):
             order = rng.permutation(len(dataset.train))
             batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-            for run in (kernels, reference):
+            for run in runs:
                 run.train_epoch(dataset, batches, on_batch)
-            on_epoch(epoch, kernels)
-    return kernels, reference
+            on_epoch(epoch, runs[0])
+    return runs
 
 
 def differing_params(kernels: Run, reference: Run) -> list[str]:
     """Name the parameters that are not the same in both runs, bit for bit (NaNs compare equal)."""
+
+    def bits(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
+        # As integers, or 0.0 would equal -0.0.
+        return np.where(np.isnan(array), np.float32(np.nan), array).view(np.uint32)
+
     return [
         name
         for name, array in kernels.params.items()
-        if not _identical(array, reference.params[name])
+        if not np.array_equal(bits(array), bits(reference.params[name]))
     ]
-
-
-def _identical(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> bool:
-    # As integers, or 0.0 would equal -0.0.
-    same_bits = a.view(np.uint32) == b.view(np.uint32)
-    return bool(np.all(same_bits | (np.isnan(a) & np.isnan(b))))

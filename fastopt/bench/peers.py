@@ -1,0 +1,186 @@
+"""Other libraries that do the same, measured where they are installed.
+
+They are imported when they are started: with the row, parameters to copy, gradients to read, and
+the number of threads. For dropout, activations stand in the place of gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from fastopt.bench import numba_loops
+from fastopt.bench.machine import installed
+from fastopt.bench.measure import Contender
+from fastopt.bench.rules import Row
+from fastopt.bench.workloads import MASK_SEED
+
+Arrays = list[Any]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A way of a library to do what a row measures."""
+
+    name: str
+    package: str
+    rows: Collection[str]
+    """The names of those that it has."""
+    start: Callable[[Row, Arrays, Arrays, int], Contender]
+    threads_are_fixed: bool = False
+    """Whether it always uses all processors."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the library is there."""
+        return installed(self.package) is not None
+
+
+# What torch calls a step, and its arguments besides lr.
+TORCH: dict[str, Any] = {
+    "sgd": lambda h: ("SGD", {}),
+    "momentum": lambda h: ("SGD", {"momentum": h.momentum}),
+    "adam": lambda h: ("Adam", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
+    "rmsprop": lambda h: ("RMSprop", {"alpha": h.rho, "eps": h.eps}),
+    "recipe": lambda h: ("AdamW", TORCH["adam"](h)[1] | {"weight_decay": h.weight_decay}),
+}
+NOT_FUSED = {"rmsprop"}
+
+
+def _torch(kind: str, row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
+    """Start an optimizer of torch that is of this `kind`: ``fused`` or ``foreach``."""
+    torch: Any = import_module("torch")
+    torch.set_num_threads(threads)
+    h = row.hyperparameters
+    tensors = [torch.from_numpy(array.copy()).requires_grad_() for array in params]
+    values = [tensor.detach() for tensor in tensors]
+    for tensor, grad in zip(tensors, grads, strict=True):
+        # clip_grad_norm_ changes the gradients in place.
+        tensor.grad = torch.from_numpy(grad.copy() if h.clip_norm else grad)
+    name, arguments = TORCH[row.name](h)
+    optimizer = getattr(torch.optim, name)(tensors, lr=h.lr, **arguments, **{kind: True})
+    averages = [value.clone() for value in values] if h.ema_decay else []
+
+    def recipe() -> None:
+        torch.nn.utils.clip_grad_norm_(tensors, h.clip_norm)
+        optimizer.step()
+        torch._foreach_lerp_(averages, values, 1 - h.ema_decay)
+
+    step = recipe if averages else optimizer.step
+    return Contender(step, lambda: [value.numpy() for value in values])
+
+
+# The transformations of optax.
+OPTAX: dict[str, Any] = {
+    "sgd": lambda o, h: o.sgd(h.lr),
+    "momentum": lambda o, h: o.sgd(h.lr, momentum=h.momentum),
+    "adam": lambda o, h: o.adam(h.lr, h.beta1, h.beta2, h.eps),
+    "rmsprop": lambda o, h: o.rmsprop(h.lr, h.rho, h.eps, eps_in_sqrt=False),
+    "recipe": lambda o, h: o.chain(
+        o.clip_by_global_norm(h.clip_norm),
+        o.adamw(h.lr, h.beta1, h.beta2, h.eps, weight_decay=h.weight_decay),
+    ),
+}
+
+
+def _optax(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
+    """Start what JAX compiles, with buffers given away so that they are reused.
+
+    JAX starts its threads once, one for each processor; their number cannot be set.
+    """
+    jax: Any = import_module("jax")
+    optax: Any = import_module("optax")
+    h = row.hyperparameters
+    transformation = OPTAX[row.name](optax, h)
+
+    def update(held: Any, gradients: Any) -> Any:
+        old, state, average = held
+        changes, state = transformation.update(gradients, state, old)
+        new = optax.apply_updates(old, changes)
+        if average:
+            average = optax.incremental_update(new, average, 1 - h.ema_decay)
+        return new, state, average
+
+    compiled = jax.jit(update, donate_argnums=0)
+    values = [jax.numpy.array(array) for array in params]  # a copy
+    averages = [jax.numpy.array(array) for array in params] if h.ema_decay else []
+    held = values, transformation.init(values), averages
+    gradients = [jax.numpy.asarray(grad) for grad in grads]
+
+    def step() -> None:
+        nonlocal held
+        held = jax.block_until_ready(compiled(held, gradients))
+
+    return Contender(step, lambda: [np.asarray(array) for array in held[0]])
+
+
+def _thinc(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
+    """Start ``NumpyOps.adam`` on flat arrays, which is what it takes. It uses one thread."""
+    adam: Any = import_module("thinc.api").NumpyOps().adam
+    h = row.hyperparameters
+    flat = [array.flatten() for array in params]
+    used = [grad.flatten() for grad in grads]
+    arrays = [(p, g, np.zeros_like(p), np.zeros_like(p)) for p, g in zip(flat, used, strict=True)]
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        sqrt_correction2 = sqrt(1 - h.beta2**steps)
+        step_size = h.lr * sqrt_correction2 / (1 - h.beta1**steps)
+        for p, g, m, v in arrays:
+            # Its epsilon is the one that is added to the uncorrected root.
+            adam(p, g, m, v, h.beta1, h.beta2, h.eps * sqrt_correction2, step_size)
+
+    def refresh() -> None:
+        for old, new in zip(used, grads, strict=True):
+            old[...] = new.ravel()
+
+    # A step leaves the gradients at zero. Without new ones the moments decay; after many steps they
+    # were denormal, which is slow and not what happens in training.
+    return Contender(step, lambda: flat, refresh, max_loops=500)
+
+
+def _torch_dropout(row: Row, params: Arrays, inputs: Arrays, threads: int) -> Contender:
+    """Start dropout, which returns a new tensor, of one that shares the memory of the array."""
+    torch: Any = import_module("torch")
+    torch.set_num_threads(threads)
+    torch.manual_seed(MASK_SEED)
+    step = partial(torch.nn.functional.dropout, torch.from_numpy(*inputs), row.hyperparameters.p)
+    return Contender(step, lambda: [step().numpy()])
+
+
+def _numpy_dropout(row: Row, params: Arrays, inputs: Arrays, threads: int) -> Contender:
+    """Start what one writes in NumPy without temporary arrays. It uses one thread."""
+    (x,) = inputs
+    rng = np.random.default_rng(MASK_SEED)
+    p = np.float32(row.hyperparameters.p)
+    mask, out = np.full_like(x, 0), np.full_like(x, 0)
+
+    def step() -> None:
+        rng.random(dtype=np.float32, out=mask)
+        np.greater_equal(mask, p, out=mask)
+        np.multiply(mask, 1 / (1 - p), out=mask)
+        np.multiply(x, mask, out=out)
+
+    return Contender(step, lambda: [out])
+
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer("torch-fused", "torch", TORCH.keys() - NOT_FUSED, partial(_torch, "fused")),
+        Peer("torch-foreach", "torch", TORCH, partial(_torch, "foreach")),
+        Peer("thinc", "thinc", {"adam"}, _thinc),
+        Peer("numba", "numba", numba_loops.loops(range), numba_loops.start),
+        Peer("optax", "optax", OPTAX, _optax, threads_are_fixed=True),
+        Peer("torch", "torch", {"dropout"}, _torch_dropout),
+        Peer("numpy", "numpy", {"dropout"}, _numpy_dropout),
+    )
+}
