@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt.bench.workloads import INPUTS_SEED, NETWORKS, PARAMS_SEED, arrays_of, one_array
+from fastopt.bench.workloads import NETWORKS, arrays_of, one_array
 
 OBJECTS = {
     "sgd": fastopt.SGD,
@@ -26,8 +26,8 @@ WORKLOADS = [one_array(100), NETWORKS["thousand"], NETWORKS["mlp"]]
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
 @pytest.mark.parametrize("rule", OBJECTS)
 def test_step(benchmark: Any, rule: str, workload: Any, how: str) -> None:
-    params, others = workload.normal(PARAMS_SEED), workload.normal(PARAMS_SEED)
-    grads = workload.normal(INPUTS_SEED)
+    params, others = workload.normal(seed=0), workload.normal(seed=0)
+    grads = workload.normal(seed=1)
     init, function = getattr(fastopt, f"{rule}_init", None), getattr(fastopt, f"{rule}_step")
     arguments = [params, grads] + ([init(params)] if init else [])
     opt = OBJECTS[rule](others)

