@@ -20,7 +20,14 @@ def compile_with_record(isa: str, folder: Path) -> tuple[Path, list[dict]]:
     """Compile one table; return the object and what gcc says about every loop in it."""
     flags = Path("compile_flags.txt").read_text().split()
     built = folder / f"{isa}.o"
-    command = ["g++", *flags, "-fPIC", "-fsave-optimization-record", "-c", f"csrc/isa/{isa}.cpp"]
+    command = [
+        "g++",
+        *flags,
+        "-fPIC",
+        "-fsave-optimization-record",
+        "-c",
+        f"csrc/kernels/isa/{isa}.cpp",
+    ]
     subprocess.run([*command, "-o", str(built)], check=True)
     with gzip.open(folder / f"{isa}.cpp.opt-record.json.gz") as record:
         return built, json.load(record)[2]

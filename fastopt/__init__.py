@@ -9,32 +9,15 @@
 1
 """
 
-from fastopt import _core, _threadpoolctl, interop, reference, schedules
+from fastopt import _core, _threadpoolctl, interop, reference, rules, schedules
 from fastopt._info import info
 from fastopt._version import __version__
 from fastopt.checkpoint import load, save
 from fastopt.dropout import Dropout, dropout, dropout_backward, dropout_mask
-from fastopt.functional import adam_step, momentum_step, rmsprop_step, sgd_step
-from fastopt.optimizers import (
-    SGD,
-    Adam,
-    AdamW,
-    LossScaler,
-    Momentum,
-    Optimizer,
-    RMSprop,
-    groups,
-)
+from fastopt.optimizers import LossScaler, Optimizer, groups
 from fastopt.regularization import Sparsity, max_norm, penalty, sparsity
 from fastopt.result import GlobalNorm, StepResult, global_norm
-from fastopt.state import (
-    AdamState,
-    MomentumState,
-    RMSpropState,
-    adam_init,
-    momentum_init,
-    rmsprop_init,
-)
+from fastopt.rules import *  # noqa: F403  (its own list of public names says which)
 from fastopt.threads import default_num_threads, get_num_threads, set_num_threads
 
 _core.use_classes(StepResult, Dropout)
@@ -43,23 +26,13 @@ _threadpoolctl.register()
 del default_num_threads
 
 __all__ = [
-    "SGD",
-    "Adam",
-    "AdamState",
-    "AdamW",
     "Dropout",
     "GlobalNorm",
     "LossScaler",
-    "Momentum",
-    "MomentumState",
     "Optimizer",
-    "RMSprop",
-    "RMSpropState",
     "Sparsity",
     "StepResult",
     "__version__",
-    "adam_init",
-    "adam_step",
     "dropout",
     "dropout_backward",
     "dropout_mask",
@@ -70,15 +43,11 @@ __all__ = [
     "interop",
     "load",
     "max_norm",
-    "momentum_init",
-    "momentum_step",
     "penalty",
     "reference",
-    "rmsprop_init",
-    "rmsprop_step",
     "save",
     "schedules",
     "set_num_threads",
-    "sgd_step",
     "sparsity",
 ]
+__all__ += rules.__all__

@@ -1,9 +1,10 @@
-"""The keywords that all steps share, and their defaults; ``_docstrings.py`` says what they mean."""
+"""The keywords that all steps share. The core has their defaults, docstrings.py what they mean."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from fastopt import _core
 from fastopt.tree import Tree
 
 if TYPE_CHECKING:
@@ -40,27 +41,5 @@ class StepOptions(TypedDict, total=False):
     threads: int | None
 
 
-DEFAULTS: StepOptions = {
-    "l1": 0.0,
-    "l2": 0.0,
-    "weight_decay": 0.0,
-    "decay_after": False,
-    "l1_prox": 0.0,
-    "nonneg": False,
-    "grad_scale": 1.0,
-    "maximize": False,
-    "mask": None,
-    "keep_prob": 1.0,
-    "drop": None,
-    "update_mask": None,
-    "zero_grads": False,
-    "clip_norm": None,
-    "clip_tensor_norm": None,
-    "clip_eps": 1e-6,
-    "clip_value": None,
-    "ema": None,
-    "ema_decay": None,
-    "skip_nonfinite": False,
-    "flush_denormals": False,
-    "threads": None,
-}
+_core_defaults = {**_core.term_defaults, **_core.shared_defaults, **_core.object_defaults}
+DEFAULTS: dict[str, Any] = {name: _core_defaults[name] for name in StepOptions.__annotations__}

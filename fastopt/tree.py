@@ -1,13 +1,17 @@
 """Nested lists, tuples and dicts of arrays, walked together in Python.
 
-The kernels walk them in C++ (``csrc/tree.cpp``), where their structure is checked too; this module
-serves what is not hot: making states and optimizers, names, checkpoints, and the reference.
+The core walks them in C++ (``csrc/arrays/tree.cpp``), where their structure is checked too; this
+module serves what is not hot: making states and optimizers, names, checkpoints, and the reference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
+
+from fastopt import _core
 
 Tree = Any
 """One array, or lists, tuples and dicts of trees."""
@@ -87,3 +91,9 @@ def _dotted(tree: Tree) -> list[str]:
 def unflatten(tree: Tree, arrays: Iterator[Any]) -> Tree:
     """Return a tree of the same structure whose arrays are the next of `arrays`."""
     return map_tree(lambda _: next(arrays), tree)
+
+
+def zeros_like(function: str, params: Tree) -> Tree:
+    """Return a tree of zeros like the parameters, which are checked."""
+    _core.check_params(function, params)
+    return map_tree(lambda array: np.zeros_like(array, subok=False), params)

@@ -86,11 +86,14 @@ def test_what_was_refused_is_not_waited_for() -> None:
     opt = fastopt.SGD(np.zeros(2), lr=1.0)
     with pytest.raises(ValueError, match="has shape"):
         opt.accumulate(np.ones(3))
-    assert opt._prepared is not None, "later steps would prepare themselves anew each time"
+    opt.step(np.ones(2))
     opt.accumulate(np.ones(2))
-    assert opt._prepared is None
+    with pytest.raises(ValueError, match="has shape"):
+        opt.accumulate(np.ones(3))
+    assert opt.state_dict()["accumulated"]["count"] == 1
     opt.step()
-    assert opt._prepared is not None
+    opt.step(np.ones(2))
+    assert opt.params.tolist() == [-3, -3]
 
 
 def test_what_comes_with_the_step_is_checked() -> None:

@@ -80,14 +80,10 @@ def test_malloc_is_not_called(tmp_path: Path) -> None:
         sys.path.insert(0, sys.argv[1])
         from cases import PLAIN_CASES, TERMS
         from test_calls import scene
-        import fastopt.functional
+        from fastopt import rules
         malloc_calls = ctypes.CDLL(None).malloc_calls
-        core = fastopt.functional._core
-        class Nothing:
-            def __getattr__(self, name):
-                return lambda *arguments: None
-        def count(step, core):
-            fastopt.functional._core = core
+        def count(step, module, core_step):
+            module._step = core_step
             for _ in range(5):
                 step()
             before = malloc_calls()
@@ -99,7 +95,10 @@ def test_malloc_is_not_called(tmp_path: Path) -> None:
             for terms in TERMS:
                 for sizes in ([10], [5] * 100, [100_000]):
                     step = scene(case, terms, sizes)
-                    worst = max(worst, count(step, core) - count(step, Nothing()))
+                    module = getattr(rules, case.rule)
+                    core_step = module._step
+                    nothing = count(step, module, lambda *arguments: None)
+                    worst = max(worst, count(step, module, core_step) - nothing)
         print(worst)
         """
     )
@@ -158,16 +157,17 @@ def test_flushing_denormals_changes_nothing_else(rng: np.random.Generator) -> No
 
 def test_the_core_refuses_wrong_calls() -> None:
     """Nobody calls it directly; if somebody does, an exception is the answer."""
-    for name in ("sgd_step", "momentum_step", "adam_step", "rmsprop_step"):
+    for _, _, step in _core.rules.values():
         for count in [*range(40), 1000]:
             with pytest.raises(TypeError):
-                getattr(_core, name)(*[None] * count)
+                step(*[None] * count)
+    sgd_step = _core.rules["sgd"][2]
     p, g = np.zeros(3), np.ones(3)
     with pytest.raises(TypeError, match="sgd_step: too many arguments"):
-        _core.sgd_step(None, p, g, None, 0.1, {}, "one more")
+        sgd_step(None, p, g, None, 0.1, {}, "one more")
     for no_dict in (None, 0.5, [("l2", 0.5)]):
         with pytest.raises(TypeError, match="sgd_step: the options must be a dict, not"):
-            _core.sgd_step(None, p, g, None, 0.1, no_dict)
+            sgd_step(None, p, g, None, 0.1, no_dict)
     assert p.tolist() == [0, 0, 0]
     for bad in (0, -1, 10**9):
         with pytest.raises(ValueError, match="memory_probe: 1 <= threads"):

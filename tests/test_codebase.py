@@ -21,6 +21,7 @@ from fastopt import _core
 
 TOP = Path(__file__).parents[1]
 STEPS = [f"{case.rule}_step" for case in PLAIN_CASES]
+SUFFIXES = {".py", ".pyi", ".cpp", ".hpp", ".inl"}
 EXTRAS = {"mlxtend", "tqdm", "matplotlib"}
 
 needs_sources = pytest.mark.skipif(
@@ -150,18 +151,54 @@ def test_every_package_is_installed() -> None:
     assert listed == sorted(".".join(folder.parts) for folder in folders)
 
 
+# From the bottom up. A folder may include itself and what stands before it.
+LAYERS = ["", "rules", "kernels", "engine", "python", "arrays", "step", "bindings"]
+KNOWS_PYTHON = LAYERS.index("python")
+
+
+def sources() -> list[Path]:
+    return [path for end in ("cpp", "hpp", "inl") for path in (TOP / "csrc").rglob(f"*.{end}")]
+
+
 @needs_sources
-def test_only_the_bindings_include_pybind11() -> None:
-    """Its headers take the compiler longer than the rest of the core."""
-    sources = [path for path in (TOP / "csrc").rglob("*.?pp") if "pybind11" in path.read_text()]
-    assert [path.name for path in sources] == ["module.cpp"]
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(TOP).as_posix())
+def test_includes_go_downwards(path: Path) -> None:
+    """The engine knows no Python, the arrays no options; pybind11's headers are slow to compile."""
+    layer = LAYERS.index(path.relative_to(TOP / "csrc").as_posix().rpartition("/")[0].split("/")[0])
+    for name in re.findall(r'^ *# *include [<"](.*)[>"]', path.read_text(), re.MULTILINE):
+        ours = (path.parent / name).resolve()
+        if ours.is_file():
+            below = ours.relative_to(TOP / "csrc").as_posix().rpartition("/")[0].split("/")[0]
+            assert LAYERS.index(below) <= layer, name
+        elif name == "Python.h" or name.startswith("numpy/"):
+            assert layer >= KNOWS_PYTHON, name
+        elif name.startswith("pybind11"):
+            assert LAYERS[layer] == "bindings", name
+        else:
+            assert re.fullmatch(r"[a-z_0-9]+(\.h)?", name), f"{name} is nowhere"
+    if layer < KNOWS_PYTHON:
+        assert not re.search(r"\bPy[A-Z_]|\bNPY_|namespace py\b", path.read_text())
+
+
+@needs_sources
+def test_the_layers_are_all_there_are() -> None:
+    folders = {path.name for path in (TOP / "csrc").iterdir() if path.is_dir()}
+    assert folders == set(LAYERS) - {""}
+
+
+@needs_sources
+def test_no_folder_grows_past_16_files() -> None:
+    for top in ("csrc", "fastopt"):
+        for folder in (TOP / top, *filter(Path.is_dir, (TOP / top).rglob("*"))):
+            files = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
+            assert len(files) <= 16, folder
 
 
 @needs_sources
 def test_no_file_grows_past_400_lines() -> None:
     for folder in ("csrc", "fastopt", "tests", "benchmarks", "examples", ".ci"):
         for path in (TOP / folder).rglob("*"):
-            if path.suffix in {".py", ".pyi", ".cpp", ".hpp", ".inl"} and "work" not in path.parts:
+            if path.suffix in SUFFIXES and "work" not in path.parts:
                 assert len(path.read_text().splitlines()) <= 400, path
 
 

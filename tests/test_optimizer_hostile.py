@@ -125,14 +125,22 @@ def test_schedules_that_meddle() -> None:
         return 1.0
 
     opt = fastopt.SGD(w, lr=lr, ema_decay=0.5)
-    meddle = lambda: opt.step(np.ones(2))  # noqa: E731
-    with pytest.raises(RuntimeError, match=r"^SGD.step: a schedule has made a step"):
-        opt.step(np.ones(2))
-    assert (w.tolist(), opt.step_count) == ([-1, -1], 1)
-    meddle = lambda: opt.accumulate(np.ones(2))  # noqa: E731
-    opt.accumulate(np.ones(2))
-    opt.step()
-    assert w.tolist() == [-2, -2], "the mean of two ones"
+    for call in (opt.step, opt.accumulate, opt.averaged().__enter__, opt.discard_accumulated):
+        meddle = (lambda: call(np.ones(2))) if call in (opt.step, opt.accumulate) else call  # noqa: B023
+        with pytest.raises(
+            RuntimeError, match=r"^SGD.\w+: another call of the same optimizer is u"
+        ):
+            opt.step(np.ones(2))
+        assert (w.tolist(), opt.step_count) == ([0, 0], 0)
+
+    def replace_myself() -> None:
+        opt.groups[0]["lr"] = 0.5
+
+    meddle = replace_myself
+    opt.step(np.ones(2))
+    assert (w.tolist(), opt.step_count) == ([-1, -1], 1), "it was asked before"
+    opt.step(np.ones(2))
+    assert w.tolist() == [-1.5, -1.5]
 
 
 def test_objects_that_must_not_be_exchanged() -> None:

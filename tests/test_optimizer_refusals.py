@@ -33,7 +33,7 @@ def everything(opt: Any) -> list[Any]:
         for name in type(state).__slots__:
             if name != "step" and getattr(state, name) is not None:
                 arrays += getattr(state, name)
-    arrays += opt._averages.arrays if opt._averages else ()
+    arrays += arrays_of(opt.ema) if opt.ema is not None else ()
     return [*counts, *(np.asarray(array).tobytes() for array in arrays)]
 
 

@@ -1,28 +1,23 @@
 // Adam (Kingma & Ba 2015, algorithm 1). The bias corrections are the same for every element of a
 // step, so they arrive folded into two scalars.
 #pragma once
+#include <array>
 #include <cmath>
 
 #include "../platform.hpp"
-#include "../rule_options.hpp"
+#include "option.hpp"
 
 namespace fastopt {
 
 struct AdamOptions {
-  static constexpr const char* function = "adam_step";
-  static constexpr StateArrays<2, 0> arrays{{"m", "v"}};
+  double lr, beta1, beta2, eps, epsilon_hat, scaled_prox;
 
-  double lr, beta1, beta2, eps;
-  bool epsilon_hat, scaled_prox;
-
-  template <class Reader>
-  explicit AdamOptions(Reader& read)
-      : lr(read.number("lr", Range::non_negative)),
-        beta1(read.number("beta1", Range::zero_to_below_1)),
-        beta2(read.number("beta2", Range::zero_to_below_1)),
-        eps(read.number("eps", Range::non_negative)),
-        epsilon_hat(read.flag("epsilon_hat")),
-        scaled_prox(read.flag("scaled_prox")) {}
+  static constexpr const char* name = "adam";
+  static constexpr std::array options{
+      Option{"lr", Range::non_negative},       Option{"beta1", Range::zero_to_below_1},
+      Option{"beta2", Range::zero_to_below_1}, Option{"eps", Range::non_negative},
+      Option{"epsilon_hat", Range::flag},      Option{"scaled_prox", Range::flag}};
+  static constexpr std::array arrays{StateArray{"m"}, StateArray{"v"}};
 };
 
 template <class T>
@@ -37,14 +32,14 @@ struct Adam {
         beta2(T(given.beta2)),
         one_minus_beta2(T(1 - given.beta2)),
         eps(T(given.eps)) {
+    const bool hat = given.epsilon_hat != 0;
     const double correction1 = 1 - std::pow(given.beta1, t);
     const double sqrt_correction2 = std::sqrt(1 - std::pow(given.beta2, t));
     // The paper corrects v before eps is added; "epsilon hat" (the remark at the end of its section
     // 2, and what Keras does) moves the correction of v into the step size.
-    step_size =
-        T(given.epsilon_hat ? given.lr * sqrt_correction2 / correction1 : given.lr / correction1);
-    inv_sqrt_correction2 = T(given.epsilon_hat ? 1 : 1 / sqrt_correction2);
-    metric_lr = given.epsilon_hat ? given.lr * sqrt_correction2 : given.lr;
+    step_size = T(hat ? given.lr * sqrt_correction2 / correction1 : given.lr / correction1);
+    inv_sqrt_correction2 = T(hat ? 1 : 1 / sqrt_correction2);
+    metric_lr = hat ? given.lr * sqrt_correction2 : given.lr;
   }
 
   FASTOPT_INLINE void operator()(T& p, T g, T& m, T& v) const {

@@ -1,24 +1,21 @@
 // Momentum (Polyak 1964) and Nesterov's form of it as in Sutskever et al. 2013, with the learning
 // rate outside of the buffer: p -= lr * buf, torch's convention.
 #pragma once
+#include <array>
+
 #include "../platform.hpp"
-#include "../rule_options.hpp"
+#include "option.hpp"
 
 namespace fastopt {
 
 struct MomentumOptions {
-  static constexpr const char* function = "momentum_step";
-  static constexpr StateArrays<1, 0> arrays{{"buf"}};
+  double lr, momentum, dampening, nesterov;
 
-  double lr, momentum, dampening;
-  bool nesterov;
-
-  template <class Reader>
-  explicit MomentumOptions(Reader& read)
-      : lr(read.number("lr", Range::non_negative)),
-        momentum(read.number("momentum", Range::zero_to_one)),
-        dampening(read.number("dampening", Range::zero_to_one)),
-        nesterov(read.flag("nesterov")) {}
+  static constexpr const char* name = "momentum";
+  static constexpr std::array options{
+      Option{"lr", Range::non_negative}, Option{"momentum", Range::zero_to_one},
+      Option{"dampening", Range::zero_to_one}, Option{"nesterov", Range::flag}};
+  static constexpr std::array arrays{StateArray{"buf"}};
 };
 
 template <class T>

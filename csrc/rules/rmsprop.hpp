@@ -1,29 +1,26 @@
 // RMSprop (Tieleman & Hinton 2012, lecture 6.5), centered as in Graves 2013, eq. 38-45. Which of
 // `avg` and `buf` exist decides the streams through memory, hence they are template parameters.
 #pragma once
+#include <array>
 #include <cmath>
 
 #include "../platform.hpp"
-#include "../rule_options.hpp"
+#include "option.hpp"
 
 namespace fastopt {
 
 struct RmspropOptions {
-  static constexpr const char* function = "rmsprop_step";
-  static constexpr StateArrays<1, 2> arrays{{"v", "avg", "buf"}};
+  double lr, rho, eps, eps_inside_sqrt, momentum, scaled_prox;
 
-  double lr, rho, eps;
-  bool eps_inside_sqrt, scaled_prox;
-  double momentum;
-
-  template <class Reader>
-  explicit RmspropOptions(Reader& read)
-      : lr(read.number("lr", Range::non_negative)),
-        rho(read.number("rho", Range::zero_to_below_1)),
-        eps(read.number("eps", Range::non_negative)),
-        eps_inside_sqrt(read.flag("eps_inside_sqrt")),
-        scaled_prox(read.flag("scaled_prox")),
-        momentum(read.number("momentum", Range::zero_to_one, /*unless 0, needs*/ "buf")) {}
+  static constexpr const char* name = "rmsprop";
+  static constexpr std::array options{Option{"lr", Range::non_negative},
+                                      Option{"rho", Range::zero_to_below_1},
+                                      Option{"eps", Range::non_negative},
+                                      Option{"eps_inside_sqrt", Range::flag},
+                                      Option{"momentum", Range::zero_to_one, /*needs*/ "buf"},
+                                      Option{"scaled_prox", Range::flag}};
+  static constexpr std::array arrays{StateArray{"v"}, StateArray{"avg", /*optional*/ true},
+                                     StateArray{"buf", /*optional*/ true}};
 };
 
 template <class T>
@@ -37,8 +34,8 @@ struct RmspropBase {
         rho(T(given.rho)),
         one_minus_rho(T(1 - given.rho)),
         mu(T(given.momentum)),
-        eps_inside(T(given.eps_inside_sqrt ? given.eps : 0)),
-        eps_outside(T(given.eps_inside_sqrt ? 0 : given.eps)) {}
+        eps_inside(T(given.eps_inside_sqrt != 0 ? given.eps : 0)),
+        eps_outside(T(given.eps_inside_sqrt != 0 ? 0 : given.eps)) {}
 
   FASTOPT_INLINE void average_square(T g, T& v) const { v = rho * v + one_minus_rho * (g * g); }
 

@@ -1,18 +1,18 @@
 // Stochastic gradient descent (Robbins & Monro 1951).
 #pragma once
+#include <array>
+
 #include "../platform.hpp"
-#include "../rule_options.hpp"
+#include "option.hpp"
 
 namespace fastopt {
 
 struct SgdOptions {
-  static constexpr const char* function = "sgd_step";
-  static constexpr StateArrays<0, 0> arrays{};
-
   double lr;
 
-  template <class Reader>
-  explicit SgdOptions(Reader& read) : lr(read.number("lr", Range::non_negative)) {}
+  static constexpr const char* name = "sgd";
+  static constexpr std::array options{Option{"lr", Range::non_negative}};
+  static constexpr std::array<StateArray, 0> arrays{};
 };
 
 template <class T>

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastopt.interop.checks import checked_array, checked_names, checked_order, ensure
 from fastopt.interop.table import Row, rule_in
-from fastopt.optimizers import SGD, Adam, Momentum
+from fastopt.rules import SGD, Adam, Momentum
 
 FROM, TO = "from_keras_variables", "to_keras_variables"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastopt.interop.table import Row
-from fastopt.optimizers import SGD, Adam, Momentum, RMSprop
+from fastopt.rules import SGD, Adam, Momentum, RMSprop
 
 OPTIONS = {"lr": "lr", "weight_decay": "l2", "maximize": "maximize"}
 LOOPS = {"foreach": None, "differentiable": False}  # how torch computes, not what

@@ -1,25 +1,21 @@
-"""Optimizer objects: they hold parameters, state and options, and call the step of their rule.
+"""Optimizer objects: they hold parameters, state and options, and make the step of their rule.
 
 Nothing is computed here that the functional steps do not compute: an object is their arguments,
-checked once and kept.
+checked once and kept. The classes of the rules are in :mod:`fastopt.rules`.
 """
 
-from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.entries import Grouping, groups
-from fastopt.optimizers.options import Group, Options
-from fastopt.optimizers.rules import SGD, Adam, AdamW, Momentum, RMSprop
+from fastopt.optimizers.optimizer import Optimizer
+from fastopt.optimizers.options import Group, OptimizerOptions, Options, Scheduled
 from fastopt.optimizers.scaling import LossScaler
 
 __all__ = [
-    "SGD",
-    "Adam",
-    "AdamW",
     "Group",
     "Grouping",
     "LossScaler",
-    "Momentum",
     "Optimizer",
+    "OptimizerOptions",
     "Options",
-    "RMSprop",
+    "Scheduled",
     "groups",
 ]

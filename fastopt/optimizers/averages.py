@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastopt import _core
 from fastopt.tree import Tree, unflatten, zip_trees
 
 
 class Averages:
     """An average for each array of a tree, which starts as a copy."""
 
-    def __init__(self, params: Tree, groups: int, before: Averages | None = None) -> None:
-        """Make averages for `params`; the first are those of `before`, if there are any."""
-        kept: tuple[Any, ...] = before.arrays if before else ()
+    def __init__(self, params: Tree, kept: tuple[Any, ...] = ()) -> None:
+        """Make averages for `params`; of the first arrays they are kept."""
         self.params = tuple(array for (array,) in zip_trees(params))
-        self.arrays: tuple[Any, ...] = (*kept, *map(_copy, self.params[len(kept) :]))
+        self.arrays = (*kept, *map(_copy, self.params[len(kept) :]))
         self.tree = unflatten(params, iter(self.arrays))
-        weights = before.weights if before else []
-        self.weights: list[float] = [*weights, *[0.0] * (groups - len(weights))]
-        """What the parameters so far weigh in the debiased averages of each group."""
-        self._swapped = np.zeros((), np.int64)  # which the core sets
-
-    def debiased(self, group: int, decay: float) -> tuple[float, float]:
-        """Return the decay that keeps an average free of its start, and the weight it then has.
-
-        An average that starts at zero has the weight w = d*w + (1 - d) in it, which for a constant
-        d is ``1 - d**t``, and is to be divided by it (Kingma & Ba 2015, section 3). An average that
-        is divided at once goes on with the decay ``d*w_before/w``, and needs no division later.
-        """
-        before = self.weights[group]
-        weight = decay * before + (1 - decay)
-        return (decay * before / weight if weight > 0 else decay), weight
 
     def check(self, where: str, names: Sequence[str], params: Tree) -> None:
         """Raise if the averages could not take the place of what is in `params` now."""
@@ -58,17 +40,6 @@ class Averages:
                     f"{where}: {name} has shape {array.shape} and dtype {array.dtype}, its average "
                     f"{average.shape} and {average.dtype}"
                 )
-
-    @property
-    def swapped(self) -> bool:
-        return bool(self._swapped)
-
-    def swap(self, where: str, wanted: bool) -> Callable[[], None]:
-        """Return what swaps the contents of averages and parameters, unless they are swapped.
-
-        It is one call of the core, within which no signal is handled.
-        """
-        return partial(_core.swap_averages, where, self.params, self.arrays, self._swapped, wanted)
 
 
 def _copy(array: Any) -> Any:

@@ -36,6 +36,17 @@ class Grouping:
             found[group].append((name, array))
         return found
 
+    def extended(self, where: str, group: dict[str, Any]) -> Grouping:
+        """Return the grouping with one more group, for a tree that is a list of them."""
+        added = {key: value for key, value in group.items() if key != "params"}
+        count = len(names(where, group["params"]))
+        return Grouping(
+            [*self.tree, group["params"]],
+            (*self.groups, added),
+            (*self.group_of_entry, *[len(self.groups)] * count),
+            extensible=True,
+        )
+
 
 def groups(params: Tree, patterns: Mapping[str, Mapping[str, Any]]) -> Grouping:
     """Put entries of a tree into groups by their names, each with options of its own.

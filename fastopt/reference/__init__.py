@@ -1,8 +1,9 @@
 """The steps in plain NumPy: the specification, to be read as a textbook.
 
 Every function here has the name, the signature and the effect of the one in :mod:`fastopt`, whose
-kernels equal it bit for bit (NaNs compare equal). Nothing is checked here; the kernels' functions
-check their arguments. Three conventions hold throughout:
+kernels equal it bit for bit (NaNs compare equal). The formula of each rule stands beside its step
+in ``fastopt/rules``; what all steps do around it is in ``fastopt/reference/terms.py``. Nothing is
+checked here; the kernels' functions check their arguments. Three conventions hold throughout:
 
 - Arithmetic on elements is done in the dtype of the parameter, operation by operation, in the order
   written; norms and penalties are sums in double precision.
@@ -14,24 +15,33 @@ check their arguments. Three conventions hold throughout:
 from the formula, for speed.
 """
 
+from typing import Any
+
+from fastopt import rules
 from fastopt.reference.dropout import dropout, dropout_backward, dropout_mask
 from fastopt.reference.norms import global_norm
 from fastopt.reference.regularization import max_norm, penalty
-from fastopt.reference.steps import adam_step, momentum_step, rmsprop_step, sgd_step
-from fastopt.state import adam_init, momentum_init, rmsprop_init
+from fastopt.reference.steps import STEPS
+
+_OF_RULES = {
+    **STEPS,
+    **{rule.init.__name__: rule.init for rule in rules.RULES.values() if rule.init},
+}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _OF_RULES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
 
 __all__ = [
-    "adam_init",
-    "adam_step",
     "dropout",
     "dropout_backward",
     "dropout_mask",
     "global_norm",
     "max_norm",
-    "momentum_init",
-    "momentum_step",
     "penalty",
-    "rmsprop_init",
-    "rmsprop_step",
-    "sgd_step",
 ]
+__all__.extend(_OF_RULES)

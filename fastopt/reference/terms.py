@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.options import DEFAULTS, StepOptions
 from fastopt.reference.dropout import as_bools, keep_mask, keep_prob
 from fastopt.reference.norms import global_norm, norm_of
 from fastopt.result import StepResult
@@ -18,9 +17,9 @@ from fastopt.tree import Tree, paths, zip_trees
 class Terms:
     """The terms of one step."""
 
-    def __init__(self, lr: float, options: StepOptions) -> None:
-        self.lr = float(lr)
-        self.options: dict[str, Any] = {**DEFAULTS, **options}
+    def __init__(self, lr: float, options: dict[str, Any]) -> None:
+        self.lr = lr
+        self.options = options
         self.grad_scale = float(self.options["grad_scale"])
 
     def measure(self, params: Tree, grads: Tree) -> StepResult | None:

@@ -1,0 +1,71 @@
+#include "array_checks.hpp"
+
+#include <algorithm>
+
+#include "../engine/masks.hpp"
+#include "../python/errors.hpp"
+
+namespace fastopt {
+
+void ArrayChecks::check(int i) const {
+  if (!PyArray_CheckExact(nodes_[i])) check_class(i);
+  check_dtype(i);
+  const int flags = PyArray_FLAGS(array(i));
+  if (i > 0) check_shape(i);
+  if (!(flags & NPY_ARRAY_ALIGNED))
+    raise_value_error(here() + name(i) + " is not aligned in memory for its dtype");
+  if (arguments_[i].written) {
+    if (!(flags & NPY_ARRAY_WRITEABLE)) raise_value_error(here() + name(i) + " is read-only");
+    if (!(flags & NPY_ARRAY_C_CONTIGUOUS)) check_written_once(i);
+  }
+}
+
+// A subclass is welcome if it is nothing but a view of memory.
+void ArrayChecks::check_class(int i) const {
+  if (const std::string wrong = why_not_plain(nodes_[i]); !wrong.empty())
+    raise_type_error(here() + name(i) + " must be a NumPy array, not " + wrong);
+}
+
+void ArrayChecks::check_dtype(int i) const {
+  const int type = PyArray_TYPE(array(i)), param_type = PyArray_TYPE(array(0));
+  const bool native = PyArray_ISNOTSWAPPED(array(i));
+  if (Streams::is_mask(arguments_[i].stream)) {
+    if (type != NPY_BOOL && type != NPY_UINT8)
+      raise_type_error(here() + name(i) + " has dtype " + dtype_of(array(i)) +
+                       ", it must be bool, or uint8 (also with packed bits)");
+  } else if (i == 0) {
+    if ((type != NPY_FLOAT32 && type != NPY_FLOAT64) || !native)
+      raise_type_error(here() + name(0) + " has dtype " + dtype_of(array(0)) +
+                       ", it must be float32 or float64 in native byte order");
+  } else if (type != param_type || !native) {
+    raise_type_error(here() + name(i) + " has dtype " + dtype_of(array(i)) + ", " + name(0) +
+                     " has " + dtype_of(array(0)));
+  }
+}
+
+void ArrayChecks::check_shape(int i) const {
+  if (have_one_shape(array(0), array(i))) return;
+  const npy_intp packed = packed_size(PyArray_SIZE(array(0)));
+  const bool is_mask = Streams::is_mask(arguments_[i].stream);
+  const bool is_packed = is_mask && PyArray_TYPE(array(i)) == NPY_UINT8 &&
+                         PyArray_NDIM(array(i)) == 1 && PyArray_DIM(array(i), 0) == packed;
+  if (is_packed && PyArray_IS_C_CONTIGUOUS(array(i))) return;
+  if (is_packed) raise_value_error(here() + name(i) + " has packed bits, which must be contiguous");
+  raise_value_error(
+      here() + name(i) + " has shape " + shape_of(array(i)) + ", " + name(0) + " has " +
+      shape_of(array(0)) +
+      (is_mask ? "; in packed bits (uint8), it would be " + integers(&packed, 1) : ""));
+}
+
+void ArrayChecks::check_written_once(int i) const {
+  std::int64_t shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
+  const int axes = PyArray_NDIM(array(i));
+  std::copy_n(PyArray_DIMS(array(i)), axes, shape);
+  std::copy_n(PyArray_STRIDES(array(i)), axes, strides);
+  if (may_overlap_itself(axes, shape, strides, PyArray_ITEMSIZE(array(i))))
+    raise_value_error(here() + name(i) + " overlaps itself in memory (shape " + shape_of(array(i)) +
+                      ", strides " + integers(PyArray_STRIDES(array(i)), axes) +
+                      "), as broadcast views do");
+}
+
+}  // namespace fastopt

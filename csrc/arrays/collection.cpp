@@ -1,0 +1,218 @@
+#include "collection.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <string>
+
+#include "../python/errors.hpp"
+#include "../python/numbers.hpp"
+#include "known.hpp"
+
+namespace fastopt {
+
+class Collection::Collector {
+ public:
+  Collector(const Arguments& arguments, Collection& collection)
+      : arguments_(arguments),
+        known_(arguments.known),
+        to_(collection),
+        named_by_(arguments.arrays[0].tree),
+        checks_(arguments.function, arguments.arrays, named_by_) {
+    if (arguments.named_by) named_by_.root = arguments.named_by;
+    for (int i = 0; i < arguments.count; ++i) {
+      trees_[i] = arguments.arrays[i].tree;
+      trees_[i].none_for_all = known_ && i > 0;  // a whole branch is frozen or has no mask
+      streams_[i] = arguments.arrays[i].stream;
+    }
+    for (int i = 0; arguments.penalties && i < penalties; ++i) {
+      const PenaltyTree& penalty = arguments.penalties[i];
+      if (!penalty.tree) continue;
+      place_[i] = arguments.count + penalty_trees_++;
+      trees_[place_[i]] = {penalty.name, "", penalty.tree, /*prefix=*/true};
+    }
+  }
+
+  // Code of the user's may run while trees and numbers are read, not between the checks of the
+  // arrays and their use.
+  void collect() {
+    to_.clear();
+    to_.leaves_.read(arguments_.function, trees_, arguments_.count + penalty_trees_);
+    if (arguments_.penalties) read_penalties();
+    for (int entry = 0; entry < to_.entries(); ++entry) known_ ? add_known(entry) : add_new(entry);
+    if (known_ && to_.entries() < known_->entries())
+      raise_value_error(checks_.here() + "params has " + std::to_string(to_.entries()) +
+                        " arrays, it had " + std::to_string(known_->entries()) +
+                        " when the optimizer was made");
+    if (find_overlap(to_.spans_, to_.scratch_, share_memory, &to_))
+      raise_value_error(checks_.here() + name_of(to_.spans_[0]) + " and " + name_of(to_.spans_[1]) +
+                        " overlap in memory");
+  }
+
+ private:
+  static constexpr int penalties = 4;
+  static_assert(sizeof(Penalties) == penalties * sizeof(double));
+  static_assert(Streams::count + penalties <= max_trees);
+
+  void add_new(int entry) {
+    PyObject* const* nodes = to_.nodes(entry);
+    check_from(0, nodes, entry);
+    finish(add_arrays(to_.tensors, nodes, streams_, arguments_.count, entry, arguments_.alignment,
+                      arguments_.drop),
+           entry);
+  }
+
+  void add_known(int number) {
+    PyObject* const* nodes = to_.nodes(number);
+    if (number >= known_->entries())
+      raise_value_error(checks_.here() + checks_.name_of_entry(0, number) +
+                        " was not there when the optimizer was made");
+    const KnownArrays::Entry& entry = known_->entry(number);
+    const bool frozen = arguments_.frozen[entry.group] != 0;
+    known_->check_unchanged(number, nodes[0], frozen, checks_);
+    if (frozen) return;
+    Tensor* tensor;
+    if (arguments_.count == 2 && !arguments_.arrays[1].written &&
+        known_->fits_at_a_glance(number, nodes[1])) {
+      ++to_.glances_;
+      tensor = &to_.tensors.add(entry.tensor);
+      tensor->streams.at[Streams::grad] = PyArray_DATA(as_array(nodes[1]));
+    } else {
+      check_from(1, nodes, number);
+      tensor = add_with_known(nodes, entry, number);
+    }
+    if (tensor) tensor->group = entry.group;
+    finish(tensor, number);
+  }
+
+  Tensor* add_with_known(PyObject* const* nodes, const KnownArrays::Entry& entry, int number) {
+    PyObject* arrays[Streams::count];
+    int streams[Streams::count];
+    int count = arguments_.count;
+    std::copy_n(nodes, count, arrays);
+    std::copy_n(streams_, count, streams);
+    for (int i = 1; i < entry.count; ++i) {  // the first is nodes[0]
+      streams[count] = known_->stream(entry, i);
+      arrays[count++] = known_->array(entry, i);
+    }
+    return add_arrays(to_.tensors, arrays, streams, count, number, arguments_.alignment,
+                      arguments_.drop);
+  }
+
+  void check_from(int first, PyObject* const* nodes, int entry) {
+    checks_.turn_to(nodes, entry);
+    for (int i = first; i < arguments_.count; ++i)
+      if (!checks_.is_absent(i)) checks_.check(i);
+    // Overlaps are looked for among those that are written and all others: of what is known, in
+    // the memory that it is known to have.
+    const bool among_all = !known_ || arguments_.arrays[1].written;
+    for (int i = first; i < arguments_.count; ++i) {
+      if (checks_.is_absent(i) || PyArray_SIZE(checks_.array(i)) == 0) continue;
+      if (known_) known_->check_apart(checks_.array(i), checks_, i);
+      if (!among_all) continue;
+      Span span = span_of(checks_.array(i));
+      span.entry = entry;
+      span.argument = i;
+      span.written = arguments_.arrays[i].written;
+      to_.spans_.push_back(span);
+    }
+  }
+
+  void finish(Tensor* tensor, int entry) {
+    if (!tensor) return;
+    to_.has_[int(tensor->dtype)] = true;
+    if (arguments_.penalties) tensor->penalties = &to_.penalties_[penalty_trees_ > 0 ? entry : 0];
+  }
+
+  void read_penalties() {
+    Penalties same;
+    double* numbers = &same.l1;
+    for (int i = 0; i < penalties; ++i) numbers[i] = arguments_.penalties[i].number;
+    to_.penalties_.assign(penalty_trees_ > 0 ? to_.entries() : 1, same);
+    for (int i = 0; i < penalties; ++i)
+      for (int entry = 0; arguments_.penalties[i].tree && entry < to_.entries(); ++entry)
+        (&to_.penalties_[entry].l1)[i] =
+            read_penalty(arguments_.penalties[i].name, place_[i], entry);
+  }
+
+  double read_penalty(const char* penalty, int tree, int entry) const {
+    PyObject* given = to_.nodes(entry)[tree];
+    if (PyFloat_CheckExact(given)) {
+      const double value = PyFloat_AS_DOUBLE(given);
+      if (std::isfinite(value) && value >= 0) return value;  // no need to make its name
+    }
+    const std::string name = penalty + path_of_leaf(named_by_, entry);
+    return to_number(arguments_.function, name.c_str(), Range::non_negative, given);
+  }
+
+  std::string name_of(const Span& span) const {
+    return checks_.name_of_entry(span.argument, span.entry);
+  }
+
+  const Arguments& arguments_;
+  const KnownArrays* known_;
+  Collection& to_;
+  NamedTree named_by_;
+  ArrayChecks checks_;
+  int penalty_trees_ = 0;
+  int place_[penalties];  // of each penalty that is a tree, among all trees
+  NamedTree trees_[max_trees];
+  int streams_[max_trees];
+};
+
+void Collection::collect(const Arguments& arguments) { Collector(arguments, *this).collect(); }
+
+void Collection::take_argument(int argument, std::int64_t alignment, Tensors& to) const {
+  to.clear();
+  const int stream = Streams::param;
+  for (const Tensor& tensor : tensors.all) {
+    PyObject* array = nodes(tensor.entry)[argument];
+    add_arrays(to, &array, &stream, 1, tensor.entry, alignment);
+  }
+}
+
+bool Collection::share_memory(void* self, const Span& a, const Span& b) {
+  const auto& collection = *static_cast<Collection*>(self);
+  return fastopt::share_memory(as_array(collection.nodes(a.entry)[a.argument]),
+                               as_array(collection.nodes(b.entry)[b.argument]));
+}
+
+void Collection::clear() {
+  leaves_.clear();
+  tensors.clear();
+  penalties_.clear();
+  spans_.clear();
+  glances_ = 0;
+  std::fill(std::begin(has_), std::end(has_), false);
+}
+
+Tensor* add_arrays(Tensors& tensors, PyObject* const* arrays, const int* streams, int count,
+                   int entry, std::int64_t alignment, const DropoutStream* drop) {
+  static_assert(sizeof(npy_intp) == sizeof(std::int64_t));
+  PyArrayObject* first = as_array(arrays[0]);
+  Tensor tensor{};
+  tensor.size = PyArray_SIZE(first);
+  if (tensor.size == 0) return nullptr;
+  tensor.entry = entry;
+  tensor.dtype = dtype_known(first);
+  tensor.layout = -1;
+  StridedArray strided[Streams::count];
+  int strided_count = 0;
+  bool contiguous = true;
+  for (int i = 0; i < count; ++i) {
+    if (i > 0 && arrays[i] == Py_None) continue;
+    PyArrayObject* array = as_array(arrays[i]);
+    tensor.streams.at[streams[i]] = PyArray_DATA(array);
+    contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(array);
+    if (Streams::is_mask(streams[i]) && !have_one_shape(first, array))
+      tensor.packed |= 1u << streams[i];
+    strided[strided_count++] = {streams[i], PyArray_DATA(array),
+                                reinterpret_cast<const std::int64_t*>(PyArray_STRIDES(array))};
+  }
+  if (contiguous) return &tensors.add(tensor, alignment);
+  return &tensors.add(tensor, PyArray_NDIM(first),
+                      reinterpret_cast<const std::int64_t*>(PyArray_DIMS(first)), strided,
+                      strided_count, alignment, drop);
+}
+
+}  // namespace fastopt

@@ -1,0 +1,86 @@
+// Trees of arrays go in, a flat list of tensors comes out, or an exception names what is wrong.
+#pragma once
+#include <Python.h>
+
+#include <vector>
+
+#include "../engine/tensors.hpp"
+#include "array_checks.hpp"
+#include "overlap.hpp"
+#include "tree.hpp"
+
+namespace fastopt {
+
+class KnownArrays;
+
+// The strength of a penalty: one number, or a tree of numbers, in which a number may stand where
+// params has a container.
+struct PenaltyTree {
+  const char* name;
+  double number;
+  PyObject* tree;  // borrowed; null where there is one number
+};
+
+// What a call has for every entry. arrays[0] is params, whose structure the others must have.
+struct Arguments {
+  const char* function;
+  const ArrayArgument* arrays;
+  int count;
+  PyObject* named_by = nullptr;            // the tree that names the entries; if null, params
+  const PenaltyTree* penalties = nullptr;  // four, as in Penalties, in place of those of the group
+  const DropoutStream* drop = nullptr;     // of the first entry; each further has the next offset
+  std::int64_t alignment = block_size;
+
+  // Of arrays that an optimizer knows: params, and those that are not among the arguments.
+  const KnownArrays* known = nullptr;
+  const unsigned char* frozen = nullptr;  // for each group, whether it is left out
+};
+
+// All arrays of a call. It keeps them alive, because kernels run without the GIL. Reuse it: a step
+// on small arrays should not allocate.
+class Collection {
+ public:
+  Tensors tensors;
+
+  Collection() = default;
+  Collection(const Collection&) = delete;
+  Collection& operator=(const Collection&) = delete;
+
+  // Checks all arguments against each other and fills the list of tensors. Throws with nothing
+  // changed.
+  void collect(const Arguments& arguments);
+
+  // Which dtypes there are.
+  const bool* has() const { return has_; }
+
+  // Leaves of the trees, empty arrays among them; and what stands in place of one, in each tree.
+  int entries() const { return leaves_.entries(); }
+  PyObject* const* nodes(int entry) const { return leaves_.of(entry); }
+
+  // How many entries a glance was enough for.
+  int glances() const { return glances_; }
+
+  // Takes the arrays of one argument alone, as Streams::param, in the order of this list. What they
+  // go to must not outlive this collection.
+  void take_argument(int argument, std::int64_t alignment, Tensors& to) const;
+
+  void clear();
+
+ private:
+  class Collector;
+  static bool share_memory(void* self, const Span& a, const Span& b);
+
+  Leaves leaves_;
+  bool has_[dtypes] = {};
+  int glances_ = 0;
+  std::vector<Penalties> penalties_;  // of every entry; of one, where all have the same
+  std::vector<Span> spans_;
+  std::vector<std::uintptr_t> scratch_;
+};
+
+// Adds the arrays of one entry, which must have been checked, each to its stream; the first is the
+// parameter. Returns null where they are empty.
+Tensor* add_arrays(Tensors& tensors, PyObject* const* arrays, const int* streams, int count,
+                   int entry, std::int64_t alignment, const DropoutStream* drop = nullptr);
+
+}  // namespace fastopt

@@ -1,0 +1,93 @@
+// The arrays of an optimizer object, checked once and kept: parameters, states, averages. A step
+// looks whether they are still what they were, which takes less time than to check them again.
+#pragma once
+#include <Python.h>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../python/object.hpp"
+#include "collection.hpp"
+
+namespace fastopt {
+
+class KnownArrays {
+ public:
+  // An entry: its parameter first.
+  struct Entry {
+    int group;
+    std::size_t first;  // of its arrays, among all
+    int count;
+    bool contiguous;  // all of them are, and not empty
+    Tensor tensor;    // then: what it is in a step, but for what comes with that
+    std::size_t bytes;
+  };
+
+  // Checks arrays as for a step, and notes what they are. Entries may lack an argument (None).
+  KnownArrays(const Arguments& arguments, const std::vector<int>& group_of_entry);
+
+  int entries() const { return static_cast<int>(entries_.size()); }
+  const Entry& entry(int number) const { return entries_[number]; }
+  PyObject* array(const Entry& entry, int i) const { return known_[entry.first + i].array; }
+  int stream(const Entry& entry, int i) const { return known_[entry.first + i].stream; }
+
+  // A bit for each stream that a step writes.
+  unsigned written() const { return written_; }
+
+  // Throws if the parameter is another array, or if an array of the entry is not what it was. One
+  // that is frozen may be read-only, but must not have moved: others are compared with where it is.
+  void check_unchanged(int number, PyObject* param, bool frozen, const ArrayChecks& checks) const;
+
+  // A glance that spares the checks of a gradient, in the usual case that it would pass them.
+  bool fits_at_a_glance(int number, PyObject* grad) const;
+
+  // Throws if argument i of a call shares memory with what is known.
+  void check_apart(PyArrayObject* array, const ArrayChecks& checks, int i) const;
+
+  // Sets all parameters to zero.
+  void clear_params() const;
+
+ private:
+  static constexpr int relevant_flags =
+      NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
+
+  // An array, and what it was like when it was checked.
+  struct Known {
+    PyObject* array;
+    NamedTree name;
+    int stream;
+    void* data;
+    PyArray_Descr* dtype;
+    std::size_t extents;  // where its shape and strides begin in extents_
+    int axes, flags;
+  };
+
+  // Memory that is written, without gaps.
+  struct Block {
+    std::uintptr_t begin, end;
+  };
+
+  void add(PyObject* array, const ArrayArgument& argument);
+  void note_blocks();
+  const npy_intp* extents(const Known& known) const { return extents_.data() + known.extents; }
+  bool is_as_it_was(const Known& known, int flags_that_count) const;
+  // Whether the memory lies between what is written. A guess tells where; it is corrected.
+  bool is_apart(std::uintptr_t begin, std::uintptr_t end, std::atomic<std::size_t>& guess) const;
+  [[noreturn]] void raise_changed(const Known& known, const std::string& name,
+                                  int flags_that_count) const;
+
+  unsigned written_ = 0;
+  std::vector<Entry> entries_;
+  std::vector<Known> known_;
+  std::vector<Object> held_;
+  std::vector<npy_intp> extents_;
+  std::vector<Block> blocks_;
+  // Between which blocks the gradient of each entry was in the latest step: there it mostly is
+  // again, and need not be searched for.
+  mutable std::unique_ptr<std::atomic<std::size_t>[]> guesses_;
+};
+
+}  // namespace fastopt

@@ -1,0 +1,49 @@
+// The table of contents of the core, which fastopt/_core.pyi declares.
+#include "../arrays/numpy_array.hpp"
+#include "../step/declared.hpp"
+#include "../step/functional.hpp"
+#include "../step/step.hpp"
+#include "bindings.hpp"
+
+namespace fastopt {
+namespace {
+
+void define(py::module_& module) {
+  import_numpy();
+  intern_names();
+  add_rules(module);
+  add_options(module);
+  add_plans(module);
+  add_dropout(module);
+  add_sums(module);
+  add_probes(module);
+  add_settings(module);
+  module.def(
+      "use_classes",
+      [](const py::object& step_result, const py::object& dropout) {
+        use_result_class(step_result.ptr());
+        use_dropout_class(dropout.ptr());
+      },
+      py::arg("step_result"), py::arg("dropout"));
+}
+
+}  // namespace
+}  // namespace fastopt
+
+// By this symbol threadpoolctl tells our library from others of its name.
+extern "C" PYBIND11_EXPORT int fastopt_is_loaded() { return 1; }
+
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
+  using fastopt::PythonError;
+  pybind11::register_local_exception_translator([](std::exception_ptr error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const PythonError&) {  // Python has it already
+    }
+  });
+  try {
+    fastopt::define(module);
+  } catch (const PythonError&) {
+    throw pybind11::error_already_set();  // no translator is asked here
+  }
+}

@@ -1,0 +1,11 @@
+// What other bindings want to know of _core.Options.
+#pragma once
+#include "../step/option_table.hpp"
+#include "bindings.hpp"
+
+namespace fastopt {
+
+// The table within; throws for objects of other types.
+const OptionTable& options_in(py::handle options);
+
+}  // namespace fastopt

@@ -1,0 +1,128 @@
+// _core.Plan: what makes the steps of an optimizer object.
+#include "../step/plan.hpp"
+#include "options.hpp"
+
+namespace fastopt {
+namespace {
+
+HeldOptions held(py::handle options) {
+  return {Object::borrow(options.ptr()), &options_in(options)};
+}
+
+std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner,
+                               const py::object& params, const std::vector<int>& group_of_entry,
+                               const py::sequence& groups, const py::object& shared,
+                               const py::sequence& states, const py::object& averages,
+                               const py::object& count, std::vector<double> weights) {
+  const Rule* found = find_rule(rule);
+  if (!found) throw py::value_error("Plan: there is no rule of this name");
+  if (groups.size() != states.size() || groups.size() != weights.size())
+    throw py::value_error("Plan: one state and one weight for each group");
+  Plan::Parts parts;
+  parts.rule = found;
+  parts.owner = owner;
+  parts.params = Object::borrow(params.ptr());
+  parts.group_of_entry = group_of_entry;
+  for (py::handle group : groups) parts.groups.push_back(held(group));
+  for (py::handle state : states) parts.states.push_back(Object::borrow(state.ptr()));
+  parts.shared = held(shared);
+  parts.averages = Object::borrow(averages.ptr());
+  parts.count = {Object::borrow(count.ptr()), count.cast<StepCount*>()};
+  parts.weights = std::move(weights);
+  return std::make_unique<Plan>(std::move(parts));
+}
+
+constexpr const char* plan_name = "fastopt.Plan";
+
+Plan& plan_in(PyObject* capsule) {
+  void* pointer = PyCapsule_GetPointer(capsule, plan_name);
+  if (!pointer) throw PythonError{};
+  return *static_cast<Plan*>(pointer);
+}
+
+PyObject* step(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) {
+  return with_errors<PyObject*>(nullptr, [&] {
+    if (count != 5) throw std::invalid_argument("step: five arguments");
+    return plan_in(capsule)
+        .step({arguments[0], arguments[1], arguments[2], arguments[3], arguments[4]})
+        .release();
+  });
+}
+
+PyObject* accumulate(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) {
+  return with_errors<PyObject*>(nullptr, [&] {
+    if (count != 1) throw std::invalid_argument("accumulate: one argument");
+    plan_in(capsule).accumulate(arguments[0]);
+    return Object::none().release();
+  });
+}
+
+// A function whose self is a plan, which it keeps alive.
+py::object bound(PyMethodDef& method, py::handle plan) {
+  Object capsule = Object::made(PyCapsule_New(plan.cast<Plan*>(), plan_name, [](PyObject* self) {
+    Py_DECREF(static_cast<PyObject*>(PyCapsule_GetContext(self)));
+  }));
+  PyCapsule_SetContext(capsule.ptr(), plan.inc_ref().ptr());
+  return to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr())));
+}
+
+// The turn of a call that is no step; see Plan::Turn. For a `with` block.
+class HeldTurn {
+ public:
+  HeldTurn(py::object plan, const char* function)
+      : plan_(std::move(plan)), turn_(*plan_.cast<Plan*>(), function) {}
+  void end() { turn_.end(); }
+
+ private:
+  py::object plan_;
+  Plan::Turn turn_;
+};
+
+}  // namespace
+
+void add_plans(py::module_& module) {
+  static PyMethodDef step_method = method_of("step", step);
+  static PyMethodDef accumulate_method = method_of("accumulate", accumulate);
+  py::class_<HeldTurn>(module, "_Turn")
+      .def("__enter__", [](HeldTurn&) {})
+      .def("__exit__", [](HeldTurn& turn, const py::args&) { turn.end(); });
+  py::class_<Plan>(module, "Plan", plain_metaclass())
+      .def(py::init(&new_plan), py::arg("rule"), py::arg("owner"), py::arg("params"),
+           py::arg("group_of_entry"), py::arg("groups"), py::arg("shared"), py::arg("states"),
+           py::arg("averages"), py::arg("count"), py::arg("weights"))
+      .def_property_readonly("step", [](py::handle self) { return bound(step_method, self); })
+      .def_property_readonly("accumulate",
+                             [](py::handle self) { return bound(accumulate_method, self); })
+      .def(
+          "use_sums",
+          [](Plan& plan, const py::object& tree, long long waiting, std::vector<bool> frozen) {
+            plan.use_sums(tree.ptr(), waiting, std::move(frozen));
+          },
+          py::arg("tree"), py::arg("waiting"), py::arg("frozen"))
+      .def_property_readonly("frozen_in_sums", &Plan::frozen_in_sums)
+      .def("discard_sums", &Plan::discard_sums, py::arg("function"))
+      .def(
+          "turn",
+          [](const py::object& self, const char* function) {
+            return std::make_unique<HeldTurn>(self, function);
+          },
+          py::arg("function"))
+      .def("swap", &Plan::swap, py::arg("function"), py::arg("wanted"))
+      .def_property_readonly("swapped", &Plan::swapped)
+      .def_property_readonly("waiting", &Plan::waiting)
+      .def("check_not_swapped", &Plan::check_not_swapped, py::arg("function"))
+      .def_property(
+          "weights", [](Plan& plan) { return plan.weights(); },
+          [](Plan& plan, std::vector<double> weights) { plan.weights() = std::move(weights); });
+  module.def("told", [] {
+    const Told& latest = told();
+    py::dict all;
+    all["threads"] = latest.threads;
+    all["flush_denormals"] = latest.flush_denormals;
+    all["entries"] = latest.entries;
+    all["glances"] = latest.glances;
+    return all;
+  });
+}
+
+}  // namespace fastopt

@@ -1,0 +1,78 @@
+// The rules as Python sees them: what they declare, and their functional steps.
+#include "../engine/rules.hpp"
+
+#include <vector>
+
+#include "../step/declared.hpp"
+#include "../step/functional.hpp"
+#include "bindings.hpp"
+
+namespace fastopt {
+namespace {
+
+const char* text_of(Range range) {
+  switch (range) {
+    case Range::finite:
+      return "finite";
+    case Range::non_negative:
+      return ">= 0";
+    case Range::positive:
+      return "> 0";
+    case Range::zero_to_one:
+      return "in [0, 1]";
+    case Range::zero_to_below_1:
+      return "in [0, 1)";
+    case Range::above_0_to_1:
+      return "in (0, 1]";
+    case Range::flag:
+      return "bool";
+  }
+  return "";
+}
+
+PyObject* step(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) {
+  const auto* rule = static_cast<const Rule*>(PyCapsule_GetPointer(capsule, nullptr));
+  return with_errors<PyObject*>(nullptr,
+                                [&] { return functional_step(*rule, arguments, count).release(); });
+}
+
+// The options of a rule with their ranges, the arrays of its state with whether a state may leave
+// them out, and its step.
+py::tuple described(const Rule& rule) {
+  py::dict options, arrays;
+  for (const Option& option : rule.options) options[option.name] = text_of(option.range);
+  for (const StateArray& array : rule.arrays) arrays[array.name] = array.optional;
+  static std::vector<PyMethodDef> methods(all_rules().count);
+  PyMethodDef& method = methods[&rule - all_rules().begin()];
+  method = method_of(function_of(rule), step);
+  const Object capsule = Object::made(PyCapsule_New(const_cast<Rule*>(&rule), nullptr, nullptr));
+  return py::make_tuple(options, arrays,
+                        to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr()))));
+}
+
+py::object default_of(const Declared& declared) {
+  const bool none = declared.kind == Kind::number_or_none || declared.kind == Kind::threads ||
+                    declared.kind == Kind::dropout || declared.kind == Kind::tree;
+  if (none) return py::none();
+  if (declared.option.range == Range::flag) return py::bool_(declared.otherwise != 0);
+  return py::float_(declared.otherwise);
+}
+
+py::dict defaults(const Declared* first, int count) {
+  py::dict all;
+  for (int i = 0; i < count; ++i) all[first[i].option.name] = default_of(first[i]);
+  return all;
+}
+
+}  // namespace
+
+void add_rules(py::module_& module) {
+  py::dict rules;
+  for (const Rule& rule : all_rules()) rules[rule.name] = described(rule);
+  module.attr("rules") = rules;
+  module.attr("term_defaults") = defaults(step_options, term_count);
+  module.attr("shared_defaults") = defaults(step_options + term_count, shared_count);
+  module.attr("object_defaults") = defaults(step_options + first_object, object_count);
+}
+
+}  // namespace fastopt

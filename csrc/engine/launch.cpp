@@ -1,0 +1,57 @@
+#include "launch.hpp"
+
+#include <algorithm>
+
+#include "../kernels/denormals.hpp"
+
+namespace fastopt {
+namespace {
+
+// Elements that a thread claims at a time: so many that the claim and the jump to another place in
+// memory cost nothing, and in smaller tasks so few that threads finish together.
+constexpr std::int64_t max_chunk = 16384, update_unit = 2048, chunks_per_thread = 8;
+
+std::int64_t chunk_size(std::int64_t extent, std::int64_t unit, int threads) {
+  const std::int64_t even = extent / (threads * chunks_per_thread);
+  return std::clamp(even / unit * unit, unit, max_chunk);
+}
+
+// Below this many elements a second thread does not pay, for any rule (SGD is the last to gain).
+constexpr std::int64_t parallel_threshold = 24576;
+
+// The same where the other threads are asleep: waking one takes the caller about 17 us on a virtual
+// machine, as long as Adam takes for 45,000 elements and SGD for 200,000.
+constexpr std::int64_t wake_threshold = 262144;
+
+struct Task {
+  const Tensors& list;
+  const Update* groups;
+  const KernelTable& table;
+  bool flush_denormals;
+};
+
+void run_range(const void* context, std::int64_t begin, std::int64_t end) {
+  const Task& task = *static_cast<const Task*>(context);
+  const FlushDenormals mode(task.flush_denormals);
+  task.list.for_each_piece(
+      begin, end, [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
+        update_tensor(task.table, task.groups[tensor.group], task.list, tensor, from, to);
+      });
+}
+
+}  // namespace
+
+void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads) {
+  const Task task{list, groups, current_table(), flush_denormals};
+  run_chunks(list.index_space(), update_unit, threads, run_range, &task);
+}
+
+void run_chunks(IndexSpace space, std::int64_t unit, int threads, RangeBody body,
+                const void* context) {
+  if (space.elements < parallel_threshold ||
+      (space.elements < wake_threshold && !workers_are_awake()))
+    threads = 1;
+  parallel_for(space.extent, chunk_size(space.extent, unit, threads), threads, body, context);
+}
+
+}  // namespace fastopt

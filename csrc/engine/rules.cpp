@@ -1,0 +1,96 @@
+#include "rules.hpp"
+
+#include <array>
+#include <cstring>
+#include <new>
+#include <string_view>
+#include <type_traits>
+
+#include "../rules/list.hpp"
+#include "streams.hpp"
+
+namespace fastopt {
+namespace {
+
+template <class Options>
+Options as_options(const double* values) {
+  static_assert(std::is_trivially_copyable_v<Options> &&
+                    sizeof(Options) == Options::options.size() * sizeof(double),
+                "options are doubles, and all of them are named");
+  Options options;
+  std::memcpy(&options, values, sizeof options);
+  return options;
+}
+
+template <class Options, class Arithmetic>
+void fold(const double* options, double t, void* scalars) {
+  static_assert(sizeof(Arithmetic) <= RuleVariant::room);
+  static_assert(std::is_trivially_destructible_v<Arithmetic>);
+  new (scalars) Arithmetic(as_options<Options>(options), t);
+}
+
+template <class Options, template <class> class Arithmetic>
+double metric_lr(const double* options, double t) {
+  return Arithmetic<double>(as_options<Options>(options), t).metric_lr;
+}
+
+template <class Options, template <class> class Arithmetic>
+constexpr RuleVariant variant() {
+  static_assert(Arithmetic<float>::states <= Streams::max_states);
+  RuleVariant made{rule_id<Arithmetic>,
+                   {fold<Options, Arithmetic<float>>, fold<Options, Arithmetic<double>>},
+                   nullptr};
+  if constexpr (has_metric<Arithmetic<float>>) made.metric_lr = metric_lr<Options, Arithmetic>;
+  return made;
+}
+
+template <class Options>
+constexpr int optional_arrays() {
+  int count = 0;
+  for (const StateArray& array : Options::arrays) count += array.optional;
+  return count;
+}
+
+template <class Options>
+constexpr int position_of(std::string_view name) {
+  for (std::size_t i = 0; i < Options::options.size(); ++i)
+    if (Options::options[i].name == name) return static_cast<int>(i);
+  return -1;
+}
+
+template <class Options, template <class> class... Arithmetic>
+constexpr RuleVariant variants_of[] = {variant<Options, Arithmetic>()...};
+
+template <class Options, template <class> class... Arithmetic>
+constexpr Rule rule_of(Family<Options, Arithmetic...>) {
+  constexpr int optional = optional_arrays<Options>();
+  static_assert(sizeof...(Arithmetic) == 1 << optional, "one for each combination");
+  static_assert(position_of<Options>("lr") == 0);
+  static_assert(Options::options.size() <= Rule::max_options);
+  constexpr int arrays = static_cast<int>(Options::arrays.size());
+  return {Options::name,
+          {Options::options.data(), static_cast<int>(Options::options.size())},
+          {Options::arrays.data(), arrays},
+          arrays - optional,
+          position_of<Options>("scaled_prox"),
+          variants_of<Options, Arithmetic...>};
+}
+
+template <class... Family>
+constexpr std::array<Rule, sizeof...(Family)> rules_of(FamilyList<Family...>) {
+  return {rule_of(Family{})...};
+}
+
+constexpr auto rules = rules_of(Families{});
+
+}  // namespace
+
+View<Rule> all_rules() { return {rules.data(), static_cast<int>(rules.size())}; }
+
+const Rule* find_rule(std::string_view name) {
+  for (const Rule& rule : rules)
+    if (rule.name == name) return &rule;
+  return nullptr;
+}
+
+}  // namespace fastopt

@@ -1,0 +1,52 @@
+// The rules as a table: what is known of them where no template says which one it is.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "../dtype.hpp"
+#include "../rules/option.hpp"
+
+namespace fastopt {
+
+// Some things that lie side by side.
+template <class T>
+struct View {
+  const T* first;
+  int count;
+
+  const T* begin() const { return first; }
+  const T* end() const { return first + count; }
+  const T& operator[](int i) const { return first[i]; }
+};
+
+// The arithmetic of a rule for one combination of the optional arrays of its state.
+struct RuleVariant {
+  static constexpr std::size_t room = 128;  // bytes, for any rule with its scalars
+
+  int id;  // in every kernel table
+
+  // Folds options into the scalars of step t (which counts from 1), for each dtype.
+  void (*fold[dtypes])(const double* options, double t, void* scalars);
+
+  // The learning rate in the metric of the rule; null where it has no metric.
+  double (*metric_lr)(const double* options, double t);
+};
+
+struct Rule {
+  static constexpr int max_options = 16;
+
+  const char* name;
+  View<Option> options;  // the first is "lr"
+  View<StateArray> arrays;
+  int required;                 // of the arrays: so many come first that a state always has
+  int scaled_prox;              // which option that is, or -1
+  const RuleVariant* variants;  // counted in binary by which optional arrays there are
+};
+
+View<Rule> all_rules();
+
+// The rule of this name, or null.
+const Rule* find_rule(std::string_view name);
+
+}  // namespace fastopt

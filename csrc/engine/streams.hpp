@@ -1,0 +1,24 @@
+// The arrays that belong to one array of parameters.
+#pragma once
+#include <cstdint>
+
+#include "../dtype.hpp"
+
+namespace fastopt {
+
+// Where the arrays of one tensor are. What a call does not have is null.
+struct Streams {
+  static constexpr int param = 0, grad = 1, mask = 2, update_mask = 3, ema = 4, first_state = 5,
+                       max_states = 6;
+  static constexpr int count = first_state + max_states;
+  void* at[count];
+
+  static constexpr bool is_mask(int stream) { return stream == mask || stream == update_mask; }
+};
+
+// The bytes of an element of a stream; what is no mask is stored as it is computed.
+constexpr std::int64_t item_size(int stream, Dtype dtype) {
+  return Streams::is_mask(stream) ? 1 : size_of(dtype);
+}
+
+}  // namespace fastopt

@@ -1,0 +1,55 @@
+// What a step does to some elements of a tensor: its terms and its rule, block by block.
+#pragma once
+#include <limits>
+
+#include "../kernels/table.hpp"
+#include "rules.hpp"
+#include "tensors.hpp"
+
+namespace fastopt {
+
+// What happens to the gradient before the rule sees it, and to the parameter around the rule. Flags
+// are kept as 1 or 0: these are options, in the order in which step/declared.cpp names them.
+struct Terms {
+  double l1, l2, weight_decay, decay_after, l1_prox, nonneg, maximize, clip_value;
+
+  static constexpr double never = std::numeric_limits<double>::infinity();
+
+  Penalties penalties() const { return {l1, l2, weight_decay, l1_prox}; }
+};
+
+// What a step does to every element of a group of tensors.
+struct Update {
+  const RuleVariant* rule;
+  Terms terms;
+  Penalties penalties;  // of tensors that have none of their own
+  double lr;            // of decay
+  double prox_lr;       // of proximal L1
+  bool scaled_prox;     // proximal L1 in the metric of the rule
+  bool zero_grads;
+  double ema_decay;
+  double grad_scale;             // with its sign
+  double keep_scale;             // of what a mask keeps
+  const DropoutStream* drop;     // of the first entry, or null
+  const double* tensor_factors;  // one more factor of grad_scale for each tensor, or null
+  unsigned written;              // a bit for each stream that is an output
+  bool bare;  // the rule is all there is to do, but for what a tensor brings with it
+
+  // Takes over the options of the rule for step t, which counts from 1. (Bias corrections take as
+  // long as a hundred elements: they are made only for the dtypes that a list has.)
+  void fold(const Rule& of, const double* options, double t, const bool* has);
+
+  // To be called when all is set.
+  void note_what_is_absent();
+
+  const void* scalars(Dtype dtype) const { return scalars_[int(dtype)]; }
+
+ private:
+  alignas(16) unsigned char scalars_[dtypes][RuleVariant::room];
+};
+
+// Updates the elements [begin, end) of one tensor. `begin` is a multiple of block_size.
+void update_tensor(const KernelTable& table, const Update& step, const Tensors& list,
+                   const Tensor& tensor, std::int64_t begin, std::int64_t end);
+
+}  // namespace fastopt

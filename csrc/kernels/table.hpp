@@ -1,0 +1,86 @@
+// The kernel tables, one for each instruction set, and the choice among them.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "../block.hpp"
+#include "../dtype.hpp"
+#include "../platform.hpp"
+#include "../rules/list.hpp"
+#include "dropout_stream.hpp"
+
+namespace fastopt {
+
+// The loops of one rule and dtype over n elements. `rule` points to the rule with its scalars.
+struct RuleLoops {
+  void (*update)(const void* rule, std::int64_t n, void* param, const void* grad,
+                 void* const* states);
+
+  // Proximal L1 in the metric of the rule; null where the rule has none.
+  void (*shrink)(const void* rule, std::int64_t n, double threshold, void* param,
+                 void* const* states);
+};
+
+// Sums over n elements, each first multiplied by `scale`, in double, in an order of their own that
+// is the same everywhere; see reduce.inl.
+struct Sums {
+  double (*squares)(const void* x, double scale, std::int64_t n);
+  double (*magnitudes)(const void* x, double scale, std::int64_t n);
+  double (*zeros)(const void* x, double scale, std::int64_t n);  // their number
+};
+
+// What the penalties of one tensor come to in a step, and the scale that goes with them.
+template <class T>
+struct PenaltyScalars {
+  T grad_scale, l2, l1, decay;
+};
+
+// The loops of the terms over n elements; see term_loops.inl.
+template <class T>
+struct Loops {
+  void (*scale)(std::int64_t n, T factor, const T* g, T* to);
+  void (*clip)(std::int64_t n, T limit, T* g);
+  void (*drop)(std::int64_t n, T keep_scale, const std::uint8_t* keep, const T* x, T* to);
+  // Counted in binary: with L2 (4), with L1 (2), with decay (1).
+  void (*penalize[8])(std::int64_t n, const PenaltyScalars<T>& scalars, T* p, const T* g, T* to);
+  void (*decay)(std::int64_t n, T rate, T* p);
+  void (*shrink)(std::int64_t n, T threshold, T* p);
+  void (*cut_negative)(std::int64_t n, T* p);
+  void (*average)(std::int64_t n, T decay, T one_minus_decay, const T* p, T* ema);
+  void (*restore)(std::int64_t n, const std::uint8_t* changes, const T* old, T* x);
+  Sums sums;
+};
+
+struct KernelTable {
+  const char* name;
+  RuleLoops rules[Rules::size][dtypes];
+  Loops<float> float32;
+  Loops<double> float64;
+  // One byte for each bit, 0 where it is 0. `keep` has room for eight times `bytes`.
+  void (*unpack_bits)(const std::uint8_t* bits, std::int64_t bytes, std::uint8_t* keep);
+  void (*philox_keep)(const DropoutStream& stream, std::int64_t block, std::uint8_t* keep);
+
+  const Loops<float>& loops(float) const { return float32; }
+  const Loops<double>& loops(double) const { return float64; }
+  const Sums& sums(Dtype dtype) const {
+    return dtype == Dtype::float32 ? float32.sums : float64.sums;
+  }
+};
+
+extern const KernelTable baseline_table;
+#if FASTOPT_X86
+extern const KernelTable avx2_table;
+extern const KernelTable avx512_table;
+#endif
+
+// Tables that this machine (processor and operating system) can run, best first.
+std::vector<const KernelTable*> available_tables();
+
+// The table that steps use. Set at import from FASTOPT_ISA, else the best one.
+const KernelTable& current_table();
+
+// Throws std::invalid_argument with the possible names where `name` is not one of them.
+void select_table(const std::string& name);
+
+}  // namespace fastopt

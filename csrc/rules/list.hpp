@@ -1,0 +1,61 @@
+// The one list of rules. A new rule adds its header and its line to `Families`; kernels, checks and
+// the functions for Python and other languages are made from it.
+#pragma once
+#include <type_traits>
+
+#include "adam.hpp"
+#include "momentum.hpp"
+#include "rmsprop.hpp"
+#include "sgd.hpp"
+
+namespace fastopt {
+
+template <template <class> class... Rule>
+struct RuleList {
+  static constexpr int size = sizeof...(Rule);
+};
+
+// A rule as users know it: its options, and its arithmetic for every combination of the optional
+// arrays that a state may hold, counted in binary (the first optional array is the highest digit).
+template <class Options, template <class> class... Variant>
+struct Family {
+  using Variants = RuleList<Variant...>;
+};
+
+template <class... Family>
+struct FamilyList {};
+
+using Families = FamilyList<
+    Family<SgdOptions, Sgd>,            //
+    Family<MomentumOptions, Momentum>,  //
+    Family<AdamOptions, Adam>,          //
+    Family<RmspropOptions, Rmsprop, RmspropMomentum, RmspropCentered, RmspropCenteredMomentum>>;
+
+template <template <class> class... A, template <class> class... B>
+RuleList<A..., B...> operator+(RuleList<A...>, RuleList<B...>);
+
+template <class... Family>
+auto all_rules(FamilyList<Family...>) -> decltype((typename Family::Variants{} + ...));
+
+using Rules = decltype(all_rules(Families{}));
+
+template <template <class> class Wanted, template <class> class First,
+          template <class> class... Rest>
+constexpr int position(RuleList<First, Rest...>) {
+  if constexpr (std::is_same_v<Wanted<float>, First<float>>)
+    return 0;
+  else
+    return 1 + position<Wanted>(RuleList<Rest...>{});
+}
+
+// Whether the rule divides the gradient by a metric, which the proximal step may use.
+template <class Rule, class = void>
+constexpr bool has_metric = false;
+template <class Rule>
+constexpr bool has_metric<Rule, std::void_t<decltype(Rule::metric_lr)>> = true;
+
+// Where a rule stands in the list, and so in every kernel table.
+template <template <class> class Rule>
+constexpr int rule_id = position<Rule>(Rules{});
+
+}  // namespace fastopt

@@ -1,0 +1,29 @@
+// What a rule declares: its options with their ranges, and the arrays and numbers of its state.
+#pragma once
+
+namespace fastopt {
+
+enum class Range {
+  finite,           // any finite number
+  non_negative,     // finite, >= 0
+  positive,         // finite, > 0
+  zero_to_one,      // [0, 1]
+  zero_to_below_1,  // [0, 1)
+  above_0_to_1,     // (0, 1]
+  flag,             // true or false, kept as 1 or 0
+};
+
+// A rule's options are a struct of doubles, `lr` first, and a list that names them in that order.
+struct Option {
+  const char* name;
+  Range range;
+  const char* needs = nullptr;  // unless it is 0, the state must have this array
+};
+
+// An array of the state, like the parameter. Those that a state may leave out come last.
+struct StateArray {
+  const char* name;
+  bool optional = false;
+};
+
+}  // namespace fastopt

@@ -1,0 +1,78 @@
+#include "counts.hpp"
+
+#include <string>
+
+#include "../python/errors.hpp"
+#include "../python/numbers.hpp"
+
+namespace fastopt {
+namespace {
+
+PyObject* name_of_step() {
+  static PyObject* name = PyUnicode_InternFromString("step");
+  return name;
+}
+
+PyObject* name_of_offset() {
+  static PyObject* name = PyUnicode_InternFromString("offset");
+  return name;
+}
+
+}  // namespace
+
+void check_state_class(const char* function, PyObject* state, PyObject* wanted) {
+  if (wanted == Py_None && state == Py_None) return;
+  if (wanted != Py_None && is_instance(state, wanted)) {
+    if (has_plain_attribute(state, reinterpret_cast<PyTypeObject*>(wanted), name_of_step())) return;
+    raise_type_error(std::string(function) + ": state.step must be a plain attribute, not one of " +
+                     type_of(state) + "'s own");
+  }
+  const std::string name =
+      wanted == Py_None ? "None, as the rule has no state"
+                        : text_of(Object::made(PyObject_GetAttrString(wanted, "__name__")).ptr());
+  raise_type_error(std::string(function) + ": state must be " + name + ", not " + type_of(state));
+}
+
+Object attribute(const char* function, const char* of, PyObject* object, PyObject* name) {
+  PyObject* value = PyObject_GetAttr(object, name);
+  if (!value) {
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw PythonError{};
+    PyErr_Clear();
+    raise_type_error(std::string(function) + ": " + of + " has no " + text_of(name));
+  }
+  return Object::steal(value);
+}
+
+long long Counts::add_step(const char* function, PyObject* state) {
+  Object step = attribute(function, "state", state, name_of_step());
+  const long long value = to_count(function, "state.step", step.ptr());
+  counts_.push_back(
+      {state, name_of_step(), std::move(step), std::uint64_t(value), /*is_offset*/ false, {}});
+  return value;
+}
+
+std::uint64_t Counts::add_offset(const char* function, PyObject* drop) {
+  Object offset = attribute(function, "drop", drop, name_of_offset());
+  if (!is_plain_int(offset.ptr()))
+    raise_type_error(std::string(function) + ": drop.offset must be an int, not " +
+                     type_of(offset.ptr()));
+  const std::uint64_t value = to_uint64(function, "drop.offset", offset.ptr());
+  counts_.push_back({drop, name_of_offset(), std::move(offset), value, /*is_offset*/ true, {}});
+  return value;
+}
+
+void Counts::advance() {
+  for (Count& count : counts_)  // all that needs memory comes first
+    count.after = Object::made(
+        PyLong_FromUnsignedLongLong(count.value + (count.is_offset ? offset_advance_ : 1)));
+  for (std::size_t i = 0; i < counts_.size(); ++i) {
+    if (PyObject_SetAttr(counts_[i].object, counts_[i].name, counts_[i].after.ptr()) == 0) continue;
+    const ErrorAside first;  // which is the one to tell
+    while (i-- > 0)
+      if (PyObject_SetAttr(counts_[i].object, counts_[i].name, counts_[i].before.ptr()) < 0)
+        PyErr_Clear();
+    throw PythonError{};
+  }
+}
+
+}  // namespace fastopt

@@ -1,0 +1,156 @@
+#include "functional.hpp"
+
+#include <string>
+#include <vector>
+
+#include "../python/errors.hpp"
+#include "../python/numbers.hpp"
+#include "step.hpp"
+
+namespace fastopt {
+namespace {
+
+PyObject* option_names[step_option_count];
+
+// What is known by name of every rule, in the order of all_rules().
+struct RuleNames {
+  std::string function;
+  PyObject* arrays[Streams::max_states];
+};
+std::vector<RuleNames> rule_names;
+
+const RuleNames& names_of(const Rule& rule) { return rule_names[&rule - all_rules().begin()]; }
+
+// The options that all steps share, as they were given.
+struct StepOptions {
+  double numbers[step_option_count];  // terms, then what is in Shared; 1 for objects that are given
+  PyObject* objects[object_count];    // borrowed; null where not given
+  PyObject* trees[term_count];        // of numbers, for penalties
+
+  const Shared& shared() const { return reinterpret_cast<const Shared&>(numbers[first_shared]); }
+  const Terms& terms() const { return reinterpret_cast<const Terms&>(numbers[0]); }
+};
+
+int find_option(PyObject* key) {
+  for (int i = 0; i < step_option_count; ++i)
+    if (option_names[i] == key) return i;
+  if (PyUnicode_Check(key))  // a string that is not interned
+    for (int i = 0; i < step_option_count; ++i)
+      if (PyUnicode_Compare(option_names[i], key) == 0) return i;
+  return -1;
+}
+
+void read_options(const char* function, PyObject* dict, StepOptions& to) {
+  if (!PyDict_Check(dict))
+    raise_type_error(std::string(function) + ": the options must be a dict, not " + type_of(dict));
+  to = {};
+  for (int i = 0; i < step_option_count; ++i) to.numbers[i] = step_options[i].otherwise;
+  PyObject *key, *value;
+  PyObject* given[step_option_count] = {};
+  for (Py_ssize_t position = 0; PyDict_Next(dict, &position, &key, &value);) {
+    const int i = find_option(key);
+    if (i < 0)
+      raise_type_error(std::string(function) + "() got an unexpected keyword argument " +
+                       repr_of(key));
+    given[i] = value;
+  }
+  for (int i = 0; i < step_option_count; ++i) {  // in an order that is always the same
+    if (!given[i]) continue;
+    if (step_options[i].kind == Kind::penalty && is_container(given[i])) {
+      to.trees[i] = given[i];  // looked into when the arrays are
+    } else if (i >= first_object) {
+      to.objects[i - first_object] = given[i] == Py_None ? nullptr : given[i];
+    } else {
+      to.numbers[i] = read_option(function, step_options[i], given[i]);
+    }
+  }
+}
+
+// The penalties where some of them are trees.
+struct PenaltyTrees {
+  PenaltyTree all[4];
+
+  explicit PenaltyTrees(const StepOptions& options)
+      : all{at(options, 0), at(options, 1), at(options, 2), at(options, 4)} {}
+
+  const PenaltyTree* if_any() const {
+    for (const PenaltyTree& penalty : all)
+      if (penalty.tree) return all;
+    return nullptr;
+  }
+
+ private:
+  static PenaltyTree at(const StepOptions& options, int term) {
+    return {step_options[term].option.name, options.numbers[term], options.trees[term]};
+  }
+};
+
+[[noreturn]] void raise_needed(const Rule& rule, const Option& option, double value) {
+  raise_value_error(std::string(function_of(rule)) + ": " + option.name + "=" +
+                    text_of(Object::made(PyFloat_FromDouble(value)).ptr()) + " needs state." +
+                    option.needs + ", which is None; " + rule.name + "_init(params, " +
+                    option.name + "=True) makes it");
+}
+
+}  // namespace
+
+void intern_names() {
+  const auto intern = [](const char* text) {
+    return Object::made(PyUnicode_InternFromString(text)).release();
+  };
+  for (int i = 0; i < step_option_count; ++i) option_names[i] = intern(step_options[i].option.name);
+  for (const Rule& rule : all_rules()) {
+    RuleNames& names = rule_names.emplace_back();
+    names.function = std::string(rule.name) + "_step";
+    for (int i = 0; i < rule.arrays.count; ++i) names.arrays[i] = intern(rule.arrays[i].name);
+  }
+}
+
+const char* function_of(const Rule& rule) { return names_of(rule).function.c_str(); }
+PyObject* const* state_names(const Rule& rule) { return names_of(rule).arrays; }
+
+Object functional_step(const Rule& rule, PyObject* const* arguments, Py_ssize_t count) {
+  const char* function = function_of(rule);
+  const int expected = 4 + rule.options.count + 1;
+  if (count != expected)
+    raise_type_error(std::string(function) + ": too " + (count < expected ? "few" : "many") +
+                     " arguments");
+  PyObject *state_class = arguments[0], *params = arguments[1], *grads = arguments[2],
+           *state = arguments[3];
+  check_state_class(function, state, state_class);
+  double rule_options[Rule::max_options];
+  for (int i = 0; i < rule.options.count; ++i)
+    rule_options[i] =
+        to_number(function, rule.options[i].name, rule.options[i].range, arguments[4 + i]);
+  StepOptions options;
+  read_options(function, arguments[expected - 1], options);
+
+  Step step(function, rule, options.shared(), 1);
+  StepGroup& group = step.group(0);
+  std::copy_n(rule_options, rule.options.count, group.options);
+  step.terms(0) = options.terms();
+  step.set_ema_decay(0, options.shared().ema_decay);
+  group.step = 0;
+  if (rule.arrays.count > 0) step.count_in(function, 0, state);
+  step.take({params, grads, options.objects[mask], options.objects[drop],
+             options.objects[update_mask], options.objects[ema]},
+            nullptr);
+  Object held[Streams::max_states];
+  int variant = 0, present = 0;
+  for (int i = 0; i < rule.arrays.count; ++i) {
+    const StateArray& array = rule.arrays[i];
+    held[i] = attribute(function, "state", state, state_names(rule)[i]);
+    const bool is_there = !array.optional || !held[i].is_none();
+    if (array.optional) variant = 2 * variant + is_there;
+    if (is_there) step.take_state(array.name, present++, held[i].ptr());
+    for (int k = 0; !is_there && k < rule.options.count; ++k)
+      if (rule.options[k].needs && rule.options[k].needs == std::string(array.name) &&
+          rule_options[k] != 0)
+        raise_needed(rule, rule.options[k], rule_options[k]);
+  }
+  group.variant = &rule.variants[variant];
+  step.run(PenaltyTrees(options).if_any());
+  return step.result();
+}
+
+}  // namespace fastopt

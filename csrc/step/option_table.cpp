@@ -1,0 +1,170 @@
+#include "option_table.hpp"
+
+#include <algorithm>
+
+#include "../python/errors.hpp"
+
+namespace fastopt {
+
+PyObject* ScheduleValues::of(const Object& schedule) {
+  for (const auto& [known, value] : known_)
+    if (known.ptr() == schedule.ptr()) return value.ptr();
+  const Object held = schedule;  // which may be replaced by what it does
+  if (!argument_) argument_ = Object::made(PyLong_FromLongLong(step_));
+  known_.emplace_back(held, Object::made(PyObject_CallOneArg(held.ptr(), argument_.ptr())));
+  return known_.back().second.ptr();
+}
+
+std::vector<Declared> OptionTable::of_group(const Rule& rule) {
+  std::vector<Declared> all{frozen_option};
+  for (const Option& option : rule.options) all.push_back({option, Kind::number, 0});
+  all.insert(all.end(), step_options, step_options + term_count);
+  return all;
+}
+
+std::vector<Declared> OptionTable::of_all() {
+  std::vector<Declared> all(step_options + first_shared + of_step, step_options + first_object);
+  all.insert(all.end(),
+             {step_options[first_object + fastopt::drop], debias_option, accumulation_option});
+  return all;
+}
+
+OptionTable::OptionTable(std::string owner, std::string place, std::vector<Declared> declared,
+                         PyObject* values, HeldCount count, std::vector<std::string> lacking)
+    : owner_(std::move(owner)),
+      declared_(std::move(declared)),
+      count_(std::move(count)),
+      lacking_(std::move(lacking)) {
+  set_place(std::move(place));
+  scheduled_.reserve(declared_.size());
+  for (const Declared& each : declared_) {
+    names_.push_back(Object::made(PyUnicode_InternFromString(each.option.name)));
+    given_.push_back(Object::none());
+    numbers_.push_back(each.otherwise);
+  }
+  set_all(values);
+  made_ = true;
+}
+
+void OptionTable::set_place(std::string place) {
+  place_ = std::move(place);
+  where_ = place_.empty() ? owner_ : owner_ + ": " + place_;
+}
+
+int OptionTable::find(PyObject* name) const {
+  for (int i = 0; i < size(); ++i)
+    if (names_[i].ptr() == name) return i;
+  if (PyUnicode_Check(name))  // a string that is not interned
+    for (int i = 0; i < size(); ++i)
+      if (PyUnicode_Compare(names_[i].ptr(), name) == 0) return i;
+  return -1;
+}
+
+int OptionTable::find_or_raise(PyObject* name) const {
+  const int i = find(name);
+  if (i >= 0) return i;
+  std::string known;
+  for (const Declared& each : declared_)
+    known += (known.empty() ? "" : ", ") + std::string(each.option.name);
+  raise_type_error(where_ + ": there is no option " + repr_of(name) + "; there are " + known);
+}
+
+void OptionTable::raise_cannot_be_removed(PyObject* name) const {
+  raise_type_error(where_ + ": options cannot be removed, " + repr_of(name) + " neither");
+}
+
+void OptionTable::forget() {
+  scheduled_.clear();
+  for (Object& each : given_) each = Object::none();
+}
+
+bool OptionTable::is_schedule(int i, PyObject* value) const {
+  if (PyFloat_CheckExact(value) || !PyCallable_Check(value)) return false;
+  if (declared_[i].may_change) return true;
+  if (declared_[i].kind == Kind::dropout && is_dropout(value)) return false;
+  raise_type_error(where_ + ": " + declared_[i].option.name + " cannot be a schedule");
+}
+
+OptionTable::Change OptionTable::read(int i, PyObject* value) const {
+  if (PyFloat_CheckExact(value) || !is_schedule(i, value))
+    return {i, value, read_option(where_.c_str(), declared_[i], value), false};
+  const Object held = Object::borrow(value);
+  ScheduleValues now(count_.steps());
+  return {i, value, read_option(where_.c_str(), declared_[i], now.of(held)), true};
+}
+
+void OptionTable::check_together(const Change* changes, std::size_t count) const {
+  const Option* clip_norm = &step_options[first_shared + of_step].option;
+  const bool is_shared = declared_[0].option.name == clip_norm->name;
+  if (is_shared) {
+    Shared all;
+    double* numbers = &all.clip_norm;
+    std::copy_n(numbers_.data(), shared_numbers, numbers);
+    const bool had_averages = all.ema_decay != Shared::not_given;
+    for (std::size_t k = 0; k < count; ++k)
+      if (changes[k].place < shared_numbers) numbers[changes[k].place] = changes[k].number;
+    check_clipping(where_.c_str(), all);
+    if (made_ && had_averages != (all.ema_decay != Shared::not_given))
+      raise_value_error(where_ + ": whether there is an ema_decay is fixed when it is made");
+  }
+  for (std::size_t k = 0; k < count; ++k) {
+    const Option& option = declared_[changes[k].place].option;
+    const bool is_zero = changes[k].number == 0 && !changes[k].scheduled;
+    if (option.needs && !is_zero &&
+        std::find(lacking_.begin(), lacking_.end(), option.needs) != lacking_.end())
+      raise_value_error(where_ + ": " + option.name + "=" + repr_of(changes[k].given) +
+                        " needs a buffer, which the optimizer has only if it is made with " +
+                        option.name);
+  }
+}
+
+// What was there before goes when all is set: its end may run code of the user's.
+void OptionTable::take(const Change& change, Object& before) {
+  const int i = change.place;
+  numbers_[i] = change.number;
+  before = std::exchange(given_[i], Object::borrow(change.given));
+  const auto found = std::find(scheduled_.begin(), scheduled_.end(), i);
+  if (change.scheduled && found == scheduled_.end()) scheduled_.push_back(i);
+  if (!change.scheduled && found != scheduled_.end()) scheduled_.erase(found);
+}
+
+void OptionTable::set(PyObject* name, PyObject* value) {
+  const int i = find_or_raise(name);
+  const Object held = Object::borrow(value);
+  const Change change = read(i, value);
+  check_together(&change, 1);
+  Object before;
+  take(change, before);
+}
+
+std::vector<OptionTable::Change> OptionTable::read_all(PyObject* items) const {
+  std::vector<Change> changes;
+  for (Py_ssize_t k = 0; k < PyList_GET_SIZE(items); ++k) {
+    PyObject* item = PyList_GET_ITEM(items, k);
+    changes.push_back(read(find_or_raise(PyTuple_GET_ITEM(item, 0)), PyTuple_GET_ITEM(item, 1)));
+  }
+  check_together(changes.data(), changes.size());
+  return changes;
+}
+
+void OptionTable::set_all(PyObject* dict) {
+  const Object items = Object::made(PyDict_Items(dict));  // held, whatever becomes of the dict
+  const std::vector<Change> changes = read_all(items.ptr());
+  std::vector<Object> before(changes.size());
+  for (std::size_t k = 0; k < changes.size(); ++k) take(changes[k], before[k]);
+}
+
+void OptionTable::check(PyObject* dict) const {
+  const Object items = Object::made(PyDict_Items(dict));
+  read_all(items.ptr());
+}
+
+void OptionTable::copy_numbers(const char* function, ScheduleValues& schedules, double* to) const {
+  std::copy(numbers_.begin(), numbers_.end(), to);
+  for (std::size_t k = 0; k < scheduled_.size(); ++k) {  // a schedule may set options itself
+    const int i = scheduled_[k];
+    to[i] = read_option(function, declared_[i], schedules.of(given_[i]));
+  }
+}
+
+}  // namespace fastopt

@@ -1,0 +1,116 @@
+// An optimizer as the core knows it: its arrays, which were checked once, and where its options
+// are. Whatever varies from step to step is a number there, so that nothing is prepared anew.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../arrays/known.hpp"
+#include "option_table.hpp"
+#include "step.hpp"
+
+namespace fastopt {
+
+// Options that Python holds.
+struct HeldOptions {
+  Object holder;
+  const OptionTable* table;
+};
+
+class Plan {
+ public:
+  struct Parts {
+    const Rule* rule;
+    std::string owner;  // for messages: "Adam"
+    Object params;
+    std::vector<int> group_of_entry;  // entry k of params is the next of its group's
+    std::vector<HeldOptions> groups;
+    HeldOptions shared;
+    std::vector<Object> states;  // of each group; None where the rule has none
+    Object averages;             // a sequence with one for each entry, or None
+    HeldCount count;
+    std::vector<double> weights;  // of the averages of each group, in debiased_decay
+  };
+  explicit Plan(Parts parts);
+
+  // What a call brings for one step alone.
+  struct OfStep {
+    PyObject *grads, *grad_scale, *mask, *keep_prob, *update_mask;  // borrowed
+  };
+
+  // Makes a step, and returns what it has to say. Without gradients (None) it takes the sums.
+  Object step(const OfStep& given);
+
+  // Adds gradients to the sums, which `use_sums` has given: arrays like params. To add is a step of
+  // SGD that ascends, with its checks and its threads: sum -= 1 * -g.
+  void accumulate(PyObject* grads);
+  void use_sums(PyObject* tree, long long waiting, std::vector<bool> frozen);
+  std::vector<bool> frozen_in_sums() const;
+  void discard_sums(const char* function);
+  long long waiting() const { return sums_ ? sums_->count : 0; }
+
+  const char* function() const { return step_function_.c_str(); }
+  std::vector<double>& weights() { return parts_.weights; }
+
+  // Swaps parameters and averages unless that is how they are: in one call, so that no signal comes
+  // in between. To swap back, arrays need not be writeable: they were when they were swapped.
+  void swap(const char* function, bool wanted);
+  bool swapped() const { return swapped_; }
+  void check_not_swapped(const char* function) const;
+
+  // Throws where a call is under way already: in another thread, or where code of the user's, run
+  // by a step, makes one.
+  class Turn {
+   public:
+    Turn(const Plan& plan, const char* function);
+    ~Turn() { end(); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+    void end();
+
+   private:
+    const Plan& plan_;
+    bool ended_ = false;
+  };
+
+ private:
+  struct Group {
+    std::string function;                // for messages about its options
+    Object arrays[Streams::max_states];  // of the state: tuples, or None where it has them not
+    const RuleVariant* variant;
+  };
+
+  struct Sums {
+    Object tree;
+    KnownArrays arrays;
+    long long count;           // of gradients in them
+    std::vector<bool> frozen;  // groups, while gradients were added
+  };
+
+  void note_groups();
+  KnownArrays known_arrays();
+  void check_state(int number) const;
+  void fill_group(int number, ScheduleValues& schedules, Step& step) const;
+  // Returns the decay that keeps an average free of its start, and notes the weight it then has.
+  double debiased_decay(int number, double decay);
+  void check_frozen_as_before(const char* function) const;
+  bool is_frozen(int number) const;
+  int groups() const { return static_cast<int>(groups_.size()); }
+
+  Parts parts_;
+  const std::string step_function_, sum_function_;
+  std::vector<Group> groups_;
+  std::optional<KnownArrays> known_;
+  std::vector<double> next_weights_;
+  std::unique_ptr<Sums> sums_;
+  Object flat_params_;
+  bool swapped_ = false;
+  // In which process a call is under way, counted in forks, or 0: who forks while another thread
+  // makes a step has a child without that thread.
+  mutable std::atomic<int> taken_{0};
+};
+
+}  // namespace fastopt

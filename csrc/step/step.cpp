@@ -1,0 +1,207 @@
+#include "step.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <string>
+
+#include "../arrays/known.hpp"
+#include "../engine/launch.hpp"
+#include "../python/errors.hpp"
+#include "../python/gil.hpp"
+#include "../python/numbers.hpp"
+
+namespace fastopt {
+namespace {
+
+// Below this many elements, giving the GIL away and taking it back costs more than the work.
+constexpr std::int64_t release_threshold = 4096;
+
+// Workspaces for reuse. A second one is in use only where checking the arguments of a step runs
+// code of the user's (the comparison of dict keys) that makes a step itself.
+thread_local std::vector<std::unique_ptr<Workspace>> spare;
+thread_local Told latest;
+
+Workspace* take_workspace() {
+  if (spare.empty()) return new Workspace;
+  Workspace* work = spare.back().release();
+  spare.pop_back();
+  return work;
+}
+
+void give_back(Workspace* work) {
+  work->arrays.clear();
+  work->grads.clear();
+  work->counts.clear();
+  spare.emplace_back(work);
+}
+
+PyObject* step_result = nullptr;
+
+Object attribute_of_drop(const char* function, PyObject* drop, const char* name) {
+  return attribute(function, "drop", drop, Object::made(PyUnicode_InternFromString(name)).ptr());
+}
+
+// Pascanu et al. 2013, algorithm 1, with torch's eps in the denominator. A norm that is NaN gives
+// NaN: a gradient that is broken stays visible.
+double clip_factor(double max_norm, double norm, double eps) {
+  const double factor = max_norm / (norm + eps);
+  return factor >= 1 ? 1 : factor;
+}
+
+}  // namespace
+
+const Told& told() { return latest; }
+
+void use_result_class(PyObject* given) { step_result = Py_NewRef(given); }
+
+Step::Step(const char* function, const Rule& rule, const Shared& shared, int groups)
+    : function_(function), rule_(rule), shared_(shared), work_(take_workspace()) {
+  try {
+    work_->groups.resize(groups);
+    work_->updates.resize(groups);
+    work_->frozen.assign(groups, false);
+  } catch (...) {
+    give_back(work_);
+    throw;
+  }
+}
+
+Step::~Step() { give_back(work_); }
+
+void Step::count_in(const char* function, int number, PyObject* state) {
+  work_->groups[number].step = work_->counts.add_step(function, state);
+}
+
+int Step::threads() const {
+  return shared_.threads > 0 ? static_cast<int>(shared_.threads) : get_num_threads();
+}
+
+void Step::take(const Given& given, const KnownArrays* known) {
+  known_ = known;
+  written_ = known ? known->written() : 0;
+  const auto refuse = [&](const char* why) {
+    raise_value_error(std::string(function_) + ": " + why);
+  };
+  add({"params", "", given.params}, Streams::param, true);
+  add({"grads", "", given.grads}, Streams::grad, shared_.zero_grads != 0);
+  if (given.mask) {
+    add({"mask", "", given.mask}, Streams::mask, false, /*optional*/ true);
+    keep_scale_ = 1 / shared_.keep_prob;
+  } else if (shared_.keep_prob != 1) {
+    refuse("keep_prob needs a mask, which is None");
+  }
+  if (given.drop) take_drop(given.drop);
+  if (given.mask && given.drop) refuse("mask and drop exclude each other");
+  if (given.update_mask)
+    add({"update_mask", "", given.update_mask}, Streams::update_mask, false, /*optional*/ true);
+  if (given.ema) add({"ema", "", given.ema}, Streams::ema, true);
+  const bool has_ema = written_ >> Streams::ema & 1;
+  const bool has_decay = shared_.ema_decay != Shared::not_given;
+  if (has_ema && !has_decay) refuse("ema needs ema_decay, which is None");
+  if (has_decay && !has_ema) refuse("ema_decay needs ema, which is None");
+  check_clipping(function_, shared_);
+}
+
+void Step::take_drop(PyObject* drop) {
+  check_dropout_class(function_, drop);
+  const auto get = [&](const char* name) { return attribute_of_drop(function_, drop, name); };
+  const bool training = to_flag(function_, "drop.training", get("training").ptr());
+  const double p = to_number(function_, "drop.p", Range::zero_to_one, get("p").ptr());
+  const auto seed = to_uint64(function_, "drop.seed", get("seed").ptr());
+  if (!training) {
+    to_uint64(function_, "drop.offset", get("offset").ptr());
+    return;
+  }
+  drop_.emplace(p, seed, work_->counts.add_offset(function_, drop));
+  keep_scale_ = drop_->keep_scale();
+}
+
+void Step::take_state(const char* name, int number, PyObject* tree) {
+  add({name, "state.", tree}, Streams::first_state + number, true);
+}
+
+void Step::add(NamedTree tree, int stream, bool written, bool optional) {
+  arguments_[count_++] = {tree, stream, written, optional};
+  if (written) written_ |= 1u << stream;
+}
+
+bool Step::run(const PenaltyTree* penalties) {
+  Collection& arrays = work_->arrays;
+  arrays.collect({function_, arguments_, count_, nullptr, penalties, drop_ ? &*drop_ : nullptr,
+                  block_size, known_, work_->frozen.data()});
+  if (shared_.need_norms() && !measure()) return false;
+  work_->counts.set_advance_of_offset(arrays.entries());
+  work_->counts.advance();
+  // Nothing fails from here on, nor does code of the user's run.
+  fold();
+  latest = {threads(), shared_.flush_denormals != 0, arrays.entries(), arrays.glances()};
+  const WithoutGil released(arrays.tensors.elements >= release_threshold);
+  launch(arrays.tensors, work_->updates.data(), latest.flush_denormals, latest.threads);
+  return true;
+}
+
+// Norms are those of the gradient as it is after grad_scale. Returns false if the step is to be
+// skipped.
+bool Step::measure() {
+  constexpr int grads = 1;  // params and grads are the first arguments taken
+  work_->arrays.take_argument(grads, sum_chunk, work_->grads);
+  {
+    const WithoutGil released(work_->grads.elements >= release_threshold);
+    work_->norms.measure(work_->grads, threads());
+  }
+  nonfinite_entry_ = work_->norms.nonfinite_entry;
+  skipped_ = shared_.skip_nonfinite != 0 && nonfinite_entry_ >= 0;
+  if (skipped_) return false;
+  const double scale = std::fabs(shared_.grad_scale);
+  if (shared_.clips())
+    clip_factor_ = clip_factor(shared_.clip_norm, scale * work_->norms.global, shared_.clip_eps);
+  tensor_factors_ = shared_.clips_tensors();
+  if (tensor_factors_) {
+    work_->tensor_factors.clear();
+    for (double norm : work_->norms.per_tensor)
+      work_->tensor_factors.push_back(
+          clip_factor(shared_.clip_tensor_norm, scale * norm, shared_.clip_eps));
+  }
+  return true;
+}
+
+void Step::fold() {
+  for (std::size_t number = 0; number < work_->groups.size(); ++number) {
+    if (work_->frozen[number]) continue;
+    const StepGroup& group = work_->groups[number];
+    Update& update = work_->updates[number];
+    const double scale = shared_.grad_scale * clip_factor_;
+    update.rule = group.variant;
+    update.penalties = update.terms.penalties();
+    update.zero_grads = shared_.zero_grads != 0;
+    update.grad_scale = update.terms.maximize != 0 ? -scale : scale;
+    update.keep_scale = keep_scale_;
+    update.drop = drop_ ? &*drop_ : nullptr;
+    update.tensor_factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
+    update.written = written_;
+    update.fold(rule_, group.options, static_cast<double>(group.step + 1), work_->arrays.has());
+    update.note_what_is_absent();
+  }
+}
+
+Object Step::result() const {
+  if (!shared_.need_norms()) return Object::none();
+  const double norm = std::fabs(shared_.grad_scale) * work_->norms.global;
+  Object nonfinite = Object::none();
+  if (nonfinite_entry_ >= 0) {
+    std::string name = "grads";
+    try {
+      name += path_of_leaf(arguments_[0].tree, nonfinite_entry_);
+    } catch (const PythonError&) {  // such as params that changed: the step is made
+      if (!PyErr_ExceptionMatches(PyExc_Exception)) throw;
+      PyErr_Clear();
+    }
+    nonfinite = Object::made(PyUnicode_FromString(name.c_str()));
+  }
+  const Object grad_norm = Object::made(PyFloat_FromDouble(norm));
+  return Object::made(PyObject_CallFunctionObjArgs(step_result, skipped_ ? Py_True : Py_False,
+                                                   grad_norm.ptr(), nonfinite.ptr(), nullptr));
+}
+
+}  // namespace fastopt

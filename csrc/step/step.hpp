@@ -1,0 +1,97 @@
+// One step, from its arguments to its result: of a function, or of an optimizer, which knows its
+// arrays. There is no other way.
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "../arrays/collection.hpp"
+#include "../engine/passes/norm.hpp"
+#include "counts.hpp"
+#include "declared.hpp"
+
+namespace fastopt {
+
+// A group of parameters in a step, before it is folded into an Update.
+struct StepGroup {
+  double options[Rule::max_options];  // of the rule
+  const RuleVariant* variant;
+  long long step;  // updates made before
+};
+
+// What a step needs besides the stack. Reused, because a step on small arrays should not allocate.
+struct Workspace {
+  Collection arrays;
+  Tensors grads;
+  Norms norms;
+  Counts counts;
+  std::vector<double> tensor_factors;
+  std::vector<StepGroup> groups;  // all of them; of those that are frozen, nothing is filled in
+  std::vector<Update> updates;    // of each group
+  std::vector<unsigned char> frozen;
+};
+
+// What the latest step of a thread was told, for tests: options must arrive.
+struct Told {
+  int threads = 0;
+  bool flush_denormals = false;
+  int entries = 0, glances = 0;  // arrays of parameters; of these, taken at a glance
+};
+const Told& told();
+
+class Step {
+ public:
+  // With options that all groups have in common; they may be corrected until arrays are collected.
+  Step(const char* function, const Rule& rule, const Shared& shared, int groups);
+  ~Step();
+  Step(const Step&) = delete;
+  Step& operator=(const Step&) = delete;
+
+  // Groups are filled in by their number, or frozen. What has a state counts in it.
+  StepGroup& group(int number) { return work_->groups[number]; }
+  Terms& terms(int number) { return work_->updates[number].terms; }
+  void set_ema_decay(int number, double decay) { work_->updates[number].ema_decay = decay; }
+  void freeze(int number) { work_->frozen[number] = true; }
+  void count_in(const char* function, int number, PyObject* state);
+
+  // Takes params, grads, and what comes with them; all null where they are not given. `known` tells
+  // whether averages are among what is known.
+  struct Given {
+    PyObject *params, *grads, *mask, *drop, *update_mask, *ema;
+  };
+  void take(const Given& given, const KnownArrays* known);
+
+  // Takes the arrays that a state has under this name.
+  void take_state(const char* name, int number, PyObject* tree);
+
+  // Checks, measures, counts, launches. Returns false if the step is skipped. Whatever throws does
+  // so before anything is changed.
+  bool run(const PenaltyTree* penalties);
+
+  // What Python gets: None, or what was found out about the gradients.
+  Object result() const;
+
+ private:
+  void add(NamedTree tree, int stream, bool written, bool optional = false);
+  void take_drop(PyObject* drop);
+  bool measure();
+  void fold();
+  int threads() const;
+
+  const char* function_;
+  const Rule& rule_;
+  Shared shared_;
+  const KnownArrays* known_ = nullptr;
+  std::optional<DropoutStream> drop_;
+  ArrayArgument arguments_[Streams::count];
+  int count_ = 0;
+  unsigned written_ = 0;
+  double clip_factor_ = 1, keep_scale_ = 1;
+  bool tensor_factors_ = false, skipped_ = false;
+  int nonfinite_entry_ = -1;
+  Workspace* work_;
+};
+
+// The class of Python that results are made of.
+void use_result_class(PyObject* step_result);
+
+}  // namespace fastopt

@@ -1,0 +1,245 @@
+"""The parts of docstrings that many functions and classes share, written once, and put together.
+
+A step's own docstring has its formula, the options of its rule, notes and an example; a class adds
+an example of its own to what the step says.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from fastopt.options import DEFAULTS, StepOptions
+
+Function = TypeVar("Function", bound=Callable[..., object])
+Class = TypeVar("Class", bound=type)
+
+ARRAYS = """\
+params : array, or nested lists, tuples and dicts of arrays
+    The parameters: float32 or float64, any shape, writeable. Changed in place.
+grads : like `params`
+    Their gradients: same structure, shapes and dtypes. Not changed, unless `zero_grads`.
+"""
+
+TERMS = """\
+l1 : float, default 0.0, >= 0
+    L1 penalty by subgradient: ``g += l1 * sign(p)``, of the penalty ``l1 * sum(abs(p))``.
+    Weights come close to zero but seldom stay there; `l1_prox` makes exact zeros.
+    For this and the three other penalties, numbers in the structure of `params` give every
+    entry its own: ``l2={"w": 1e-4, "b": 0.0}``; one may stand for a whole branch.
+l2 : float, default 0.0, >= 0
+    L2 penalty: ``g += l2 * p``, of the penalty ``l2/2 * sum(p**2)``. A text that writes
+    ``lam * sum(p**2)`` has ``l2 = 2*lam``. With `l1`: elastic net.
+weight_decay : float, default 0.0, >= 0
+    Decoupled weight decay (AdamW, Loshchilov & Hutter 2019): ``p -= lr * weight_decay * p``,
+    before the rule. It bypasses the rule, so in Adam it is not the same as `l2`.
+decay_after : bool, default False
+    Decay after the rule instead, as thinc and ONNX do.
+l1_prox : float, default 0.0, >= 0
+    Proximal L1 (soft thresholding) after the rule, which makes exact zeros:
+    ``p = sign(p) * max(abs(p) - lr*l1_prox, 0)``. Decoupled from the rule like
+    `weight_decay`: the threshold is the same for all weights. (Adam and RMSprop have
+    `scaled_prox` too.)
+nonneg : bool, default False
+    Keep the parameters non-negative: ``p = max(p, 0)`` after all this (projection).
+grad_scale : float, default 1.0, finite
+    The gradient is multiplied by this first: 1/loss scale, 1/batch size, a clipping factor.
+maximize : bool, default False
+    Ascend: the gradient is negated first.
+mask : like `params`, of bool or uint8, or None
+    DropConnect (Wan et al. 2013): where the mask is zero the gradient becomes 0, elsewhere
+    it is multiplied by ``1/keep_prob``. Penalties, decay and the rule act on all elements.
+    An array may also hold packed bits, as :func:`dropout_mask` and
+    ``np.packbits(..., bitorder="little")`` make them: contiguous uint8 of shape
+    ``((p.size + 7) // 8,)``.
+    An entry that is None has no mask.
+keep_prob : float, default 1.0, in (0, 1]
+    The share of elements that `mask` keeps; other than 1 it needs a mask.
+drop : Dropout or None
+    DropConnect with a mask that is made block by block and never stored whole: entry k has
+    that of ``dropout_mask(p.shape, drop.p, seed=drop.seed, offset=drop.offset + k)``. Adds
+    the number of entries to ``drop.offset``. With ``drop.training`` False nothing is dropped
+    and nothing counted. Not together with `mask`. (For an array that is not C-contiguous, the
+    mask is made beforehand, by one thread, with a byte for each element.)
+update_mask : like `params`, of bool or uint8 or in packed bits, or None
+    Where it is zero nothing changes: no parameter, no state, no `ema`, for all decay and
+    penalties. It freezes a part of an array. Norms are taken of the whole gradient. An entry
+    that is None changes everywhere.
+zero_grads : bool, default False
+    Leave the gradients at zero, in the same pass over memory.
+clip_norm : float or None, default None, > 0
+    Clip by the global norm (Pascanu et al. 2013): all gradients are multiplied by
+    ``min(1, clip_norm / (norm + clip_eps))``, where ``norm`` is :func:`global_norm` of the
+    gradients after `grad_scale`. The factor goes into `grad_scale`; only the norm is a pass
+    over the gradients of its own.
+clip_tensor_norm : float or None, default None, > 0
+    The same for the norm of each array alone, as Keras' ``clipnorm`` and thinc do (with
+    ``clip_eps=0``). Not together with `clip_norm`.
+clip_eps : float, default 1e-6, >= 0
+    torch's value; 0 for Keras and optax, which have none.
+clip_value : float or None, default None, > 0
+    After scaling: ``g = min(max(g, -clip_value), clip_value)``.
+ema : like `params`, or None
+    An exponential moving average of the parameters, changed in place in the same pass, with
+    the new parameters: ``ema = ema_decay*ema + (1 - ema_decay)*p``. Start it as a copy.
+ema_decay : float or None, default None, in [0, 1]
+    The share of `ema` that is kept; to be given with it.
+skip_nonfinite : bool, default False
+    If a gradient is not finite, change nothing, not even the step count, and say so.
+flush_denormals : bool, default False
+    During the step, count numbers too small for full precision (below 1.2e-38 in float32,
+    2.2e-308 in float64) as zero. Where gradients stay at zero, moments decay into that range,
+    and a step can take 20 times as long there. The one option that gives up the bits of the
+    reference. It has no effect but on x86-64 and 64-bit ARM, built with gcc or clang.
+threads : int or None, default None
+    The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the
+    same bits for any number.
+"""
+
+RESULT = """\
+StepResult or None
+    None, or with `clip_norm`, `clip_tensor_norm` or `skip_nonfinite` what was found out:
+    ``skipped``, ``grad_norm``, ``nonfinite``.
+"""
+
+STEP_RAISES = """\
+TypeError
+    If an argument is of the wrong kind: a list or None where an array belongs, another dtype
+    (also byte-swapped), a masked array, another structure, the state of another rule.
+ValueError
+    If a number is outside of its range, if shapes or keys differ, if an output is read-only,
+    an array is misaligned or memory overlaps. The message names function, argument and entry.
+    Nothing has been changed then, not even the step count.
+"""
+
+SCALED_PROX = """\
+scaled_prox : bool, default False
+    Divide the threshold of `l1_prox` by what the rule divides the gradient by. That is the
+    proximal step in the metric of the rule, whose fixed points minimise the loss plus
+    ``l1_prox * sum(abs(p))``, as those of proximal SGD do: for feature selection, and whenever
+    the objective matters. (Where RMSprop has momentum, steps become 1/(1 - momentum) times as
+    long and the threshold does not: it is ``(1 - momentum)*l1_prox`` then.) With False all
+    weights shrink by ``lr*l1_prox`` alike, as `weight_decay` shrinks them alike: for pruning.
+    That is not the minimum of the L1 penalty: in Adam a weight stays at zero while
+    ``abs(m) <= l1_prox*(sqrt(v) + eps)``, so `l1_prox` is a number between 0 and 1 then.
+"""
+
+INIT_PARAMS = """\
+params : array, or nested lists, tuples and dicts of arrays
+    The parameters to be optimized: float32 or float64, of any shape. They are not changed.
+"""
+
+INIT_RAISES = """\
+TypeError, ValueError
+    If an entry of `params` could not be updated in place; the message names it.
+"""
+
+PARAMS = """\
+params : tree, list of groups, or result of :func:`fastopt.groups`
+    The parameters: float32 or float64 arrays, alone or in nested dicts, lists and tuples. Or
+    groups with options of their own, ``[{"params": tree, "lr": 0.1}, ...]``, whose gradients
+    are a list with a tree for each; ``"frozen": True`` keeps a group as it is. The arrays are
+    checked once and held; they are changed in place by steps.
+"""
+
+COMMON = """\
+l1, l2, weight_decay, decay_after, l1_prox, nonneg, maximize, clip_value
+    Terms of the step, for each group: see :func:`fastopt.{STEP}`. Entries that shall have
+    penalties of their own are groups.
+clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite, zero_grads, flush_denormals, threads
+    As in :func:`fastopt.{STEP}`, for all groups together: there is one global norm.
+drop : Dropout or None, default None
+    DropConnect, with masks made during the step.
+ema_decay : float or None, default None, in [0, 1]
+    Keep averages of the parameters, ``ema = ema_decay*ema + (1 - ema_decay)*p``, which start as
+    copies: see :attr:`ema` and :meth:`averaged`.
+ema_debias : bool, default False
+    Correct the averages for their start: the average after t steps is that of the t parameters
+    since, as if divided by ``1 - ema_decay**t``; the start is not in it.
+accumulation : "mean" or "sum", default "mean"
+    What a step makes of the gradients that :meth:`accumulate` added.
+"""
+
+CLASS_RAISES = """\
+TypeError, ValueError
+    If an array could not be updated in place, arrays overlap (one array in two groups, or a
+    group twice), an option is unknown, out of range, or its schedule returns what is. The
+    message names it.
+"""
+
+NOTES = """\
+Every number may be a schedule: a callable of :attr:`step_count`, such as those of
+:mod:`fastopt.schedules`. It is called before each update; the first sees 0.
+
+A step is that of :func:`fastopt.{STEP}`, bit for bit. Every group counts the updates of
+its own, in ``group.state.step``, which differs from :attr:`step_count` where a group was frozen
+or added later.
+"""
+
+
+def sections(text: str | None) -> dict[str, str]:
+    """Take a docstring apart: its head is under "", each section under its title."""
+    parts = re.split(r"\n(\w+)\n-+\n", inspect.cleandoc(text or ""))
+    return dict(zip(["", *parts[1::2]], (part.strip("\n") for part in parts[::2]), strict=True))
+
+
+def joined(parts: dict[str, str]) -> str:
+    """Put the sections of a docstring together, in the order that numpydoc wants."""
+    text = parts[""]
+    for title in ("Parameters", "Returns", "Raises", "Notes", "Examples"):
+        if parts.get(title):
+            text += f"\n\n{title}\n{'-' * len(title)}\n{parts[title].rstrip()}"
+    return text + "\n"
+
+
+def document_init(function: Function) -> Function:
+    """Add what all functions say that make a state."""
+    own = sections(function.__doc__)
+    own["Parameters"] = INIT_PARAMS + own.get("Parameters", "")
+    own["Raises"] = INIT_RAISES
+    function.__doc__ = joined(own)
+    return function
+
+
+def document_step(function: Function) -> Function:
+    """Name the shared options in the signature, and add what all steps say."""
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    for name, default in DEFAULTS.items():
+        annotation = StepOptions.__annotations__[name].__forward_arg__
+        keyword = inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        )
+        parameters.append(keyword)
+    vars(function)["__signature__"] = signature.replace(parameters=parameters)
+    own = sections(function.__doc__)
+    options = own["Parameters"].replace("{SCALED_PROX}", SCALED_PROX.rstrip())
+    own["Parameters"] = f"{ARRAYS}{options}\n{TERMS}"
+    own["Returns"], own["Raises"] = RESULT, STEP_RAISES
+    function.__doc__ = joined(own)
+    return function
+
+
+def document_class(step: Callable[..., Any]) -> Callable[[Class], Class]:
+    """Return what adds to a class of optimizers what its step and all of them say."""
+
+    def document(optimizer: Class) -> Class:
+        of_step, own = sections(step.__doc__), sections(optimizer.__doc__)
+        formula = of_step[""].partition("\n\n")[2]
+        options = re.search(r"^lr : .*(?=^l1 : )", of_step["Parameters"], re.MULTILINE | re.DOTALL)
+        assert options, "a step has a learning rate first, and the terms last"
+        of_rule = re.sub(r"^([\w, ]+ : float)", r"\1 or schedule", options[0], flags=re.MULTILINE)
+        entries = re.split(r"^(?=\w)", of_rule, flags=re.MULTILINE)
+        replaced = re.findall(r"^(\w+) : ", own.get("Parameters", ""), re.MULTILINE)
+        kept = "".join(e for e in entries if not e.startswith(tuple(f"{r} : " for r in replaced)))
+        more = own.get("Parameters", "")
+        own[""] += f"\n\n{formula}"
+        own["Parameters"] = f"{PARAMS}{kept}{more}{more and chr(10)}{COMMON}"
+        own["Raises"] = CLASS_RAISES
+        own["Notes"] = f"{NOTES}\n{own.get('Notes', of_step['Notes'])}"
+        optimizer.__doc__ = joined(own).replace("{STEP}", step.__name__)
+        return optimizer
+
+    return document

@@ -1,0 +1,56 @@
+"""The rules, one file each: the state, the formula in plain NumPy, the step, the class.
+
+They are sorted in order of increasing complexity. A rule adds its row to ``RULES``, from which the
+reference, the tables of the documentation, the benchmarks and the tests are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastopt.optimizers import Optimizer
+from fastopt.rules import adam, momentum, rmsprop, sgd
+from fastopt.rules.adam import Adam, AdamState, AdamW, adam_init, adam_step
+from fastopt.rules.momentum import Momentum, MomentumState, momentum_init, momentum_step
+from fastopt.rules.rmsprop import RMSprop, RMSpropState, rmsprop_init, rmsprop_step
+from fastopt.rules.sgd import SGD, sgd_step
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What there is of a rule."""
+
+    step: Callable[..., Any]
+    init: Callable[..., Any] | None
+    """What makes its state; None where it has none."""
+    formula: Callable[..., Any]
+    """The rule for one array, in plain NumPy: the specification."""
+    optimizers: tuple[type[Optimizer], ...]
+
+
+RULES = {
+    "sgd": Rule(sgd_step, None, sgd.formula, (SGD,)),
+    "momentum": Rule(momentum_step, momentum_init, momentum.formula, (Momentum,)),
+    "adam": Rule(adam_step, adam_init, adam.formula, (Adam, AdamW)),
+    "rmsprop": Rule(rmsprop_step, rmsprop_init, rmsprop.formula, (RMSprop,)),
+}
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamState",
+    "AdamW",
+    "Momentum",
+    "MomentumState",
+    "RMSprop",
+    "RMSpropState",
+    "adam_init",
+    "adam_step",
+    "momentum_init",
+    "momentum_step",
+    "rmsprop_init",
+    "rmsprop_step",
+    "sgd_step",
+]

@@ -1,0 +1,146 @@
+"""SGD with momentum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastopt import _core
+from fastopt.docstrings import document_class, document_init, document_step
+from fastopt.optimizers import Optimizer, Scheduled
+from fastopt.options import StepOptions
+from fastopt.result import StepResult
+from fastopt.tree import Tree, zeros_like
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from fastopt.optimizers import OptimizerOptions
+
+_step = _core.rules["momentum"][2]
+
+
+@dataclass(slots=True, eq=False)
+class MomentumState:
+    """State of :func:`fastopt.momentum_step`."""
+
+    step: int
+    """Updates made so far."""
+    buf: Tree
+    """The momentum buffer; overwritten, not read, by the step that finds ``step`` at 0."""
+
+
+@document_init
+def momentum_init(params: Tree) -> MomentumState:
+    """Make the state of Momentum: ``step = 0`` and ``buf`` of zeros.
+
+    Returns
+    -------
+    MomentumState
+        ``buf`` has the structure, shapes, dtypes and memory order of `params`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt
+    >>> fastopt.momentum_init({"w": np.ones(2)})
+    MomentumState(step=0, buf={'w': array([0., 0.])})
+    """
+    return MomentumState(0, zeros_like("momentum_init", params))
+
+
+def formula(T: Any, t: int, o: Any, p: Any, g: Any, buf: Any) -> None:
+    # The first gradient enters undamped, or an average would start near zero.
+    buf[...] = g if t == 1 else T(o.momentum) * buf + T(1 - o.dampening) * g
+    p -= T(o.lr) * (g + T(o.momentum) * buf if o.nesterov else buf)
+
+
+@document_step
+def momentum_step(
+    params: Tree,
+    grads: Tree,
+    state: MomentumState,
+    *,
+    lr: float = 1e-2,
+    momentum: float = 0.9,
+    dampening: float = 0.0,
+    nesterov: bool = False,
+    **options: Unpack[StepOptions],
+) -> StepResult | None:
+    """Update `params` and `state` in place by one step of SGD with momentum.
+
+    ::
+
+        buf = momentum*buf + (1 - dampening)*g      (first step: buf = g)
+        p -= lr * buf                               (nesterov: p -= lr * (g + momentum*buf))
+
+    Parameters
+    ----------
+    state : MomentumState
+        From :func:`momentum_init`. ``buf`` and ``step`` are changed in place.
+    lr : float, default 0.01, >= 0
+        The learning rate.
+    momentum : float, default 0.9, in [0, 1]
+        The share of the buffer that is kept.
+    dampening : float, default 0.0, in [0, 1]
+        What is withheld of the gradient. ``dampening=momentum`` makes `buf` an average of the
+        gradients instead of a sum.
+    nesterov : bool, default False
+        Nesterov's momentum: look ahead by one step of the buffer.
+
+    Notes
+    -----
+    The same as ``torch.optim.SGD(momentum=...)``; its ``weight_decay`` is `l2` here. Keras and
+    scikit-learn keep the learning rate inside of the buffer (``vel = momentum*vel - lr*g;
+    p += vel``): the same while lr is constant, with ``buf = -vel / lr`` and ``state.step`` at
+    least 1 (in the first step ``buf`` is not read).
+
+    Momentum makes steps (1 - dampening)/(1 - momentum) times as long in the end, but neither
+    `l1_prox` nor `weight_decay`, which pass it by: at the minimum they weigh by so much less than
+    `l1` and `l2`.
+
+    Sources: Polyak 1964; Sutskever et al. 2013, "On the importance of initialization and momentum
+    in deep learning" (nesterov).
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt
+    >>> w = np.array([1.0])
+    >>> state = fastopt.momentum_init(w)
+    >>> for _ in range(2):
+    ...     fastopt.momentum_step(w, np.array([1.0]), state, lr=0.1)
+    >>> w, state
+    (array([0.71]), MomentumState(step=2, buf=array([1.9])))
+    """
+    return _step(MomentumState, params, grads, state, lr, momentum, dampening, nesterov, options)
+
+
+@document_class(momentum_step)
+class Momentum(Optimizer):
+    """SGD with momentum.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt
+    >>> w = np.array([1.0])
+    >>> opt = fastopt.Momentum(w, lr=0.1)
+    >>> for _ in range(2):
+    ...     opt.step(np.array([1.0]))
+    >>> w
+    array([0.71])
+    """
+
+    rule = "momentum"
+    new_state = staticmethod(momentum_init)
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: Scheduled = 1e-2,
+        momentum: Scheduled = 0.9,
+        dampening: Scheduled = 0.0,
+        nesterov: bool = False,
+        **options: Unpack[OptimizerOptions],
+    ) -> None:
+        rule = {"lr": lr, "momentum": momentum, "dampening": dampening, "nesterov": nesterov}
+        super().__init__(params, rule, dict(options))
