@@ -1,0 +1,149 @@
+"""The options of optimizers, each with a strategy for what it may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import fastopt
+from fastopt.schedules import Constant, Cosine, Linear, ReduceOnPlateau
+
+
+@dataclass(frozen=True)
+class Alternating:
+    """A schedule of the user's own."""
+
+    even: float
+    odd: float
+
+    def __call__(self, step: int) -> float:
+        return self.odd if step % 2 else self.even
+
+
+def is_schedule(value: Any) -> bool:
+    return callable(value) and not isinstance(value, fastopt.Dropout)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a number may be, and which schedules may stand for it: they stay between its values."""
+
+    values: tuple[Any, ...]
+    schedules: tuple[Any, ...]
+
+    def strategy(self, scheduled: bool) -> Any:
+        values = st.sampled_from(self.values)
+        return values | st.sampled_from(self.schedules) if scheduled else values
+
+
+def numbers(*values: Any, more: tuple[Any, ...] = ()) -> Numbers:
+    given = [value for value in values if value is not None]
+    low, high = min(given), max(given)
+    schedules = (
+        Alternating(low, high),
+        Linear(low, high, steps=5),
+        Cosine(high, low, steps=9),
+        Constant(high).then(Constant(low), at=3),
+    )
+    return Numbers(values, schedules + more)
+
+
+def strategies(options: dict[str, Any], scheduled: bool) -> dict[str, Any]:
+    """Return a strategy for each option, which gives schedules only if there shall be some."""
+    return {
+        name: each.strategy(scheduled) if isinstance(each, Numbers) else each
+        for name, each in options.items()
+    }
+
+
+# The one schedule that remembers something comes as often as the others together.
+PLATEAU = ReduceOnPlateau(0.4, factor=0.5, patience=0)
+RATES = numbers(0.5, 0.1, 1e-3, np.float32(0.3), more=(PLATEAU,) * 4)
+
+# None of them makes a number infinite, NaN or denormal within some forty steps.
+TERMS = {
+    "l1": numbers(0.0, 0.02, np.float32(0.1)),
+    "l2": numbers(0.0, 0.01, 0.3),
+    "weight_decay": numbers(0.0, 0.01, 0.5),
+    "decay_after": st.booleans(),
+    "l1_prox": numbers(0.0, 0.01, 0.2),
+    "nonneg": st.booleans(),
+    "maximize": st.booleans(),
+    "clip_value": numbers(None, 0.1, 1, 100.0),
+}
+
+ADAM = {
+    "lr": RATES,
+    "beta1": numbers(0.0, 0.5, 0.9),
+    "beta2": numbers(0.0, 0.9, 0.999),
+    "eps": numbers(1e-8, 1e-3, 0.1),
+    "epsilon_hat": st.booleans(),
+    "scaled_prox": st.booleans(),
+}
+
+# The options of every class that a group can have for itself.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "SGD": {"lr": RATES} | TERMS,
+    "Momentum": {
+        "lr": RATES,
+        "momentum": numbers(0.0, 0.5, 0.9),
+        "dampening": numbers(0.0, 0.5, 0.9),
+        "nesterov": st.booleans(),
+    }
+    | TERMS,
+    "Adam": ADAM | TERMS,
+    "AdamW": ADAM | TERMS,
+    "RMSprop": {
+        "lr": RATES,
+        "rho": numbers(0.5, 0.9, 0.99),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "eps_inside_sqrt": st.booleans(),
+        "momentum": numbers(0.0, 0.5, 0.9),
+        "scaled_prox": st.booleans(),
+    }
+    | TERMS,
+}
+
+# Offsets from which counting goes round the end.
+DROPS = st.builds(
+    fastopt.Dropout,
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.integers(0, 2**64 - 1),
+    st.sampled_from([0, 2**64 - 3]),
+)
+
+# Those of the whole optimizer,
+SHARED = {
+    "skip_nonfinite": st.sampled_from([True, True, False]),
+    "zero_grads": st.booleans(),
+    "drop": st.none() | DROPS,
+    "clip_eps": numbers(0.0, 1e-6, 0.1),
+    "threads": st.sampled_from([None, 1, 2, 3]),
+    "flush_denormals": st.booleans(),
+    "accumulation": st.sampled_from(["mean", "sum"]),
+}
+
+# and those of it that are set together, because they depend on each other.
+LIMITS = numbers(None, 0.5, 3, 1e3)
+DECAYS = numbers(0.5, 0.75, np.float32(0.9), 0.99, more=(Constant(0.0), Constant(1.0)))
+
+
+def together(scheduled: bool) -> dict[str, Any]:
+    """Return strategies for clipping by norms and for averages."""
+    names = ("clip_norm", "clip_tensor_norm")
+    return {
+        "clipping": st.builds(
+            lambda name, limit: dict.fromkeys(names) | {name: limit},
+            st.sampled_from(names),
+            LIMITS.strategy(scheduled),
+        ),
+        "averaging": st.fixed_dictionaries(
+            {
+                "ema_decay": DECAYS.strategy(scheduled),
+                "ema_debias": st.sampled_from([True, True, False]),
+            }
+        ),
+    }
