@@ -13,10 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import saved_by_0_1_0
 from cases import assert_same_bits, random_like
+from checkpoints import FORMATS
 
 import fastopt
 from fastopt.schedules import Cosine, ReduceOnPlateau, Warmup
+
+DATA = Path(__file__).with_name("data")
 
 CLASSES: dict[str, dict[str, Any]] = {
     "SGD": {},
@@ -106,8 +110,6 @@ def check_same(a: Run, b: Run) -> None:
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
 @pytest.mark.parametrize("name", CLASSES)
 def test_resume_in_a_new_process(name: str, ending: str, tmp_path: Path) -> None:
-    if ending == "safetensors":
-        pytest.importorskip("safetensors")
     path = tmp_path / f"run.{ending}"
     whole = Run(name)
     whole.go(26)
@@ -290,3 +292,25 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the state is one of 'adam', not of 'sgd'"):
         fastopt.load(path, params=sgd.params, optimizer=sgd)
     assert repr([sgd.params, sgd.state_dict()]) == repr(before)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_files_of_version_0_1_0_load_and_go_on(ending: str) -> None:
+    """To the very bits to which that version itself went on."""
+    params, opt, _ = saved_by_0_1_0.new_run()
+    extra = fastopt.load(DATA / f"saved_by_0_1_0.{ending}", params=params, optimizer=opt)
+    assert extra == {"epoch": 3}
+    assert opt.step_count == 5
+    saved_by_0_1_0.go_on(opt)
+    with np.load(DATA / "gone_on_by_0_1_0.npz") as wanted:
+        found = {
+            "w": params["layer"]["w"],
+            "bias": params["layer"]["bias"],
+            "head": params["head"],
+            "ema": opt.ema["layer"]["w"],
+            "m": opt.groups[0].state.m[0],
+            "v": opt.groups[1].state.v[0],
+        }
+        assert set(wanted) == set(found)
+        for name, array in found.items():
+            assert array.tobytes() == wanted[name].tobytes(), name
