@@ -6,6 +6,10 @@ namespace fastopt {
 
 KnownArrays::KnownArrays(const Arguments& arguments, const std::vector<int>& group_of_entry)
     : guesses_(new std::atomic<std::size_t>[group_of_entry.size()]()) {
+  for (int i = 0; i < arguments.count; ++i) {
+    roles_.push_back({arguments.arrays[i].tree, arguments.arrays[i].stream});
+    written_ |= 1u << arguments.arrays[i].stream;
+  }
   Collection collection;
   collection.collect(arguments);
   if (std::size_t(collection.entries()) != group_of_entry.size())
@@ -22,7 +26,7 @@ KnownArrays::KnownArrays(const Arguments& arguments, const std::vector<int>& gro
     bool contiguous = true;
     for (int i = 0; i < arguments.count; ++i) {
       if (nodes[i] == Py_None) continue;
-      add(nodes[i], arguments.arrays[i]);
+      add(nodes[i], i);
       contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(as_array(nodes[i]));
     }
     entry.count = static_cast<int>(known_.size() - entry.first);
@@ -36,17 +40,15 @@ KnownArrays::KnownArrays(const Arguments& arguments, const std::vector<int>& gro
   note_blocks();
 }
 
-void KnownArrays::add(PyObject* object, const ArrayArgument& argument) {
+void KnownArrays::add(PyObject* object, int role) {
   PyArrayObject* array = as_array(object);
   const int axes = PyArray_NDIM(array);
-  known_.push_back({object, argument.tree, argument.stream, PyArray_DATA(array),
-                    PyArray_DESCR(array), extents_.size(), axes,
-                    PyArray_FLAGS(array) & relevant_flags});
+  known_.push_back({object, PyArray_DATA(array), PyArray_DESCR(array), extents_.size(), axes,
+                    PyArray_FLAGS(array) & relevant_flags, role});
   extents_.insert(extents_.end(), PyArray_DIMS(array), PyArray_DIMS(array) + axes);
   extents_.insert(extents_.end(), PyArray_STRIDES(array), PyArray_STRIDES(array) + axes);
   held_.push_back(Object::borrow(object));
   held_.push_back(Object::borrow(reinterpret_cast<PyObject*>(PyArray_DESCR(array))));
-  written_ |= 1u << argument.stream;
 }
 
 void KnownArrays::note_blocks() {
@@ -89,7 +91,8 @@ void KnownArrays::check_unchanged(int number, PyObject* param, bool frozen,
   const int flags = frozen ? relevant_flags & ~NPY_ARRAY_WRITEABLE : relevant_flags;
   for (int i = 0; i < entry.count; ++i)
     if (!is_as_it_was(known[i], flags))
-      raise_changed(known[i], checks.here() + checks.name_of(known[i].name, number), flags);
+      raise_changed(known[i], checks.here() + checks.name_of(roles_[known[i].role].name, number),
+                    flags);
 }
 
 void KnownArrays::raise_changed(const Known& known, const std::string& name,
@@ -146,7 +149,7 @@ void KnownArrays::check_apart(PyArrayObject* array, const ArrayChecks& checks, i
       const Span its = span_of(other);
       if (its.begin < span.end && span.begin < its.end && share_memory(other, array))
         raise_value_error(checks.here() + checks.name(i) + " and " +
-                          checks.name_of(known.name, number) + " overlap in memory");
+                          checks.name_of(roles_[known.role].name, number) + " overlap in memory");
     }
 }
 

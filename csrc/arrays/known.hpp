@@ -32,7 +32,9 @@ class KnownArrays {
   int entries() const { return static_cast<int>(entries_.size()); }
   const Entry& entry(int number) const { return entries_[number]; }
   PyObject* array(const Entry& entry, int i) const { return known_[entry.first + i].array; }
-  int stream(const Entry& entry, int i) const { return known_[entry.first + i].stream; }
+  int stream(const Entry& entry, int i) const {
+    return roles_[known_[entry.first + i].role].stream;
+  }
 
   // A bit for each stream that a step writes.
   unsigned written() const { return written_; }
@@ -57,12 +59,17 @@ class KnownArrays {
   // An array, and what it was like when it was checked.
   struct Known {
     PyObject* array;
-    NamedTree name;
-    int stream;
     void* data;
     PyArray_Descr* dtype;
     std::size_t extents;  // where its shape and strides begin in extents_
     int axes, flags;
+    int role;  // which argument it was
+  };
+
+  // What an array is to the user, and to a step.
+  struct Role {
+    NamedTree name;
+    int stream;
   };
 
   // Memory that is written, without gaps.
@@ -70,7 +77,7 @@ class KnownArrays {
     std::uintptr_t begin, end;
   };
 
-  void add(PyObject* array, const ArrayArgument& argument);
+  void add(PyObject* array, int role);
   void note_blocks();
   const npy_intp* extents(const Known& known) const { return extents_.data() + known.extents; }
   bool is_as_it_was(const Known& known, int flags_that_count) const;
@@ -82,6 +89,7 @@ class KnownArrays {
   unsigned written_ = 0;
   std::vector<Entry> entries_;
   std::vector<Known> known_;
+  std::vector<Role> roles_;
   std::vector<Object> held_;
   std::vector<npy_intp> extents_;
   std::vector<Block> blocks_;

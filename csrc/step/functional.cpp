@@ -31,6 +31,8 @@ struct StepOptions {
   const Terms& terms() const { return reinterpret_cast<const Terms&>(numbers[0]); }
 };
 
+StepOptions no_options;  // their defaults
+
 int find_option(PyObject* key) {
   for (int i = 0; i < step_option_count; ++i)
     if (option_names[i] == key) return i;
@@ -43,8 +45,8 @@ int find_option(PyObject* key) {
 void read_options(const char* function, PyObject* dict, StepOptions& to) {
   if (!PyDict_Check(dict))
     raise_type_error(std::string(function) + ": the options must be a dict, not " + type_of(dict));
-  to = {};
-  for (int i = 0; i < step_option_count; ++i) to.numbers[i] = step_options[i].otherwise;
+  to = no_options;
+  if (PyDict_GET_SIZE(dict) == 0) return;
   PyObject *key, *value;
   PyObject* given[step_option_count] = {};
   for (Py_ssize_t position = 0; PyDict_Next(dict, &position, &key, &value);) {
@@ -98,7 +100,10 @@ void intern_names() {
   const auto intern = [](const char* text) {
     return Object::made(PyUnicode_InternFromString(text)).release();
   };
-  for (int i = 0; i < step_option_count; ++i) option_names[i] = intern(step_options[i].option.name);
+  for (int i = 0; i < step_option_count; ++i) {
+    option_names[i] = intern(step_options[i].option.name);
+    no_options.numbers[i] = step_options[i].otherwise;
+  }
   for (const Rule& rule : all_rules()) {
     RuleNames& names = rule_names.emplace_back();
     names.function = std::string(rule.name) + "_step";

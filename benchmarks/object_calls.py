@@ -1,0 +1,99 @@
+"""The calls of an optimizer object that must be cheap, on 100 parameters: what people train with.
+
+``test_objects.py`` times them beside the functional step, whose time is 1;
+``tests/test_call_costs.py`` counts what Python does in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import fastopt
+from fastopt.schedules import Cosine, Warmup
+
+SIZE, GROUPS = 100, 161
+LONG = 10**9  # a schedule that goes on for ever
+
+
+class Call(NamedTuple):
+    """A call, and how many times as long as the functional step it may take."""
+
+    at_most: float
+    make: Callable[[], Callable[[], Any]]
+
+
+def array(value: float, size: int = SIZE) -> Any:
+    return np.full(size, value, np.float32)
+
+
+def function() -> Callable[[], Any]:
+    w, g = array(1), array(0.5)
+    state = fastopt.adam_init(w)
+    return lambda: fastopt.adam_step(w, g, state)
+
+
+def step(options: dict[str, Any], **of_step: Any) -> Callable[[], Any]:
+    opt, g = fastopt.Adam(array(1), **options), array(0.5)
+    return lambda: opt.step(g, **of_step)
+
+
+def set_lr_then_step() -> Callable[[], Any]:
+    opt, g = fastopt.Adam(array(1)), array(0.5)
+
+    def call() -> None:
+        opt.groups[0]["lr"] = 1e-3
+        opt.step(g)
+
+    return call
+
+
+def accumulate_four_times() -> Callable[[], Any]:
+    opt, g = fastopt.Adam(array(1)), array(0.5)
+
+    def call() -> None:
+        for _ in range(4):
+            opt.accumulate(g)
+        opt.step()
+
+    return call
+
+
+def groups_on_one_schedule(count: int) -> Callable[[], Any]:
+    lr = Cosine(1e-3, steps=LONG)
+    opt = fastopt.Adam([{"params": array(1, SIZE // count)} for _ in range(count)], lr=lr)
+    grads = [array(0.5, SIZE // count)] * count
+    return lambda: opt.step(grads)
+
+
+def set_lr_of_every_group(count: int) -> Callable[[], Any]:
+    opt = fastopt.Adam([{"params": array(1)} for _ in range(count)])
+    grads = [array(0.5)] * count
+
+    def call() -> None:
+        for group in opt.groups:
+            group["lr"] = 1e-3
+        opt.step(grads)
+
+    return call
+
+
+CALLS = {
+    "adam_step(w, g, state)": Call(1, function),
+    "Adam.step(g)": Call(0.9, lambda: step({})),
+    "step(g, grad_scale=0.5)": Call(1.2, lambda: step({}, grad_scale=0.5)),
+    "lr on Cosine": Call(1.8, lambda: step({"lr": Cosine(1e-3, steps=LONG)})),
+    "lr on Warmup(Cosine)": Call(
+        2.5, lambda: step({"lr": Warmup(Cosine(1e-3, steps=LONG), steps=LONG // 2)})
+    ),
+    "set groups[0]['lr'], then step": Call(2.5, set_lr_then_step),
+    "clip_norm=1": Call(2, lambda: step({"clip_norm": 1.0})),
+    "averages with debias": Call(1.6, lambda: step({"ema_decay": 0.99, "ema_debias": True})),
+    "four times accumulate, then step()": Call(5.5, accumulate_four_times),
+    "ten groups of one array, one schedule": Call(6, lambda: groups_on_one_schedule(10)),
+    f"{GROUPS} groups of one array, lr of each set": Call(
+        45, lambda: set_lr_of_every_group(GROUPS)
+    ),
+}
