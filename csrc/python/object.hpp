@@ -43,19 +43,6 @@ class Object {
   PyObject* object_ = nullptr;
 };
 
-// Whether an object keeps an attribute as `type` does, of which it is an instance: to read and to
-// set it then runs no code of the user's.
-inline bool has_plain_attribute(PyObject* object, PyTypeObject* type, PyObject* name) {
-  PyTypeObject* own = Py_TYPE(object);
-  if (own == type) return true;
-  if (own->tp_getattro != PyObject_GenericGetAttr || own->tp_setattro != PyObject_GenericSetAttr)
-    return false;
-  const Object its = Object::steal(PyObject_GetAttr(reinterpret_cast<PyObject*>(own), name));
-  const Object wanted = Object::steal(PyObject_GetAttr(reinterpret_cast<PyObject*>(type), name));
-  PyErr_Clear();
-  return its && its.ptr() == wanted.ptr();
-}
-
 // Puts an error aside as long as code runs that may make others.
 class ErrorAside {
  public:

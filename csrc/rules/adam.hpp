@@ -6,6 +6,7 @@
 
 #include "../platform.hpp"
 #include "option.hpp"
+#include "power.hpp"
 
 namespace fastopt {
 
@@ -33,8 +34,8 @@ struct Adam {
         one_minus_beta2(T(1 - given.beta2)),
         eps(T(given.eps)) {
     const bool hat = given.epsilon_hat != 0;
-    const double correction1 = 1 - std::pow(given.beta1, t);
-    const double sqrt_correction2 = std::sqrt(1 - std::pow(given.beta2, t));
+    const double correction1 = 1 - power(given.beta1, t);
+    const double sqrt_correction2 = std::sqrt(1 - power(given.beta2, t));
     // The paper corrects v before eps is added; "epsilon hat" (the remark at the end of its section
     // 2, and what Keras does) moves the correction of v into the step size.
     step_size = T(hat ? given.lr * sqrt_correction2 / correction1 : given.lr / correction1);

@@ -20,6 +20,8 @@ PyObject* name_of_offset() {
 
 }  // namespace
 
+Slot slot_of_step(PyTypeObject* type) { return Slot(type, name_of_step()); }
+
 void check_state_class(const char* function, PyObject* state, PyObject* wanted) {
   if (wanted == Py_None && state == Py_None) return;
   if (wanted != Py_None && is_instance(state, wanted)) {
@@ -43,8 +45,9 @@ Object attribute(const char* function, const char* of, PyObject* object, PyObjec
   return Object::steal(value);
 }
 
-long long Counts::add_step(const char* function, PyObject* state) {
-  Object step = attribute(function, "state", state, name_of_step());
+long long Counts::add_step(const char* function, PyObject* state, Slot slot) {
+  PyObject* there = slot.peek(state);
+  Object step = there ? Object::borrow(there) : attribute(function, "state", state, name_of_step());
   const long long value = to_count(function, "state.step", step.ptr());
   counts_.push_back(
       {state, name_of_step(), std::move(step), std::uint64_t(value), /*is_offset*/ false, {}});

@@ -3,13 +3,16 @@
 #include <cstdint>
 #include <vector>
 
-#include "../python/object.hpp"
+#include "../python/attribute.hpp"
 
 namespace fastopt {
 
 // Throws unless the state is of this class (None where the rule has no state) and keeps its count
 // as that does: others could run code of their own in the middle of a step.
 void check_state_class(const char* function, PyObject* state, PyObject* wanted);
+
+// The slot of state.step in instances of a class.
+Slot slot_of_step(PyTypeObject* type);
 
 // Reads an attribute; an error names its owner.
 Object attribute(const char* function, const char* of, PyObject* object, PyObject* name);
@@ -18,7 +21,7 @@ Object attribute(const char* function, const char* of, PyObject* object, PyObjec
 class Counts {
  public:
   // Reads state.step and notes that it is to advance by one.
-  long long add_step(const char* function, PyObject* state);
+  long long add_step(const char* function, PyObject* state, Slot slot = {});
 
   // Reads drop.offset and notes that it is to advance.
   std::uint64_t add_offset(const char* function, PyObject* drop);

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "../arrays/tree.hpp"
+#include "../python/attribute.hpp"
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
 

@@ -50,8 +50,10 @@ void Plan::note_groups() {
     const std::string& place = parts_.groups[number].table->place();
     if (!place.empty()) group.function += ": " + place;
     PyObject* state = parts_.states.at(number).ptr();
+    group.step = slot_of_step(Py_TYPE(state));
     int variant = 0;
     for (int i = 0; i < rule.arrays.count; ++i) {
+      group.slots[i] = Slot(Py_TYPE(state), state_names(rule)[i]);
       group.arrays[i] = attribute(function(), "state", state, state_names(rule)[i]);
       if (rule.arrays[i].optional) variant = 2 * variant + !group.arrays[i].is_none();
     }
@@ -127,11 +129,14 @@ void Plan::check_state(int number) const {
   const Rule& rule = *parts_.rule;
   const Group& group = groups_[number];
   PyObject* state = parts_.states[number].ptr();
-  for (int i = 0; i < rule.arrays.count; ++i)
-    if (attribute(function(), "state", state, state_names(rule)[i]).ptr() != group.arrays[i].ptr())
+  for (int i = 0; i < rule.arrays.count; ++i) {
+    PyObject* expected = group.arrays[i].ptr();
+    if (group.slots[i].peek(state) != expected &&
+        attribute(function(), "state", state, state_names(rule)[i]).ptr() != expected)
       raise_value_error(group.function + ": state." + rule.arrays[i].name +
                         " is another object than when the optimizer was made; its arrays may be "
                         "changed in place, not replaced");
+  }
 }
 
 bool Plan::is_frozen(int number) const {
@@ -154,7 +159,7 @@ void Plan::fill_group(int number, ScheduleValues& schedules, Step& step) const {
   group.step = 0;
   if (rule.arrays.count == 0) return;
   check_state(number);
-  step.count_in(function, number, parts_.states[number].ptr());
+  step.count_in(function, number, parts_.states[number].ptr(), groups_[number].step);
 }
 
 // An average that starts at zero has the weight w = d*w + (1 - d) in it, which for a constant d is

@@ -78,8 +78,9 @@ class Plan {
 
  private:
   struct Group {
-    std::string function;                // for messages about its options
-    Object arrays[Streams::max_states];  // of the state: tuples, or None where it has them not
+    std::string function;                   // for messages about its options
+    Slot step, slots[Streams::max_states];  // of the state
+    Object arrays[Streams::max_states];     // of the state: tuples, or None where it has them not
     const RuleVariant* variant;
   };
 

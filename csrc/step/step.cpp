@@ -69,8 +69,8 @@ Step::Step(const char* function, const Rule& rule, const Shared& shared, int gro
 
 Step::~Step() { give_back(work_); }
 
-void Step::count_in(const char* function, int number, PyObject* state) {
-  work_->groups[number].step = work_->counts.add_step(function, state);
+void Step::count_in(const char* function, int number, PyObject* state, Slot slot) {
+  work_->groups[number].step = work_->counts.add_step(function, state, slot);
 }
 
 int Step::threads() const {
