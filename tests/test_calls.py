@@ -157,7 +157,7 @@ def test_flushing_denormals_changes_nothing_else(rng: np.random.Generator) -> No
 
 def test_the_core_refuses_wrong_calls() -> None:
     """Nobody calls it directly; if somebody does, an exception is the answer."""
-    for _, _, step in _core.rules.values():
+    for _, _, step, _ in _core.rules.values():
         for count in [*range(40), 1000]:
             with pytest.raises(TypeError):
                 step(*[None] * count)

@@ -1,7 +1,7 @@
 // The table of contents of the core, which fastopt/_core.pyi declares.
 #include "../arrays/numpy_array.hpp"
 #include "../step/declared.hpp"
-#include "../step/functional.hpp"
+#include "../step/names.hpp"
 #include "../step/step.hpp"
 #include "bindings.hpp"
 

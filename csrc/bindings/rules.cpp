@@ -5,6 +5,7 @@
 
 #include "../step/declared.hpp"
 #include "../step/functional.hpp"
+#include "../step/names.hpp"
 #include "bindings.hpp"
 
 namespace fastopt {
@@ -37,17 +38,18 @@ PyObject* step(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) 
 }
 
 // The options of a rule with their ranges, the arrays of its state with whether a state may leave
-// them out, and its step.
+// them out, its step, and the numbers of its state with where they begin.
 py::tuple described(const Rule& rule) {
-  py::dict options, arrays;
+  py::dict options, arrays, scalars;
   for (const Option& option : rule.options) options[option.name] = text_of(option.range);
   for (const StateArray& array : rule.arrays) arrays[array.name] = array.optional;
+  for (const StateScalar& scalar : rule.scalars) scalars[scalar.name] = scalar.start;
   static std::vector<PyMethodDef> methods(all_rules().count);
   PyMethodDef& method = methods[&rule - all_rules().begin()];
   method = method_of(function_of(rule), step);
   const Object capsule = Object::made(PyCapsule_New(const_cast<Rule*>(&rule), nullptr, nullptr));
   return py::make_tuple(options, arrays,
-                        to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr()))));
+                        to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr()))), scalars);
 }
 
 py::object default_of(const Declared& declared) {

@@ -22,11 +22,21 @@ Options as_options(const double* values) {
   return options;
 }
 
+template <class Options, class = void>
+constexpr View<StateScalar> scalars_of{nullptr, 0};
+template <class Options>
+constexpr View<StateScalar> scalars_of<Options, std::void_t<decltype(Options::scalars)>>{
+    Options::scalars.data(), static_cast<int>(Options::scalars.size())};
+
 template <class Options, class Arithmetic>
-void fold(const double* options, double t, void* scalars) {
+void fold(const double* options, double t, [[maybe_unused]] double* scalars, void* folded) {
   static_assert(sizeof(Arithmetic) <= RuleVariant::room);
-  static_assert(std::is_trivially_destructible_v<Arithmetic>);
-  new (scalars) Arithmetic(as_options<Options>(options), t);
+  static_assert(std::is_trivially_copyable_v<Arithmetic>);
+  static_assert(scalars_of<Options>.count <= Rule::max_scalars);
+  if constexpr (scalars_of<Options>.count > 0)
+    new (folded) Arithmetic(as_options<Options>(options), t, scalars);
+  else
+    new (folded) Arithmetic(as_options<Options>(options), t);
 }
 
 template <class Options, template <class> class Arithmetic>
@@ -71,6 +81,7 @@ constexpr Rule rule_of(Family<Options, Arithmetic...>) {
   return {Options::name,
           {Options::options.data(), static_cast<int>(Options::options.size())},
           {Options::arrays.data(), arrays},
+          scalars_of<Options>,
           arrays - optional,
           position_of<Options>("scaled_prox"),
           variants_of<Options, Arithmetic...>};

@@ -22,23 +22,25 @@ struct View {
 
 // The arithmetic of a rule for one combination of the optional arrays of its state.
 struct RuleVariant {
-  static constexpr std::size_t room = 128;  // bytes, for any rule with its scalars
+  static constexpr std::size_t room = 128;  // bytes, for what any rule folds
 
   int id;  // in every kernel table
 
-  // Folds options into the scalars of step t (which counts from 1), for each dtype.
-  void (*fold[dtypes])(const double* options, double t, void* scalars);
+  // Folds options into what the arithmetic of step t needs (t counts from 1), for each dtype.
+  // `scalars` are those of the state, and become those after the step.
+  void (*fold[dtypes])(const double* options, double t, double* scalars, void* folded);
 
   // The learning rate in the metric of the rule; null where it has no metric.
   double (*metric_lr)(const double* options, double t);
 };
 
 struct Rule {
-  static constexpr int max_options = 16;
+  static constexpr int max_options = 16, max_scalars = 4;
 
   const char* name;
   View<Option> options;  // the first is "lr"
   View<StateArray> arrays;
+  View<StateScalar> scalars;
   int required;                 // of the arrays: so many come first that a state always has
   int scaled_prox;              // which option that is, or -1
   const RuleVariant* variants;  // counted in binary by which optional arrays there are

@@ -27,7 +27,7 @@ class TensorUpdate {
       : table_(table),
         loops_(table.loops(T())),
         rule_(table.rules[step.rule->id][int(tensor.dtype)]),
-        scalars_(step.scalars(tensor.dtype)),
+        folded_(step.folded(tensor.dtype)),
         step_(step),
         packed_(tensor.packed) {
     const Penalties& given = penalties_of(step, tensor);
@@ -109,10 +109,9 @@ class TensorUpdate {
       prefetch_block(block.grad, 2 * block_size);
     }
     const T* g = apply_terms_before(block, n, number, changed);
-    rule_.update(scalars_, n, p, g, block.states);
+    rule_.update(folded_, n, p, g, block.states);
     if (decays_after() && penalties_.decay != 0) loops_.decay(n, penalties_.decay, p);
-    if (threshold_ != 0 && step_.scaled_prox)
-      rule_.shrink(scalars_, n, threshold_, p, block.states);
+    if (threshold_ != 0 && step_.scaled_prox) rule_.shrink(folded_, n, threshold_, p, block.states);
     if (threshold_ != 0 && !step_.scaled_prox) loops_.shrink(n, threshold_, p);
     if (step_.terms.nonneg != 0) loops_.cut_negative(n, p);
     if (block.ema) loops_.average(n, T(step_.ema_decay), T(1 - step_.ema_decay), p, block.ema);
@@ -160,7 +159,7 @@ class TensorUpdate {
   const KernelTable& table_;
   const Loops<T>& loops_;
   const RuleLoops& rule_;
-  const void* scalars_;
+  const void* folded_;
   const Update& step_;
   bool generates_;
   unsigned packed_;
@@ -189,9 +188,15 @@ bool only_rule(const Update& step, const Tensor& tensor) {
 
 }  // namespace
 
-void Update::fold(const Rule& of, const double* options, double t, const bool* has) {
-  for (int dtype = 0; dtype < dtypes; ++dtype)
-    if (has[dtype]) rule->fold[dtype](options, t, scalars_[dtype]);
+void Update::fold(const Rule& of, const double* options, double t, double* scalars,
+                  const bool* has) {
+  double before[Rule::max_scalars];
+  std::copy_n(scalars, of.scalars.count, before);
+  for (int dtype = 0; dtype < dtypes; ++dtype) {
+    if (!has[dtype] && of.scalars.count == 0) continue;
+    std::copy_n(before, of.scalars.count, scalars);
+    rule->fold[dtype](options, t, scalars, folded_[dtype]);
+  }
   lr = prox_lr = options[0];
   scaled_prox = of.scaled_prox >= 0 && options[of.scaled_prox] != 0;
   if (scaled_prox) prox_lr = rule->metric_lr(options, t);
@@ -206,10 +211,10 @@ void update_tensor(const KernelTable& table, const Update& step, const Tensors& 
                    const Tensor& tensor, std::int64_t begin, std::int64_t end) {
   if (only_rule(step, tensor)) {
     const RuleLoops& rule = table.rules[step.rule->id][int(tensor.dtype)];
-    const void* scalars = step.scalars(tensor.dtype);
+    const void* folded = step.folded(tensor.dtype);
     return list.for_each_tile(tensor, begin, end, step.written,
                               [&](const Streams& at, std::int64_t /*first*/, std::int64_t count) {
-                                rule.update(scalars, count, at.at[Streams::param],
+                                rule.update(folded, count, at.at[Streams::param],
                                             at.at[Streams::grad], &at.at[Streams::first_state]);
                               });
   }

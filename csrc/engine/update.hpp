@@ -35,17 +35,18 @@ struct Update {
   unsigned written;              // a bit for each stream that is an output
   bool bare;  // the rule is all there is to do, but for what a tensor brings with it
 
-  // Takes over the options of the rule for step t, which counts from 1. (Bias corrections take as
+  // Takes over the options of the rule for step t, which counts from 1, and advances the scalars of
+  // the state. (Bias corrections take as
   // long as a hundred elements: they are made only for the dtypes that a list has.)
-  void fold(const Rule& of, const double* options, double t, const bool* has);
+  void fold(const Rule& of, const double* options, double t, double* scalars, const bool* has);
 
   // To be called when all is set.
   void note_what_is_absent();
 
-  const void* scalars(Dtype dtype) const { return scalars_[int(dtype)]; }
+  const void* folded(Dtype dtype) const { return folded_[int(dtype)]; }
 
  private:
-  alignas(16) unsigned char scalars_[dtypes][RuleVariant::room];
+  alignas(16) unsigned char folded_[dtypes][RuleVariant::room];
 };
 
 // Updates the elements [begin, end) of one tensor. `begin` is a multiple of block_size.

@@ -26,4 +26,11 @@ struct StateArray {
   bool optional = false;
 };
 
+// A number of the state besides its count, such as a product of momenta, and where it begins. A
+// rule that has some lists them as `scalars`, and its constructor takes and advances them.
+struct StateScalar {
+  const char* name;
+  double start;
+};
+
 }  // namespace fastopt

@@ -1,5 +1,6 @@
 #include "counts.hpp"
 
+#include <stdexcept>
 #include <string>
 
 #include "../python/errors.hpp"
@@ -50,7 +51,7 @@ long long Counts::add_step(const char* function, PyObject* state, Slot slot) {
   Object step = there ? Object::borrow(there) : attribute(function, "state", state, name_of_step());
   const long long value = to_count(function, "state.step", step.ptr());
   counts_.push_back(
-      {state, name_of_step(), std::move(step), std::uint64_t(value), /*is_offset*/ false, {}});
+      {state, name_of_step(), std::move(step), Object::made(PyLong_FromLongLong(value + 1))});
   return value;
 }
 
@@ -60,14 +61,42 @@ std::uint64_t Counts::add_offset(const char* function, PyObject* drop) {
     raise_type_error(std::string(function) + ": drop.offset must be an int, not " +
                      type_of(offset.ptr()));
   const std::uint64_t value = to_uint64(function, "drop.offset", offset.ptr());
-  counts_.push_back({drop, name_of_offset(), std::move(offset), value, /*is_offset*/ true, {}});
+  counts_.push_back({drop, name_of_offset(), std::move(offset), {}});
+  drop_ = drop;
   return value;
 }
 
+double Counts::add_scalar(const char* function, PyObject* state, PyObject* name) {
+  Object scalar = attribute(function, "state", state, name);
+  if (!PyFloat_CheckExact(scalar.ptr()))
+    raise_type_error(std::string(function) + ": state." + text_of(name) + " must be a float, not " +
+                     type_of(scalar.ptr()));
+  const double value = PyFloat_AS_DOUBLE(scalar.ptr());
+  counts_.push_back({state, name, std::move(scalar), {}});
+  return value;
+}
+
+Counts::Count& Counts::find(PyObject* object, PyObject* name) {
+  for (Count& count : counts_)
+    if (count.object == object && count.name == name) return count;
+  throw std::logic_error("it was not noted");
+}
+
+void Counts::set_offset(std::uint64_t value) {
+  if (!drop_) return;
+  find(drop_, name_of_offset()).after = Object::made(PyLong_FromUnsignedLongLong(value));
+}
+
+void Counts::set_scalar(PyObject* state, PyObject* name, double value) {
+  find(state, name).after = Object::made(PyFloat_FromDouble(value));
+}
+
+void Counts::clear() {
+  counts_.clear();
+  drop_ = nullptr;
+}
+
 void Counts::advance() {
-  for (Count& count : counts_)  // all that needs memory comes first
-    count.after = Object::made(
-        PyLong_FromUnsignedLongLong(count.value + (count.is_offset ? offset_advance_ : 1)));
   for (std::size_t i = 0; i < counts_.size(); ++i) {
     if (PyObject_SetAttr(counts_[i].object, counts_[i].name, counts_[i].after.ptr()) == 0) continue;
     const ErrorAside first;  // which is the one to tell

@@ -17,31 +17,31 @@ Slot slot_of_step(PyTypeObject* type);
 // Reads an attribute; an error names its owner.
 Object attribute(const char* function, const char* of, PyObject* object, PyObject* name);
 
-// The counts of one step, which advance all or not at all.
+// What one step counts, which advances all or not at all.
 class Counts {
  public:
   // Reads state.step and notes that it is to advance by one.
   long long add_step(const char* function, PyObject* state, Slot slot = {});
 
-  // Reads drop.offset and notes that it is to advance.
+  // Reads drop.offset, or a number of the state, and notes it; what it shall be then is set later.
   std::uint64_t add_offset(const char* function, PyObject* drop);
-  void set_advance_of_offset(std::uint64_t by) { offset_advance_ = by; }
+  double add_scalar(const char* function, PyObject* state, PyObject* name);
+  void set_offset(std::uint64_t value);
+  void set_scalar(PyObject* state, PyObject* name, double value);
 
   void advance();
-  void clear() { counts_.clear(); }
+  void clear();
 
  private:
   struct Count {
-    PyObject* object;  // borrowed
-    PyObject* name;
-    Object before;
-    std::uint64_t value;
-    bool is_offset;
-    Object after;
+    PyObject *object, *name;  // borrowed
+    Object before, after;
   };
 
+  Count& find(PyObject* object, PyObject* name);
+
   std::vector<Count> counts_;
-  std::uint64_t offset_advance_ = 0;
+  PyObject* drop_ = nullptr;
 };
 
 }  // namespace fastopt

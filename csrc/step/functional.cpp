@@ -1,25 +1,14 @@
 #include "functional.hpp"
 
 #include <string>
-#include <vector>
 
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
+#include "names.hpp"
 #include "step.hpp"
 
 namespace fastopt {
 namespace {
-
-PyObject* option_names[step_option_count];
-
-// What is known by name of every rule, in the order of all_rules().
-struct RuleNames {
-  std::string function;
-  PyObject* arrays[Streams::max_states];
-};
-std::vector<RuleNames> rule_names;
-
-const RuleNames& names_of(const Rule& rule) { return rule_names[&rule - all_rules().begin()]; }
 
 // The options that all steps share, as they were given.
 struct StepOptions {
@@ -31,21 +20,26 @@ struct StepOptions {
   const Terms& terms() const { return reinterpret_cast<const Terms&>(numbers[0]); }
 };
 
-StepOptions no_options;  // their defaults
+StepOptions defaults() {
+  StepOptions none{};
+  for (int i = 0; i < step_option_count; ++i) none.numbers[i] = step_options[i].otherwise;
+  return none;
+}
 
 int find_option(PyObject* key) {
   for (int i = 0; i < step_option_count; ++i)
-    if (option_names[i] == key) return i;
+    if (option_name(i) == key) return i;
   if (PyUnicode_Check(key))  // a string that is not interned
     for (int i = 0; i < step_option_count; ++i)
-      if (PyUnicode_Compare(option_names[i], key) == 0) return i;
+      if (PyUnicode_Compare(option_name(i), key) == 0) return i;
   return -1;
 }
 
 void read_options(const char* function, PyObject* dict, StepOptions& to) {
   if (!PyDict_Check(dict))
     raise_type_error(std::string(function) + ": the options must be a dict, not " + type_of(dict));
-  to = no_options;
+  static const StepOptions none = defaults();
+  to = none;
   if (PyDict_GET_SIZE(dict) == 0) return;
   PyObject *key, *value;
   PyObject* given[step_option_count] = {};
@@ -96,24 +90,6 @@ struct PenaltyTrees {
 
 }  // namespace
 
-void intern_names() {
-  const auto intern = [](const char* text) {
-    return Object::made(PyUnicode_InternFromString(text)).release();
-  };
-  for (int i = 0; i < step_option_count; ++i) {
-    option_names[i] = intern(step_options[i].option.name);
-    no_options.numbers[i] = step_options[i].otherwise;
-  }
-  for (const Rule& rule : all_rules()) {
-    RuleNames& names = rule_names.emplace_back();
-    names.function = std::string(rule.name) + "_step";
-    for (int i = 0; i < rule.arrays.count; ++i) names.arrays[i] = intern(rule.arrays[i].name);
-  }
-}
-
-const char* function_of(const Rule& rule) { return names_of(rule).function.c_str(); }
-PyObject* const* state_names(const Rule& rule) { return names_of(rule).arrays; }
-
 Object functional_step(const Rule& rule, PyObject* const* arguments, Py_ssize_t count) {
   const char* function = function_of(rule);
   const int expected = 4 + rule.options.count + 1;
@@ -144,7 +120,7 @@ Object functional_step(const Rule& rule, PyObject* const* arguments, Py_ssize_t 
   int variant = 0, present = 0;
   for (int i = 0; i < rule.arrays.count; ++i) {
     const StateArray& array = rule.arrays[i];
-    held[i] = attribute(function, "state", state, state_names(rule)[i]);
+    held[i] = attribute(function, "state", state, array_names(rule)[i]);
     const bool is_there = !array.optional || !held[i].is_none();
     if (array.optional) variant = 2 * variant + is_there;
     if (is_there) step.take_state(array.name, present++, held[i].ptr());

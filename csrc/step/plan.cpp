@@ -10,7 +10,7 @@
 #include "../python/errors.hpp"
 #include "../python/gil.hpp"
 #include "../python/numbers.hpp"
-#include "functional.hpp"
+#include "names.hpp"
 
 namespace fastopt {
 namespace {
@@ -53,8 +53,8 @@ void Plan::note_groups() {
     group.step = slot_of_step(Py_TYPE(state));
     int variant = 0;
     for (int i = 0; i < rule.arrays.count; ++i) {
-      group.slots[i] = Slot(Py_TYPE(state), state_names(rule)[i]);
-      group.arrays[i] = attribute(function(), "state", state, state_names(rule)[i]);
+      group.slots[i] = Slot(Py_TYPE(state), array_names(rule)[i]);
+      group.arrays[i] = attribute(function(), "state", state, array_names(rule)[i]);
       if (rule.arrays[i].optional) variant = 2 * variant + !group.arrays[i].is_none();
     }
     group.variant = &rule.variants[variant];
@@ -132,7 +132,7 @@ void Plan::check_state(int number) const {
   for (int i = 0; i < rule.arrays.count; ++i) {
     PyObject* expected = group.arrays[i].ptr();
     if (group.slots[i].peek(state) != expected &&
-        attribute(function(), "state", state, state_names(rule)[i]).ptr() != expected)
+        attribute(function(), "state", state, array_names(rule)[i]).ptr() != expected)
       raise_value_error(group.function + ": state." + rule.arrays[i].name +
                         " is another object than when the optimizer was made; its arrays may be "
                         "changed in place, not replaced");

@@ -10,6 +10,7 @@
 #include "../python/errors.hpp"
 #include "../python/gil.hpp"
 #include "../python/numbers.hpp"
+#include "names.hpp"
 
 namespace fastopt {
 namespace {
@@ -70,7 +71,11 @@ Step::Step(const char* function, const Rule& rule, const Shared& shared, int gro
 Step::~Step() { give_back(work_); }
 
 void Step::count_in(const char* function, int number, PyObject* state, Slot slot) {
-  work_->groups[number].step = work_->counts.add_step(function, state, slot);
+  StepGroup& group = work_->groups[number];
+  group.state = state;
+  group.step = work_->counts.add_step(function, state, slot);
+  for (int i = 0; i < rule_.scalars.count; ++i)
+    group.scalars[i] = work_->counts.add_scalar(function, state, scalar_names(rule_)[i]);
 }
 
 int Step::threads() const {
@@ -131,10 +136,10 @@ bool Step::run(const PenaltyTree* penalties) {
   arrays.collect({function_, arguments_, count_, nullptr, penalties, drop_ ? &*drop_ : nullptr,
                   block_size, known_, work_->frozen.data()});
   if (shared_.need_norms() && !measure()) return false;
-  work_->counts.set_advance_of_offset(arrays.entries());
+  fold();
+  if (drop_) work_->counts.set_offset(drop_->offset + std::uint64_t(arrays.entries()));
   work_->counts.advance();
   // Nothing fails from here on, nor does code of the user's run.
-  fold();
   latest = {threads(), shared_.flush_denormals != 0, arrays.entries(), arrays.glances()};
   const WithoutGil released(arrays.tensors.elements >= release_threshold);
   launch(arrays.tensors, work_->updates.data(), latest.flush_denormals, latest.threads);
@@ -169,7 +174,7 @@ bool Step::measure() {
 void Step::fold() {
   for (std::size_t number = 0; number < work_->groups.size(); ++number) {
     if (work_->frozen[number]) continue;
-    const StepGroup& group = work_->groups[number];
+    StepGroup& group = work_->groups[number];
     Update& update = work_->updates[number];
     const double scale = shared_.grad_scale * clip_factor_;
     update.rule = group.variant;
@@ -180,7 +185,10 @@ void Step::fold() {
     update.drop = drop_ ? &*drop_ : nullptr;
     update.tensor_factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
     update.written = written_;
-    update.fold(rule_, group.options, static_cast<double>(group.step + 1), work_->arrays.has());
+    update.fold(rule_, group.options, static_cast<double>(group.step + 1), group.scalars,
+                work_->arrays.has());
+    for (int i = 0; i < rule_.scalars.count; ++i)
+      work_->counts.set_scalar(group.state, scalar_names(rule_)[i], group.scalars[i]);
     update.note_what_is_absent();
   }
 }

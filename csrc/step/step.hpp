@@ -15,7 +15,9 @@ namespace fastopt {
 struct StepGroup {
   double options[Rule::max_options];  // of the rule
   const RuleVariant* variant;
-  long long step;  // updates made before
+  PyObject* state = nullptr;  // borrowed
+  long long step;             // updates made before
+  double scalars[Rule::max_scalars];
 };
 
 // What a step needs besides the stack. Reused, because a step on small arrays should not allocate.

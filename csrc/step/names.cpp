@@ -1,0 +1,46 @@
+#include "names.hpp"
+
+#include <string>
+#include <vector>
+
+#include "../engine/streams.hpp"
+#include "../python/object.hpp"
+#include "declared.hpp"
+
+namespace fastopt {
+namespace {
+
+struct RuleNames {
+  std::string function;
+  PyObject* arrays[Streams::max_states];
+  PyObject* scalars[Rule::max_scalars];
+};
+
+PyObject* option_names[step_option_count];
+std::vector<RuleNames> rule_names;  // in the order of all_rules()
+
+const RuleNames& names_of(const Rule& rule) { return rule_names[&rule - all_rules().begin()]; }
+
+PyObject* interned(const char* text) {
+  return Object::made(PyUnicode_InternFromString(text)).release();
+}
+
+}  // namespace
+
+void intern_names() {
+  for (int i = 0; i < step_option_count; ++i)
+    option_names[i] = interned(step_options[i].option.name);
+  for (const Rule& rule : all_rules()) {
+    RuleNames& names = rule_names.emplace_back();
+    names.function = std::string(rule.name) + "_step";
+    for (int i = 0; i < rule.arrays.count; ++i) names.arrays[i] = interned(rule.arrays[i].name);
+    for (int i = 0; i < rule.scalars.count; ++i) names.scalars[i] = interned(rule.scalars[i].name);
+  }
+}
+
+const char* function_of(const Rule& rule) { return names_of(rule).function.c_str(); }
+PyObject* const* array_names(const Rule& rule) { return names_of(rule).arrays; }
+PyObject* const* scalar_names(const Rule& rule) { return names_of(rule).scalars; }
+PyObject* option_name(int option) { return option_names[option]; }
+
+}  // namespace fastopt
