@@ -28,21 +28,63 @@ struct Task {
   const Update* groups;
   const KernelTable& table;
   bool flush_denormals;
+  PhaseRoom* room;
+
+  const Folded& rule_for(const Tensor& tensor) const {
+    const Update& group = groups[tensor.group];
+    return group.rule->sums > 0 ? room->of_tensors[&tensor - &list.all[0]]
+                                : group.folded(tensor.dtype);
+  }
+
+  double* sums_at(const Tensor& tensor, std::int64_t element) const {
+    return &room->of_blocks[(tensor.offset + element) / block_size * RuleVariant::max_sums];
+  }
 };
 
 void run_range(const void* context, std::int64_t begin, std::int64_t end) {
   const Task& task = *static_cast<const Task*>(context);
   const FlushDenormals mode(task.flush_denormals);
-  task.list.for_each_piece(
-      begin, end, [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
-        update_tensor(task.table, task.groups[tensor.group], task.list, tensor, from, to);
-      });
+  task.list.for_each_piece(begin, end,
+                           [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
+                             update_tensor(task.table, task.groups[tensor.group],
+                                           task.rule_for(tensor), task.list, tensor, from, to);
+                           });
+}
+
+void measure_range(const void* context, std::int64_t begin, std::int64_t end) {
+  const Task& task = *static_cast<const Task*>(context);
+  const FlushDenormals mode(task.flush_denormals);
+  task.list.for_each_piece(begin, end,
+                           [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
+                             if (task.groups[tensor.group].rule->sums > 0)
+                               measure_tensor(task.table, task.groups[tensor.group], task.list,
+                                              tensor, from, to, task.sums_at(tensor, from));
+                           });
+}
+
+// Gives every tensor a rule of its own, with the sums over its blocks.
+void adapt(const Task& task, const Tensor& tensor) {
+  const Update& group = task.groups[tensor.group];
+  double sums[RuleVariant::max_sums] = {};
+  for (std::int64_t at = 0; at < tensor.size; at += block_size)
+    for (int k = 0; k < group.rule->sums; ++k) sums[k] += task.sums_at(tensor, at)[k];
+  Folded& own = task.room->of_tensors[&tensor - &task.list.all[0]];
+  own = group.folded(tensor.dtype);
+  group.rule->adapt[int(tensor.dtype)](sums, &own);
 }
 
 }  // namespace
 
-void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads) {
-  const Task task{list, groups, current_table(), flush_denormals};
+void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads,
+            PhaseRoom* room) {
+  const Task task{list, groups, current_table(), flush_denormals, room};
+  if (room) {
+    room->of_blocks.resize(list.extent / block_size * RuleVariant::max_sums);
+    room->of_tensors.resize(list.all.size());
+    run_chunks(list.index_space(), update_unit, threads, measure_range, &task);
+    for (const Tensor& tensor : list.all)
+      if (groups[tensor.group].rule->sums > 0) adapt(task, tensor);
+  }
   run_chunks(list.index_space(), update_unit, threads, run_range, &task);
 }
 

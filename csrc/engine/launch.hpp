@@ -5,8 +5,18 @@
 
 namespace fastopt {
 
-// Updates all tensors, each as its group is to be.
-void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads);
+// Room for what a first phase sums up, kept by the caller to spare allocations.
+struct PhaseRoom {
+  std::vector<double> of_blocks;  // RuleVariant::max_sums for each
+  std::vector<Folded> of_tensors;
+};
+
+// Updates all tensors, each as its group is to be. Rules that want sums over each array have two
+// phases: the first adds them up, block by block and then in the order of blocks, in double; the
+// second computes anew what it needs besides, which costs less than to store it. Without such
+// rules, room is not needed.
+void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads,
+            PhaseRoom* room = nullptr);
 
 // Runs body over an index space, in pieces that begin at multiples of `unit`, on as many of the
 // threads as pay.

@@ -44,12 +44,24 @@ double metric_lr(const double* options, double t) {
   return Arithmetic<double>(as_options<Options>(options), t).metric_lr;
 }
 
+template <class Arithmetic>
+void adapt(const double* sums, void* folded) {
+  static_cast<Arithmetic*>(folded)->adapt(sums);
+}
+
 template <class Options, template <class> class Arithmetic>
 constexpr RuleVariant variant() {
   static_assert(Arithmetic<float>::states <= Streams::max_states);
   RuleVariant made{rule_id<Arithmetic>,
                    {fold<Options, Arithmetic<float>>, fold<Options, Arithmetic<double>>},
-                   nullptr};
+                   nullptr,
+                   sums_of<Arithmetic<float>>,
+                   {}};
+  if constexpr (sums_of<Arithmetic<float>> > 0) {
+    static_assert(sums_of<Arithmetic<float>> <= RuleVariant::max_sums);
+    made.adapt[int(Dtype::float32)] = adapt<Arithmetic<float>>;
+    made.adapt[int(Dtype::float64)] = adapt<Arithmetic<double>>;
+  }
   if constexpr (has_metric<Arithmetic<float>>) made.metric_lr = metric_lr<Options, Arithmetic>;
   return made;
 }

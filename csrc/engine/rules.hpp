@@ -23,6 +23,7 @@ struct View {
 // The arithmetic of a rule for one combination of the optional arrays of its state.
 struct RuleVariant {
   static constexpr std::size_t room = 128;  // bytes, for what any rule folds
+  static constexpr int max_sums = 4;
 
   int id;  // in every kernel table
 
@@ -32,6 +33,10 @@ struct RuleVariant {
 
   // The learning rate in the metric of the rule; null where it has no metric.
   double (*metric_lr)(const double* options, double t);
+
+  // How many sums over each array come before the rule is applied to it, and what takes them.
+  int sums;
+  void (*adapt[dtypes])(const double* sums, void* folded);
 };
 
 struct Rule {

@@ -23,14 +23,16 @@ const Penalties& penalties_of(const Update& step, const Tensor& tensor) {
 template <class T>
 class TensorUpdate {
  public:
-  TensorUpdate(const KernelTable& table, const Update& step, const Tensor& tensor, double factor)
+  TensorUpdate(const KernelTable& table, const Update& step, const Folded& rule,
+               const Tensors& list, const Tensor& tensor)
       : table_(table),
         loops_(table.loops(T())),
         rule_(table.rules[step.rule->id][int(tensor.dtype)]),
-        folded_(step.folded(tensor.dtype)),
+        folded_(&rule),
         step_(step),
         packed_(tensor.packed) {
     const Penalties& given = penalties_of(step, tensor);
+    const double factor = step.tensor_factors ? step.tensor_factors[&tensor - &list.all[0]] : 1;
     penalties_ = {T(step.grad_scale * factor), T(given.l2), T(given.l1),
                   T(step.lr * given.weight_decay)};
     clip_value_ = T(step.terms.clip_value);
@@ -44,6 +46,13 @@ class TensorUpdate {
   void run(const Streams& at, std::int64_t n, std::int64_t number) const {
     for (std::int64_t begin = 0; begin < n; begin += block_size, ++number)
       update_block(Block(at, begin, packed_), std::min(block_size, n - begin), number);
+  }
+
+  void measure(const Streams& at, std::int64_t n, std::int64_t number, double* sums) const {
+    for (std::int64_t begin = 0; begin < n; begin += block_size, ++number) {
+      measure_block(Block(at, begin, packed_), std::min(block_size, n - begin), number, sums);
+      sums += RuleVariant::max_sums;
+    }
   }
 
  private:
@@ -99,6 +108,32 @@ class TensorUpdate {
     const std::uint8_t* changes = bytes(block.update_mask, Streams::update_mask, n, unpacked);
     for (int i = 0; i < Saved::count; ++i)
       if (saved.arrays[i]) loops_.restore(n, changes, saved.values[i], saved.arrays[i]);
+  }
+
+  // The rule sees copies, since decay comes before it and its states change.
+  void measure_block(const Block& block, std::int64_t n, std::int64_t number, double* sums) const {
+    Block copies = block;
+    T param[block_size], states[Streams::max_states][block_size], changed[block_size];
+    std::copy_n(block.param, n, param);
+    copies.param = param;
+    for (int s = 0; s < Streams::max_states; ++s) {
+      if (!block.states[s]) continue;
+      std::copy_n(static_cast<T*>(block.states[s]), n, states[s]);
+      copies.states[s] = states[s];
+    }
+    const T* g = apply_terms_before(copies, n, number, changed);
+    if (block.update_mask) {
+      if (g != changed) std::copy_n(g, n, changed);
+      g = changed;
+      const T zeros[block_size] = {};
+      std::uint8_t unpacked[block_size];
+      const std::uint8_t* takes_part = bytes(block.update_mask, Streams::update_mask, n, unpacked);
+      loops_.restore(n, takes_part, zeros, changed);
+      loops_.restore(n, takes_part, zeros, param);
+      for (int s = 0; s < Streams::max_states; ++s)
+        if (block.states[s]) loops_.restore(n, takes_part, zeros, states[s]);
+    }
+    rule_.measure(folded_, n, param, g, copies.states, sums);
   }
 
   void update_all(const Block& block, std::int64_t n, std::int64_t number) const {
@@ -169,13 +204,26 @@ class TensorUpdate {
 };
 
 template <class T>
-void update_elements(const KernelTable& table, const Update& step, const Tensors& list,
-                     const Tensor& tensor, std::int64_t begin, std::int64_t end) {
-  const double factor = step.tensor_factors ? step.tensor_factors[&tensor - &list.all[0]] : 1;
-  const TensorUpdate<T> update(table, step, tensor, factor);
+void update_elements(const KernelTable& table, const Update& step, const Folded& rule,
+                     const Tensors& list, const Tensor& tensor, std::int64_t begin,
+                     std::int64_t end) {
+  const TensorUpdate<T> update(table, step, rule, list, tensor);
   list.for_each_tile(tensor, begin, end, step.written,
                      [&](const Streams& at, std::int64_t first, std::int64_t count) {
                        update.run(at, count, first / block_size);
+                     });
+}
+
+template <class T>
+void measure_elements(const KernelTable& table, const Update& step, const Tensors& list,
+                      const Tensor& tensor, std::int64_t begin, std::int64_t end, double* sums) {
+  const TensorUpdate<T> update(table, step, step.folded(tensor.dtype), list, tensor);
+  constexpr unsigned nothing = 0;
+  list.for_each_tile(tensor, begin, end, nothing,
+                     [&](const Streams& at, std::int64_t first, std::int64_t count) {
+                       const std::int64_t number = first / block_size;
+                       update.measure(at, count, number,
+                                      sums + (number - begin / block_size) * RuleVariant::max_sums);
                      });
 }
 
@@ -195,7 +243,7 @@ void Update::fold(const Rule& of, const double* options, double t, double* scala
   for (int dtype = 0; dtype < dtypes; ++dtype) {
     if (!has[dtype] && of.scalars.count == 0) continue;
     std::copy_n(before, of.scalars.count, scalars);
-    rule->fold[dtype](options, t, scalars, folded_[dtype]);
+    rule->fold[dtype](options, t, scalars, &folded_[dtype]);
   }
   lr = prox_lr = options[0];
   scaled_prox = of.scaled_prox >= 0 && options[of.scaled_prox] != 0;
@@ -207,20 +255,27 @@ void Update::note_what_is_absent() {
          terms.nonneg == 0 && !zero_grads && is_absent(penalties);
 }
 
-void update_tensor(const KernelTable& table, const Update& step, const Tensors& list,
-                   const Tensor& tensor, std::int64_t begin, std::int64_t end) {
+void update_tensor(const KernelTable& table, const Update& step, const Folded& rule,
+                   const Tensors& list, const Tensor& tensor, std::int64_t begin,
+                   std::int64_t end) {
   if (only_rule(step, tensor)) {
-    const RuleLoops& rule = table.rules[step.rule->id][int(tensor.dtype)];
-    const void* folded = step.folded(tensor.dtype);
+    const RuleLoops& loops = table.rules[step.rule->id][int(tensor.dtype)];
     return list.for_each_tile(tensor, begin, end, step.written,
                               [&](const Streams& at, std::int64_t /*first*/, std::int64_t count) {
-                                rule.update(folded, count, at.at[Streams::param],
-                                            at.at[Streams::grad], &at.at[Streams::first_state]);
+                                loops.update(&rule, count, at.at[Streams::param],
+                                             at.at[Streams::grad], &at.at[Streams::first_state]);
                               });
   }
   const auto update =
       tensor.dtype == Dtype::float32 ? update_elements<float> : update_elements<double>;
-  update(table, step, list, tensor, begin, end);
+  update(table, step, rule, list, tensor, begin, end);
+}
+
+void measure_tensor(const KernelTable& table, const Update& step, const Tensors& list,
+                    const Tensor& tensor, std::int64_t begin, std::int64_t end, double* sums) {
+  const auto measure =
+      tensor.dtype == Dtype::float32 ? measure_elements<float> : measure_elements<double>;
+  measure(table, step, list, tensor, begin, end, sums);
 }
 
 }  // namespace fastopt

@@ -18,6 +18,11 @@ struct Terms {
   Penalties penalties() const { return {l1, l2, weight_decay, l1_prox}; }
 };
 
+// A rule, folded for one step and one dtype.
+struct alignas(16) Folded {
+  unsigned char bytes[RuleVariant::room];
+};
+
 // What a step does to every element of a group of tensors.
 struct Update {
   const RuleVariant* rule;
@@ -43,14 +48,20 @@ struct Update {
   // To be called when all is set.
   void note_what_is_absent();
 
-  const void* folded(Dtype dtype) const { return folded_[int(dtype)]; }
+  const Folded& folded(Dtype dtype) const { return folded_[int(dtype)]; }
 
  private:
-  alignas(16) unsigned char folded_[dtypes][RuleVariant::room];
+  Folded folded_[dtypes];
 };
 
-// Updates the elements [begin, end) of one tensor. `begin` is a multiple of block_size.
-void update_tensor(const KernelTable& table, const Update& step, const Tensors& list,
-                   const Tensor& tensor, std::int64_t begin, std::int64_t end);
+// Updates the elements [begin, end) of one tensor by the rule that was folded. `begin` is a
+// multiple of block_size.
+void update_tensor(const KernelTable& table, const Update& step, const Folded& rule,
+                   const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end);
+
+// Changes nothing, and writes the sums that the rule wants of each block, one after the other. Of
+// elements that take no part, all is zero.
+void measure_tensor(const KernelTable& table, const Update& step, const Tensors& list,
+                    const Tensor& tensor, std::int64_t begin, std::int64_t end, double* sums);
 
 }  // namespace fastopt

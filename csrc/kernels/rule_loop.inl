@@ -20,6 +20,30 @@ FASTOPT_NOINLINE void shrink_elements(const Rule& given, std::int64_t n, T thres
     param[i] = shrunk(param[i], threshold / rule.metric(state[i]...));
 }
 
+// Element i is added to lane i % 16 of every sum, as in reduce.inl.
+template <class Rule, class T, class... State>
+FASTOPT_NOINLINE void measure_elements(const Rule& given, std::int64_t n, double* sums,
+                                       const T* FASTOPT_RESTRICT param,
+                                       const T* FASTOPT_RESTRICT grad,
+                                       State* FASTOPT_RESTRICT... state) {
+  const Rule rule = given;
+  double in_lanes[Rule::sums][lanes] = {};
+  for (std::int64_t first = 0; first < n; first += lanes) {
+    const int count = n - first < lanes ? static_cast<int>(n - first) : lanes;
+    for (int lane = 0; lane < count; ++lane) {
+      const std::int64_t i = first + lane;
+      T values[Rule::sums];
+      rule.measure(param[i], grad[i], state[i]..., values);
+      for (int k = 0; k < Rule::sums; ++k) in_lanes[k][lane] += static_cast<double>(values[k]);
+    }
+  }
+  for (int k = 0; k < Rule::sums; ++k) {
+    for (int half = lanes / 2; half > 0; half /= 2)
+      for (int lane = 0; lane < half; ++lane) in_lanes[k][lane] += in_lanes[k][lane + half];
+    sums[k] = in_lanes[k][0];
+  }
+}
+
 template <template <class> class Rule, class T, int... State>
 struct RuleKernels {
   static T* at(void* const* states, int state) { return static_cast<T*>(states[state]); }
@@ -36,11 +60,17 @@ struct RuleKernels {
                     static_cast<T*>(param), at(states, State)...);
   }
 
+  static void measure(const void* rule, std::int64_t n, const void* param, const void* grad,
+                      void* const* states, double* sums) {
+    measure_elements(*static_cast<const Rule<T>*>(rule), n, sums, static_cast<const T*>(param),
+                     static_cast<const T*>(grad), at(states, State)...);
+  }
+
   static constexpr RuleLoops loops() {
-    if constexpr (has_metric<Rule<T>>)
-      return {update, shrink};
-    else
-      return {update, nullptr};
+    RuleLoops made{update, nullptr, nullptr};
+    if constexpr (has_metric<Rule<T>>) made.shrink = shrink;
+    if constexpr (sums_of<Rule<T>> > 0) made.measure = measure;
+    return made;
   }
 };
 

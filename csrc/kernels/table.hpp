@@ -20,6 +20,11 @@ struct RuleLoops {
   // Proximal L1 in the metric of the rule; null where the rule has none.
   void (*shrink)(const void* rule, std::int64_t n, double threshold, void* param,
                  void* const* states);
+
+  // Sums up what the rule wants to know of an array before it is applied to it; null where it has
+  // no such phase. The states are copies, which change.
+  void (*measure)(const void* rule, std::int64_t n, const void* param, const void* grad,
+                  void* const* states, double* sums);
 };
 
 // Sums over n elements, each first multiplied by `scale`, in double, in an order of their own that

@@ -7,6 +7,11 @@
 #include "momentum.hpp"
 #include "rmsprop.hpp"
 #include "sgd.hpp"
+#ifdef FASTOPT_MORE_RULES  // of tests, which use what the rules here do not
+#include FASTOPT_MORE_RULES
+#else
+#define FASTOPT_MORE_FAMILIES
+#endif
 
 namespace fastopt {
 
@@ -29,7 +34,8 @@ using Families = FamilyList<
     Family<SgdOptions, Sgd>,            //
     Family<MomentumOptions, Momentum>,  //
     Family<AdamOptions, Adam>,          //
-    Family<RmspropOptions, Rmsprop, RmspropMomentum, RmspropCentered, RmspropCenteredMomentum>>;
+    Family<RmspropOptions, Rmsprop, RmspropMomentum, RmspropCentered, RmspropCenteredMomentum>
+        FASTOPT_MORE_FAMILIES>;
 
 template <template <class> class... A, template <class> class... B>
 RuleList<A..., B...> operator+(RuleList<A...>, RuleList<B...>);
@@ -53,6 +59,13 @@ template <class Rule, class = void>
 constexpr bool has_metric = false;
 template <class Rule>
 constexpr bool has_metric<Rule, std::void_t<decltype(Rule::metric_lr)>> = true;
+
+// How many sums over an array a rule has between two phases: then `measure` adds an element to
+// them, and `adapt` takes them before the rule is applied to that array. See engine/launch.hpp.
+template <class Rule, class = void>
+constexpr int sums_of = 0;
+template <class Rule>
+constexpr int sums_of<Rule, std::void_t<decltype(Rule::sums)>> = Rule::sums;
 
 // Where a rule stands in the list, and so in every kernel table.
 template <template <class> class Rule>

@@ -142,7 +142,8 @@ bool Step::run(const PenaltyTree* penalties) {
   // Nothing fails from here on, nor does code of the user's run.
   latest = {threads(), shared_.flush_denormals != 0, arrays.entries(), arrays.glances()};
   const WithoutGil released(arrays.tensors.elements >= release_threshold);
-  launch(arrays.tensors, work_->updates.data(), latest.flush_denormals, latest.threads);
+  launch(arrays.tensors, work_->updates.data(), latest.flush_denormals, latest.threads,
+         two_phases_ ? &work_->phases : nullptr);
   return true;
 }
 
@@ -178,6 +179,7 @@ void Step::fold() {
     Update& update = work_->updates[number];
     const double scale = shared_.grad_scale * clip_factor_;
     update.rule = group.variant;
+    two_phases_ = two_phases_ || group.variant->sums > 0;
     update.penalties = update.terms.penalties();
     update.zero_grads = shared_.zero_grads != 0;
     update.grad_scale = update.terms.maximize != 0 ? -scale : scale;

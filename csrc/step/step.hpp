@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../arrays/collection.hpp"
+#include "../engine/launch.hpp"
 #include "../engine/passes/norm.hpp"
 #include "counts.hpp"
 #include "declared.hpp"
@@ -30,6 +31,7 @@ struct Workspace {
   std::vector<StepGroup> groups;  // all of them; of those that are frozen, nothing is filled in
   std::vector<Update> updates;    // of each group
   std::vector<unsigned char> frozen;
+  PhaseRoom phases;
 };
 
 // What the latest step of a thread was told, for tests: options must arrive.
@@ -88,7 +90,7 @@ class Step {
   int count_ = 0;
   unsigned written_ = 0;
   double clip_factor_ = 1, keep_scale_ = 1;
-  bool tensor_factors_ = false, skipped_ = false;
+  bool tensor_factors_ = false, skipped_ = false, two_phases_ = false;
   int nonfinite_entry_ = -1;
   Workspace* work_;
 };
