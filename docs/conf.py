@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import fastopt
+from fastopt.rules import RULES
 
 project = "fastopt"
 author = "The fastopt developers"
@@ -32,6 +35,39 @@ html_copy_source = False
 html_show_copyright = False
 
 
+OF_RULES = {
+    "RULE_STEPS": [rule.step.__name__ for rule in RULES.values()],
+    "RULE_INITS": [rule.init.__name__ for rule in RULES.values() if rule.init],
+    "RULE_STATES": [
+        inspect.signature(rule.init).return_annotation for rule in RULES.values() if rule.init
+    ],
+    "RULE_CLASSES": [kind.__name__ for rule in RULES.values() for kind in rule.optimizers],
+}
+
+
+def with_rules(text: str) -> str:
+    """Repeat for every rule the line that is one of these words, and the paragraph that has one."""
+    for word, names in OF_RULES.items():
+        text = re.sub(
+            rf"^( *){word}$",
+            lambda m, n=names: "\n".join(m[1] + name for name in n),
+            text,
+            flags=re.M,
+        )
+        text = re.sub(
+            rf"^.*\b{word}\b.*(?:\n.+)*",
+            lambda m, w=word, n=names: "\n\n".join(m[0].replace(w, name) for name in n),
+            text,
+            flags=re.M,
+        )
+    return text
+
+
+def name_rules(app: Any, page: str, source: list[str]) -> None:
+    if page.startswith("api/"):
+        source[0] = with_rules(source[0])
+
+
 def find_elsewhere(app: Any, env: Any, node: Any, text: Any) -> Any:
     """Let short names lead to what has a longer one: `ema` of SGD to that of Optimizer."""
     if node.get("refdomain") != "py":
@@ -43,4 +79,5 @@ def find_elsewhere(app: Any, env: Any, node: Any, text: Any) -> Any:
 
 def setup(app: Any) -> None:
     """Sphinx calls this."""
+    app.connect("source-read", name_rules)
     app.connect("missing-reference", find_elsewhere)
