@@ -1,4 +1,4 @@
-"""What Python says of each rule is what the core declares: names, order, ranges, defaults, arrays."""
+"""Python says of each rule what the core declares: names, order, ranges, defaults, arrays."""
 
 from __future__ import annotations
 
