@@ -13,7 +13,7 @@ import pytest
 from cases import PLAIN_CASES, Case, assert_same_bits
 
 import fastopt
-from fastopt import reference
+from fastopt import _core, reference
 from fastopt.options import DEFAULTS, StepOptions
 
 INF, NAN = float("inf"), float("nan")
@@ -39,18 +39,21 @@ COMMON = {
     "clip_value": POSITIVE,
     "ema_decay": ZERO_TO_ONE,
 }
+CONDITIONS = {
+    "finite": FINITE,
+    ">= 0": NON_NEGATIVE,
+    "> 0": POSITIVE,
+    "in [0, 1]": ZERO_TO_ONE,
+    "in [0, 1)": ZERO_TO_BELOW_1,
+    "in (0, 1]": ABOVE_0_TO_1,
+}
+# What rules declare is what their docstrings say: see test_rules.py.
+OWN = {rule: ranges for rule, (ranges, *_) in _core.rules.items()}
 NUMBERS = {
-    "sgd": COMMON,
-    "momentum": COMMON | {"momentum": ZERO_TO_ONE, "dampening": ZERO_TO_ONE},
-    "adam": COMMON | {"beta1": ZERO_TO_BELOW_1, "beta2": ZERO_TO_BELOW_1, "eps": NON_NEGATIVE},
-    "rmsprop": COMMON | {"rho": ZERO_TO_BELOW_1, "eps": NON_NEGATIVE, "momentum": ZERO_TO_ONE},
+    rule: COMMON | {name: CONDITIONS[r] for name, r in ranges.items() if r != "bool"}
+    for rule, ranges in OWN.items()
 }
-FLAGS = {
-    "sgd": [],
-    "momentum": ["nesterov"],
-    "adam": ["epsilon_hat", "scaled_prox"],
-    "rmsprop": ["eps_inside_sqrt", "scaled_prox"],
-}
+FLAGS = {rule: [name for name, r in ranges.items() if r == "bool"] for rule, ranges in OWN.items()}
 every_number = pytest.mark.parametrize(
     ("case", "name"),
     [(case, name) for case in PLAIN_CASES for name in NUMBERS[case.rule]],
@@ -187,13 +190,10 @@ def test_momentum_of_rmsprop_needs_its_buffer() -> None:
 @pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
 def test_unknown_options(case: Case) -> None:
     message = rf"^{case.rule}_step\(\) got an unexpected keyword argument "
-    unknown = {"sgd": "momentum", "momentum": "beta1", "adam": "rho", "rmsprop": "beta2"}
-    for name in ("nu", "L2", "l2 ", "", "schr\u00f6dinger", unknown[case.rule]):
+    of_others = sorted({n for names in OWN.values() for n in names} - OWN[case.rule].keys())
+    for name in ("nu", "L2", "l2 ", "", "schr\u00f6dinger", *of_others):
         with pytest.raises(TypeError, match=message + re.escape(repr(name)) + "$"):
             step(case, **{"l2": 0.1, name: 0.5})
-    if case.rule in ("sgd", "momentum"):
-        with pytest.raises(TypeError, match=message + "'scaled_prox'"):
-            step(case, scaled_prox=True)
     with pytest.raises(TypeError, match="positional argument"):
         case.step(np.zeros(1), np.zeros(1), None, 0.1)
 

@@ -29,13 +29,9 @@ from test_layouts import LAYOUTS
 
 import fastopt
 from fastopt.optimizers.options import SHARED_DEFAULTS, TERM_DEFAULTS
+from fastopt.rules import RULES
 
-CLASSES = {
-    "sgd": fastopt.SGD,
-    "momentum": fastopt.Momentum,
-    "adam": fastopt.Adam,
-    "rmsprop": fastopt.RMSprop,
-}
+CLASSES: dict[str, Any] = {name: rule.optimizers[0] for name, rule in RULES.items()}
 
 # What an optimizer can be made with, and what a step takes besides.
 OPTIONS: list[dict[str, Any]] = [

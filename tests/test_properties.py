@@ -22,26 +22,19 @@ settings.load_profile("fastopt")
 
 positive = st.floats(0, 1e3, allow_subnormal=False)
 below_one = st.floats(0, 1, exclude_max=True)
-OPTIONS = {
-    "sgd": {},
-    "momentum": {
-        "momentum": st.floats(0, 1),
-        "dampening": st.floats(0, 1),
-        "nesterov": st.booleans(),
-    },
-    "adam": {
-        "beta1": below_one,
-        "beta2": below_one,
-        "eps": positive,
-        "epsilon_hat": st.booleans(),
-        "scaled_prox": st.booleans(),
-    },
-    "rmsprop": {
-        "rho": below_one,
-        "eps": positive,
-        "eps_inside_sqrt": st.booleans(),
-        "scaled_prox": st.booleans(),
-    },
+OF_RANGE = {
+    ">= 0": positive,
+    "in [0, 1]": st.floats(0, 1),
+    "in [0, 1)": below_one,
+    "bool": st.booleans(),
+}
+OPTIONS = {  # `momentum` of RMSprop needs a state that has a buffer
+    rule: {
+        name: OF_RANGE[r]
+        for name, r in ranges.items()
+        if name != "lr" and (rule, name) != ("rmsprop", "momentum")
+    }
+    for rule, (ranges, *_) in _core.rules.items()
 }
 PENALTIES = ("l1", "l2", "weight_decay", "l1_prox")
 TERMS = {

@@ -91,7 +91,7 @@ def test_shared_options() -> None:
 
 
 @pytest.mark.skipif(not (TOP / "csrc").is_dir(), reason="the tests are not in the repository")
-@pytest.mark.parametrize("page", ["README.md", "docs/rules.md", "docs/conventions.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/rules.md"])
 def test_pages_name_every_step(page: str) -> None:
     text = (TOP / page).read_text()
     assert [name for name in RULES if f"{name}_step" not in text] == []
