@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 import fastopt
 from fastopt._command import CommandError, WrongAnswerError
+
+# A command is its line of help and a module, whose `configure` gives the parser the options and
+# whose `main` takes the parsed ones. Only that of the chosen command is imported, so that no
+# command needs what another one imports.
+COMMANDS = {
+    "bench": (
+        "Measure the steps against memory, plain NumPy and other libraries.",
+        "fastopt.bench.command",
+    ),
+    "demo": (
+        "Train a network on handwritten digits: the kernels against plain NumPy.",
+        "fastopt.demo.command",
+    ),
+    "info": ("Print what fastopt is made of and runs on.", "fastopt._info"),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -18,45 +34,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def _bench(parser: argparse.ArgumentParser) -> None:
-    from fastopt.bench import command  # noqa: PLC0415
-
-    command.configure(parser)
-
-
-def _demo(parser: argparse.ArgumentParser) -> None:
-    from fastopt.demo import command  # noqa: PLC0415
-
-    command.configure(parser)
-
-
-def _info(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=print_info)
-
-
-# A command is its line of help and a function that gives its parser the options and, as `run`, the
-# function that takes the parsed options. It is called for the command that was chosen alone, so
-# that no command needs what another one imports.
-COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "bench": ("Measure the steps against memory, plain NumPy and other libraries.", _bench),
-    "demo": ("Train a network on handwritten digits: the kernels against plain NumPy.", _demo),
-    "info": ("Print what fastopt is made of and runs on.", _info),
-}
-
-
-def print_info(options: argparse.Namespace) -> None:
-    """Print :func:`fastopt.info`, one ``key: value`` a line."""
-    for key, value in fastopt.info().items():
-        print(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (by default those of the process) name.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        The command and its options.
 
     Returns
     -------
@@ -73,14 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="python -m fastopt", description="Optimizer updates on NumPy arrays.")
     parser.add_argument("--version", action="version", version=f"fastopt {fastopt.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (summary, configure) in COMMANDS.items():
+    for name, (summary, module) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name in arguments[:1]:
-            configure(command)
-            command.set_defaults(parser=command)
+            chosen = import_module(module)
+            chosen.configure(command)
+            command.set_defaults(main=chosen.main, parser=command)
     options = parser.parse_args(arguments)
     try:
-        options.run(options)
+        options.main(options)
     except CommandError as error:
         options.parser.error(str(error))
     except WrongAnswerError as error:

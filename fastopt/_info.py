@@ -35,3 +35,13 @@ def info() -> dict[str, Any]:
         "compiler": _core.compiler(),
         "numpy": np.__version__,
     }
+
+
+def configure(parser: Any) -> None:
+    """``python -m fastopt info`` has no options."""
+
+
+def main(options: Any) -> None:
+    """Print :func:`info`, one ``key: value`` a line."""
+    for key, value in info().items():
+        print(f"{key}: {', '.join(value) if isinstance(value, list) else value}")

@@ -14,8 +14,9 @@ import fastopt
 from fastopt import _core, reference
 from fastopt._command import WrongAnswerError
 from fastopt.bench import suite
-from fastopt.bench.measure import Budget, Contender, Spread, interleave
+from fastopt.bench.measure import Budget, Contender, interleave
 from fastopt.bench.peers import PEERS, Peer
+from fastopt.bench.results import spread
 from fastopt.bench.rules import ROWS, Run, identical, new_inputs
 from fastopt.bench.suite import LIMIT_FROM, Plan, needed_bytes
 from fastopt.bench.workloads import (
@@ -216,10 +217,8 @@ def test_what_steps_use_up_is_restored() -> None:
 
 
 def test_spread() -> None:
-    spread = Spread.of([5, 1, 2, 4, 3])
-    assert spread == Spread(median=3, lowest=1, q1=2, q3=4, samples=5)
-    assert spread.relative == pytest.approx(1 / 3)
-    assert spread.scaled(2) == Spread(6, 2, 4, 8, 5)
+    found = spread([5, 1, 2, 4, 3])
+    assert found == {"median": 3, "lowest": 1, "q1": 2, "q3": 4, "samples": 5}
 
 
 # Suite
@@ -229,27 +228,28 @@ def test_results_are_whole() -> None:
     bar = Bar()
     large = one_array(LIMIT_FROM)
     results = measured(plan(*ROWS, workloads=(TINY, large)), bar)
-    cells = [(one.row.name, one.workload.name, one.threads) for one in results]
+    cells = [(one["rule"], one["workload"], one["threads"]) for one in results]
     steps = [(row.name, w.name, n) for row in STEPS for w in (TINY, large) for n in (1, 2)]
     assert cells == [*steps, ("dropout", large.name, 1), ("dropout", large.name, 2)]
     assert bar.done == 4 * len(STEPS) + 2
     for one in results:
-        plain = one.row.name.startswith("adam-")
-        others = set() if one.row is ROWS["dropout"] else {"adam" if plain else "reference"}
-        if one.workload is large:
+        plain = one["rule"].startswith("adam-")
+        others = set() if one["rule"] == "dropout" else {"adam" if plain else "reference"}
+        if one["workload"] == large.name:
             others.add("limit")
-        assert set(one.ratios) == others
-        assert set(one.seconds) == {"fastopt", *others}
-        assert one.gigabytes_per_second > 0
-        assert (one.over_plain is not None) == plain
+        assert set(one["ratios"]) == others
+        assert set(one["seconds"]) == set(one["ns_per_param"]) == {"fastopt", *others}
+        assert one["gigabytes_per_second"] > 0
+        assert (one["over_plain"] is not None) == plain
 
 
 def test_options_are_compared_with_the_step_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"fastopt": [6.0, 8.0, 10.0], "adam": [4.0, 4.0, 4.0]}
     monkeypatch.setattr(suite, "interleave", lambda contenders, budget: times)
     (result, _) = measured(plan("adam-mask", workloads=(SMALL,)))
-    assert result.over_plain == Spread(median=2, lowest=1.5, q1=1.75, q3=2.25, samples=3)
-    assert result.ratios["adam"].median == 0.5
+    expected = {"median": 2, "lowest": 1.5, "q1": 1.75, "q3": 2.25, "samples": 3}
+    assert result["over_plain"] == pytest.approx(expected)
+    assert result["ratios"]["adam"]["median"] == 0.5
 
 
 @pytest.mark.parametrize("name", ["adam-mask", "adam-drop", "adam-penalties"])
@@ -327,8 +327,8 @@ def test_peers_are_measured_and_checked() -> None:
     def against(step: Callable[[list[Any], list[Any]], object]) -> tuple[bool, str]:
         bar = Bar()
         results = measured(plan("sgd", peers=(fake_peer(step),)), bar)
-        assert all("reference" in one.ratios for one in results)
-        return "fake" in results[0].ratios, "".join(bar.notes[:1])
+        assert all("reference" in one["ratios"] for one in results)
+        return "fake" in results[0]["ratios"], "".join(bar.notes[:1])
 
     assert against(descend) == (True, "")
     wrong = "sgd tiny 1T fake left out: DisagreementError: other parameters than ours after 3 steps"
@@ -351,7 +351,7 @@ def test_peers_that_drop_are_checked(factors: Callable[[Any], Any], note: str | 
     bar = Bar()
     peer = Peer("fake", "numpy", frozenset({"dropout"}), start)
     results = measured(plan("dropout", peers=(peer,), workloads=(one_array(10_000),)), bar)
-    assert ["fake" in one.ratios for one in results] == [note is None] * 2
+    assert ["fake" in one["ratios"] for one in results] == [note is None] * 2
     place = "dropout 10,000 1T fake left out: DisagreementError: "
     assert bar.notes[:1] == ([] if note is None else [place + note])
 
@@ -361,7 +361,7 @@ def test_what_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     bar = Bar()
     tried = plan("adam", workloads=(one_array(50_000_000), TINY))
     results = measured(tried, bar)
-    assert [one.workload for one in results] == [TINY, TINY]
+    assert [one["workload"] for one in results] == [TINY.name, TINY.name]
     assert bar.notes == [
         "adam 50,000,000 left out: it takes 2.4 GB of memory, 0.0 GB are free",
     ]
@@ -383,4 +383,4 @@ def test_peers_do_the_same(peer: Peer, name: str) -> None:
         Plan([ROWS[name]], (TINY,), (SMALL,), (usable_cpus(),), (peer,), BRIEF), bar
     )
     assert bar.notes == []
-    assert peer.name in result.ratios
+    assert peer.name in result["ratios"]

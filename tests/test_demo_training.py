@@ -11,10 +11,11 @@ import pytest
 
 import fastopt
 from fastopt._command import check_plot
-from fastopt.demo.command import save_plot, summarize
+from fastopt.demo.command import save_plot, summarize, weights_only
 from fastopt.demo.data import Dataset
 from fastopt.demo.network import WEIGHTS, Dropout, accuracy, backward, forward, init_params
-from fastopt.demo.train import OPTIMIZERS, Run, differing_params, train, weights_only
+from fastopt.demo.train import Run, differing_params, train
+from fastopt.rules import RULES
 
 LIBRARIES = (fastopt, fastopt.reference)
 DROPOUTS = [None, *(Dropout(library, 0.4, seed=7, offset=2**40) for library in LIBRARIES)]
@@ -113,7 +114,7 @@ def train_briefly(
 @pytest.mark.parametrize(
     ("optimizer", "regularisation"),
     [
-        *itertools.product(OPTIMIZERS, ("none", "all")),
+        *itertools.product(RULES, ("none", "all")),
         *itertools.product(["adam"], ("penalties", "l1_prox", "dropout", "max_norm")),
     ],
 )
@@ -181,7 +182,7 @@ def test_nothing_is_dropped_in_the_test(dataset: Dataset) -> None:
         assert run.accuracies == [np.mean(z.argmax(axis=1) == dataset.test.labels)]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", RULES)
 def test_proximal_l1_makes_zeros_of_weights_only(dataset: Dataset, optimizer: str) -> None:
     hyperparameters = {"lr": 1e-3, "l1_prox": weights_only(1.0)}
     run, _ = train(dataset, optimizer, hyperparameters, epochs=3, batch_size=16, seed=0)
@@ -198,7 +199,7 @@ def test_biases_outlive_a_penalty_that_leaves_no_weight(dataset: Dataset) -> Non
     assert run.params["b2"].all()
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", RULES)
 def test_norms_of_incoming_weights_are_limited(dataset: Dataset, optimizer: str) -> None:
     limit = 0.01
     hyperparameters = {"lr": 0.1}

@@ -1,19 +1,27 @@
-"""``python -m fastopt bench``: its options, and what it prints."""
+"""``python -m fastopt bench``: its options, and what it prints and saves."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import json
+from functools import partial
 from pathlib import Path
 
 import fastopt
 from fastopt import _core
-from fastopt._command import CommandError, check_plot, check_writable, checked, import_extra
+from fastopt._command import (
+    CommandError,
+    check_plot,
+    check_writable,
+    checked,
+    import_extra,
+    writing,
+)
 from fastopt.bench import measure, workloads
 from fastopt.bench.machine import describe_machine, format_machine
 from fastopt.bench.peers import PEERS
 from fastopt.bench.plot import save_plot
-from fastopt.bench.results import LEGEND, Result, format_row, format_table, save_json
+from fastopt.bench.results import LEGEND, Record, format_table
 from fastopt.bench.rules import ROWS
 from fastopt.bench.suite import Plan, run
 
@@ -22,42 +30,25 @@ EXTRAS = ("tabulate", "psutil", "tqdm", "cpuinfo")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Give the parser of the command its options."""
-    add = parser.add_argument
+    rows, networks, peers = (", ".join(names) for names in (ROWS, workloads.NETWORKS, PEERS))
+    threads = range(1, _core.max_threads + 1)
+    number = checked(int, threads.__contains__, f"an integer from 1 to {threads[-1]}")
+    seconds = checked(float, lambda value: 0 < value <= 3600, "a number of seconds up to 3600")
+    sizes = f"numbers of parameters (of dropout: elements), or of {networks}"
+    counts = "numbers of threads (default: 1, and as many as steps use by default)"
+    installed = f"of {peers}, or none (default: those that are installed)"
+    add, several = parser.add_argument, partial(parser.add_argument, nargs="+")
     add("--quick", action="store_true", help="a first impression, within a minute")
-    add("--rules", nargs="+", choices=ROWS, metavar="RULE", help=f"of {', '.join(ROWS)}")
-    add(
-        "--workloads",
-        nargs="+",
-        type=workloads.parse_workload,
-        metavar="W",
-        help=f"numbers of parameters (of dropout: elements), or of {', '.join(workloads.NETWORKS)}",
-    )
-    most = _core.max_threads
-    add(
-        "--threads",
-        nargs="+",
-        type=checked(int, range(1, most + 1).__contains__, f"an integer from 1 to {most}"),
-        metavar="N",
-        help="numbers of threads (default: 1, and as many as steps use by default)",
-    )
-    add(
-        "--peers",
-        nargs="+",
-        choices=[*PEERS, "none"],
-        metavar="PEER",
-        help=f"of {', '.join(PEERS)}, or none (default: those that are installed)",
-    )
-    add(
-        "--seconds",
-        type=checked(float, lambda value: 0 < value <= 3600, "a number of seconds up to 3600"),
-        help="spent on each comparison (default: 1; --quick: 0.1)",
-    )
+    several("--rules", choices=ROWS, metavar="RULE", help=f"of {rows}")
+    several("--workloads", type=workloads.parse_workload, metavar="W", help=sizes)
+    several("--threads", type=number, metavar="N", help=counts)
+    several("--peers", choices=[*PEERS, "none"], metavar="PEER", help=installed)
+    add("--seconds", type=seconds, help="spent on each comparison (default: 1; --quick: 0.1)")
     add("--json", metavar="FILE", type=Path, help="save all figures")
     add("--plot", metavar="FILE.png", type=Path, help="save a picture of the times of each row")
-    parser.set_defaults(run=measure_all)
 
 
-def measure_all(options: argparse.Namespace) -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure, print and save."""
     plan = _plan(options)
     if options.json:
@@ -71,27 +62,28 @@ def measure_all(options: argparse.Namespace) -> None:
     headline = format_machine(machine)
     print(f"{headline}\n\n{LEGEND}", flush=True)
 
-    results: list[Result] = []
+    records: list[Record] = []
     total = sum(len(plan.workloads_of(row)) * plan.comparisons(row) for row in plan.rows)
     with modules["tqdm"].tqdm(total=total, unit="comparison", leave=False) as bar:
         for row in plan.rows:
-            found = list(run(plan, row, bar))
-            if found:
-                bar.write(f"\n{format_row(row)}\n{format_table(found)}")
-            results += found
+            if found := list(run(plan, row, bar)):
+                bar.write(f"\n{format_table(row, found)}")
+            records += found
 
     if options.json:
-        save_json(options.json, results, machine, plan.budget)
+        content = {"machine": machine, "budget": plan.budget._asdict(), "results": records}
+        with writing(options.json):
+            options.json.write_text(json.dumps(content, indent=1) + "\n")
         print(f"\nsaved {options.json}")
     if options.plot:
-        save_plot(options.plot, results, headline)
+        save_plot(options.plot, records, headline)
         print(f"\nsaved {options.plot}")
 
 
 def _plan(options: argparse.Namespace) -> Plan:
     budget = measure.QUICK if options.quick else measure.FULL
     if options.seconds:
-        budget = dataclasses.replace(budget, seconds=options.seconds)
+        budget = budget._replace(seconds=options.seconds)
     chosen = options.workloads or (workloads.QUICK if options.quick else workloads.DEFAULT)
     activations = options.workloads or workloads.ACTIVATIONS
     activations = [one for one in chosen if one.is_one_array and one in activations]

@@ -32,14 +32,14 @@ def describe_machine() -> dict[str, Any]:
 
 def format_machine(machine: dict[str, Any]) -> str:
     """Return a few lines that name what the figures were measured on."""
-    core = machine["fastopt"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    busy = f"\nThe machine is busy (load {machine['load']:.1f}): trust ratios, not times."
-    return (
-        f"{machine['processor']}, {machine['cpus']} processors; {machine['system']}\n"
-        f"fastopt {core['version']}, {core['isa']}, {core['compiler']}; "
-        f"Python {machine['python']}; {packages}{busy if machine['load'] > 0.25 else ''}"
-    )
+    lines = (
+        "{processor}, {cpus} processors; {system}\n"
+        "fastopt {fastopt[version]}, {fastopt[isa]}, {fastopt[compiler]}; Python {python}; "
+    ).format(**machine) + packages
+    if machine["load"] <= 0.25:
+        return lines
+    return f"{lines}\nThe machine is busy (load {machine['load']:.1f}): trust ratios, not times."
 
 
 def installed(package: str) -> str | None:

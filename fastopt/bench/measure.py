@@ -7,21 +7,17 @@ take turns share it, so the ratio of their times within a round is steadier than
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from timeit import Timer
 from typing import Any, NamedTuple
-
-import numpy as np
 
 Step = Callable[[], object]
 
 SETTLE_SECONDS = 4e-3
 
 
-@dataclass(frozen=True)
-class Contender:
+class Contender(NamedTuple):
     """Something to be timed."""
 
     step: Step
@@ -33,8 +29,7 @@ class Contender:
     """How many steps may follow each other without a refresh."""
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """How much to measure."""
 
     seconds: float
@@ -49,42 +44,8 @@ FULL = Budget(seconds=1.0, sample_seconds=5e-3, min_rounds=7)
 QUICK = Budget(seconds=0.1, sample_seconds=1e-3, min_rounds=5)
 
 
-class Spread(NamedTuple):
-    """A median and what lies around it."""
-
-    median: float
-    lowest: float
-    q1: float
-    q3: float
-    samples: int
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """Summarise `values`."""
-        listed = list(values)
-        median, lowest, q1, q3 = np.percentile(listed, [50, 0, 25, 75]).tolist()
-        return cls(median, lowest, q1, q3, len(listed))
-
-    def scaled(self, factor: float) -> Spread:
-        """Return the same in another unit."""
-        median, lowest, q1, q3 = (factor * figure for figure in self[:4])
-        return Spread(median, lowest, q1, q3, self.samples)
-
-    @property
-    def relative(self) -> float:
-        """Half of the interquartile range, as a share of the median."""
-        return (self.q3 - self.q1) / 2 / self.median
-
-
 def interleave(contenders: Mapping[str, Contender], budget: Budget) -> dict[str, list[float]]:
-    """Time `contenders` in turn.
-
-    Returns
-    -------
-    dict of str to list of float
-        Seconds per step, one entry a round, for each of them. Entries at the same place belong to
-        the same round.
-    """
+    """Time `contenders` in turn: return the seconds per step of each, an entry for every round."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     order = list(contenders)
     deadline = perf_counter() + budget.seconds

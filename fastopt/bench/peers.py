@@ -6,26 +6,25 @@ the number of threads. For dropout, activations stand in the place of gradients.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from itertools import count
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastopt.bench import numba_loops
 from fastopt.bench.machine import installed
 from fastopt.bench.measure import Contender
-from fastopt.bench.rules import Row
-from fastopt.bench.workloads import MASK_SEED
+from fastopt.bench.rules import MASK_SEED, Row
 
 Arrays = list[Any]
 
 
-@dataclass(frozen=True)
-class Peer:
+class Peer(NamedTuple):
     """A way of a library to do what a row measures."""
 
     name: str
@@ -38,7 +37,6 @@ class Peer:
 
     @property
     def is_installed(self) -> bool:
-        """Whether the library is there."""
         return installed(self.package) is not None
 
 
@@ -108,32 +106,29 @@ def _optax(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
         return new, state, average
 
     compiled = jax.jit(update, donate_argnums=0)
-    values = [jax.numpy.array(array) for array in params]  # a copy
-    averages = [jax.numpy.array(array) for array in params] if h.ema_decay else []
-    held = values, transformation.init(values), averages
-    gradients = [jax.numpy.asarray(grad) for grad in grads]
+    values, averages = ([*map(jax.numpy.array, params)] for _ in range(2))  # copies
+    held = values, transformation.init(values), averages if h.ema_decay else []
+    gradients = [*map(jax.numpy.asarray, grads)]
 
     def step() -> None:
         nonlocal held
         held = jax.block_until_ready(compiled(held, gradients))
 
-    return Contender(step, lambda: [np.asarray(array) for array in held[0]])
+    return Contender(step, lambda: [*map(np.asarray, held[0])])
 
 
 def _thinc(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
     """Start ``NumpyOps.adam`` on flat arrays, which is what it takes. It uses one thread."""
     adam: Any = import_module("thinc.api").NumpyOps().adam
     h = row.hyperparameters
-    flat = [array.flatten() for array in params]
-    used = [grad.flatten() for grad in grads]
+    flat, used = ([array.flatten() for array in arrays] for arrays in (params, grads))
     arrays = [(p, g, np.zeros_like(p), np.zeros_like(p)) for p, g in zip(flat, used, strict=True)]
-    steps = 0
+    steps = count(1)
 
     def step() -> None:
-        nonlocal steps
-        steps += 1
-        sqrt_correction2 = sqrt(1 - h.beta2**steps)
-        step_size = h.lr * sqrt_correction2 / (1 - h.beta1**steps)
+        t = next(steps)
+        sqrt_correction2 = sqrt(1 - h.beta2**t)
+        step_size = h.lr * sqrt_correction2 / (1 - h.beta1**t)
         for p, g, m, v in arrays:
             # Its epsilon is the one that is added to the uncorrected root.
             adam(p, g, m, v, h.beta1, h.beta2, h.eps * sqrt_correction2, step_size)
@@ -145,6 +140,27 @@ def _thinc(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
     # A step leaves the gradients at zero. Without new ones the moments decay; after many steps they
     # were denormal, which is slow and not what happens in training.
     return Contender(step, lambda: flat, refresh, max_loops=500)
+
+
+def _numba(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
+    """Start the loop of `row`, called once for each array."""
+    import_module("numba").set_num_threads(threads)
+    own = [array.flatten() for array in params]
+    calls = []
+    for p, grad in zip(own, grads, strict=True):
+        loop = numba_loops.compiled(row.name, threads > 1 and p.size >= numba_loops.PARALLEL_FROM)
+        calls.append((loop, (p, grad.ravel(), *(np.zeros_like(p) for _ in range(row.writes - 1)))))
+    numbers = vars(row.hyperparameters)
+    names = inspect.signature(numba_loops.loops(range)[row.name]).parameters
+    scalars = [numbers[name] for name in names if name in numbers]
+    steps = count(1)
+
+    def step() -> None:
+        t = next(steps)
+        for loop, arrays in calls:
+            loop(*arrays, t, *scalars)
+
+    return Contender(step, lambda: own)
 
 
 def _torch_dropout(row: Row, params: Arrays, inputs: Arrays, threads: int) -> Contender:
@@ -178,7 +194,7 @@ PEERS = {
         Peer("torch-fused", "torch", TORCH.keys() - NOT_FUSED, partial(_torch, "fused")),
         Peer("torch-foreach", "torch", TORCH, partial(_torch, "foreach")),
         Peer("thinc", "thinc", {"adam"}, _thinc),
-        Peer("numba", "numba", numba_loops.loops(range), numba_loops.start),
+        Peer("numba", "numba", numba_loops.loops(range), _numba),
         Peer("optax", "optax", OPTAX, _optax, threads_are_fixed=True),
         Peer("torch", "torch", {"dropout"}, _torch_dropout),
         Peer("numpy", "numpy", {"dropout"}, _numpy_dropout),

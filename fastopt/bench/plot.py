@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastopt._command import new_figure, save_figure
-from fastopt.bench.results import Result
+from fastopt.bench.results import Record
 
 STYLES: dict[str, dict[str, Any]] = {
     "fastopt": {"color": "C3", "linewidth": 2.2, "zorder": 3},
@@ -25,19 +25,18 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def save_plot(path: Path, results: Sequence[Result], title: str) -> None:
+def save_plot(path: Path, records: Sequence[Record], title: str) -> None:
     """Draw a panel for every row and number of threads, and save them as PNG.
 
     Single arrays make the lines; lists of arrays are left to the table.
     """
-    single = [one for one in results if one.workload.is_one_array]
-    names = list(dict.fromkeys(one.row.name for one in single))
-    threads = list(dict.fromkeys(one.threads for one in single))
-    single.sort(key=lambda one: one.workload.elements)
+    single = sorted((r for r in records if r["tensors"] == 1), key=lambda r: r["elements"])
+    names = list(dict.fromkeys(r["rule"] for r in records if r in single))
+    threads = list(dict.fromkeys(r["threads"] for r in records if r in single))
     figure = new_figure("bench", (1 + 3.6 * len(names), 1 + 3.0 * len(threads)))
     panels = figure.subplots(len(threads), len(names), sharex=True, sharey=True, squeeze=False)
     for (i, count), (j, name) in product(enumerate(threads), enumerate(names)):
-        _draw(panels[i, j], [r for r in single if (r.row.name, r.threads) == (name, count)])
+        _draw(panels[i, j], [r for r in single if (r["rule"], r["threads"]) == (name, count)])
         panels[i, j].set_title(f"{name}, {count} thread{'s' * (count > 1)}")
     figure.supxlabel("parameters or elements", fontsize="medium")
     figure.supylabel("ns per parameter or element", fontsize="medium")
@@ -47,16 +46,14 @@ def save_plot(path: Path, results: Sequence[Result], title: str) -> None:
     save_figure(figure, path)
 
 
-def _draw(axes: Any, results: Sequence[Result]) -> None:
+def _draw(axes: Any, records: Sequence[Record]) -> None:
     for name, style in STYLES.items():
-        measured = [one for one in results if name in one.seconds]
-        if not measured:
+        found = [(r["elements"], r["ns_per_param"][name]) for r in records if name in r["seconds"]]
+        if not found:
             continue
-        sizes = [one.workload.elements for one in measured]
-        spreads = [one.ns_per_param[name] for one in measured]
-        marked = {"label": name, "marker": "o", "markersize": 3, **style}
-        axes.plot(sizes, [spread.median for spread in spreads], **marked)
-        low, high = [spread.q1 for spread in spreads], [spread.q3 for spread in spreads]
+        sizes, spreads = zip(*found, strict=True)
+        middle, low, high = ([s[key] for s in spreads] for key in ("median", "q1", "q3"))
+        axes.plot(sizes, middle, **{"label": name, "marker": "o", "markersize": 3, **style})
         axes.fill_between(sizes, low, high, color=style["color"], alpha=0.2, linewidth=0)
     axes.set(xscale="log", yscale="log")
     axes.grid(alpha=0.3)

@@ -1,18 +1,18 @@
-"""What a benchmark has found, as a table for each row and as JSON with all figures."""
+"""What a benchmark has found: a record for each line of a table, which JSON holds as it is."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fastopt._command import import_extra, writing
-from fastopt.bench.measure import Budget, Spread
+import numpy as np
+
+from fastopt._command import import_extra
 from fastopt.bench.rules import Row
 from fastopt.bench.workloads import Workload
+
+Record = dict[str, Any]
 
 LEGEND = """\
 Medians, and after ± half of the interquartile range. GB/s counts what a step cannot avoid to move.
@@ -21,101 +21,95 @@ over adam: the time of fastopt over that of Adam without options, on the same ar
 Right of these: how many times as long as fastopt the reference in NumPy and the peers take."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """One row on one workload with one number of threads."""
-
-    row: Row
-    workload: Workload
-    threads: int
-    seconds: Mapping[str, Spread]
-    """Seconds per step of ``fastopt`` and of every other contender."""
-    ratios: Mapping[str, Spread]
-    """How many times as long as fastopt every other contender takes, from times of one round."""
-    over_plain: Spread | None = None
-    """How many times as long as the plain step fastopt takes, where it takes that step too."""
-
-    @property
-    def ns_per_param(self) -> dict[str, Spread]:
-        """Nanoseconds per parameter of every contender."""
-        factor = 1e9 / self.workload.elements
-        return {name: spread.scaled(factor) for name, spread in self.seconds.items()}
-
-    @property
-    def gigabytes_per_second(self) -> float:
-        """The memory traffic that cannot be avoided, over the time of fastopt."""
-        traffic = self.row.bytes_per_param * self.workload.elements
-        return traffic / self.seconds["fastopt"].median / 1e9
-
-    def record(self) -> dict[str, Any]:
-        """Return everything that is known, in dicts that JSON can hold."""
-        spreads = {
-            key: {name: spread._asdict() for name, spread in getattr(self, key).items()}
-            for key in ("seconds", "ns_per_param", "ratios")
-        }
-        return {
-            "rule": self.row.name,
-            "options": dict(self.row.options),
-            "workload": self.workload.name,
-            "elements": self.workload.elements,
-            "tensors": len(self.workload.shapes),
-            "dtype": "float32",
-            "threads": self.threads,
-            "bytes_per_param": self.row.bytes_per_param,
-            "gigabytes_per_second": self.gigabytes_per_second,
-            **spreads,
-            "over_plain": self.over_plain._asdict() if self.over_plain else None,
-        }
-
-    def line(self) -> dict[str, str]:
-        """Return the cells of the table by the names of their columns."""
-        step, param = ("step", "param") if self.row.is_step else ("call", "element")
-        over = {f"over {self.row.baseline}": self.over_plain} if self.row.is_beside_plain else {}
-        shown = {"of limit": self.ratios.get("limit"), **over, **self.ratios}
-        return {
-            "": self.workload.name,
-            "threads": str(self.threads),
-            f"µs/{step}": _number(self.seconds["fastopt"].median * 1e6),
-            f"ns/{param}": _spread(self.ns_per_param["fastopt"]),
-            "GB/s": _number(self.gigabytes_per_second),
-            **{k: _spread(v) for k, v in shown.items() if k not in {"limit", self.row.rule}},
-        }
+def spread(values: Any) -> dict[str, float]:
+    """Return the median of `values` and what lies around it."""
+    figures = np.percentile(values, [50, 0, 25, 75]).tolist()
+    names = ("median", "lowest", "q1", "q3")
+    return dict(zip(names, figures, strict=True)) | {"samples": len(values)}
 
 
-def format_table(results: Sequence[Result]) -> str:
-    """Return the table of the results of one row."""
-    lines = [one.line() for one in results]
+def summarize(
+    row: Row,
+    workload: Workload,
+    threads: int,
+    comparisons: Iterable[Mapping[str, Sequence[float]]],
+) -> Record:
+    """Return all figures of one row on one workload with one number of threads.
+
+    Each of `comparisons` has the seconds per step of its contenders, round by round. ``ratios`` say
+    how many times as long as fastopt the others take, from times of one round; ``over_plain`` how
+    many times as long as the step without options fastopt takes.
+    """
+    seconds, ratios = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    for times in comparisons:
+        for name, samples in times.items():
+            seconds[name] += samples
+            ratios[name] += np.divide(samples, times["fastopt"]).tolist()
+    over_plain = spread(1 / np.array(ratios[row.baseline])) if row.is_beside_plain else None
+    del ratios["fastopt"]
+    spreads = {name: spread(samples) for name, samples in seconds.items()}
+    traffic = row.bytes_per_param * workload.elements
+    return {
+        "rule": row.name,
+        "options": dict(row.options),
+        "workload": workload.name,
+        "elements": workload.elements,
+        "tensors": len(workload.shapes),
+        "dtype": "float32",
+        "threads": threads,
+        "bytes_per_param": row.bytes_per_param,
+        "gigabytes_per_second": traffic / spreads["fastopt"]["median"] / 1e9,
+        "seconds": spreads,
+        "ns_per_param": {
+            name: spread(np.array(samples) * 1e9 / workload.elements)
+            for name, samples in seconds.items()
+        },
+        "ratios": {name: spread(samples) for name, samples in ratios.items()},
+        "over_plain": over_plain,
+    }
+
+
+def format_table(row: Row, records: Sequence[Record]) -> str:
+    """Return the table of `row`, with a line above it that says what is called."""
+    numbers = (f"{name} {value:g}" for name, value in row.options.items())
+    call = ", ".join([row.function, *row.arguments, *numbers])
+    arrays = f"{row.reads} array{'s' * (row.reads > 1)} read, {row.writes} written"
+    step, param, unit = (
+        ("step", "param", "parameter") if row.is_step else ("call", *["element"] * 2)
+    )
+    title = f"{row.name} ({call}; float32; {arrays}, {row.bytes_per_param:g} bytes per {unit})"
+    lines = []
+    for one in records:
+        ratios = dict(one["ratios"])
+        shown = {"of limit": ratios.pop("limit", None)}
+        if row.is_beside_plain:
+            del ratios[row.baseline]
+            shown[f"over {row.baseline}"] = one["over_plain"]
+        lines.append(
+            {
+                "": one["workload"],
+                "threads": str(one["threads"]),
+                f"µs/{step}": _number(one["seconds"]["fastopt"]["median"] * 1e6),
+                f"ns/{param}": _spread(one["ns_per_param"]["fastopt"]),
+                "GB/s": _number(one["gigabytes_per_second"]),
+                **{name: _spread(figures) for name, figures in (shown | ratios).items()},
+            }
+        )
     heads = {name: name for line in lines for name in line}
-    table: str = import_extra("tabulate", "bench").tabulate(
+    table = import_extra("tabulate", "bench").tabulate(
         [heads, *lines],
         tablefmt="plain",
         disable_numparse=True,
         colalign=["left"] + ["right"] * (len(heads) - 1),
     )
-    return table
+    return f"{title}\n{table}"
 
 
-def save_json(
-    path: Path, results: Sequence[Result], machine: Mapping[str, Any], budget: Budget
-) -> None:
-    """Write all figures to `path`."""
-    records = [one.record() for one in results]
-    record = {"machine": machine, "budget": dataclasses.asdict(budget), "results": records}
-    with writing(path):
-        path.write_text(json.dumps(record, indent=1) + "\n")
-
-
-def format_row(row: Row) -> str:
-    """Return the line above the table of `row`."""
-    numbers = (f"{name} {value:g}" for name, value in row.options.items())
-    call = ", ".join([row.function, *row.arguments, *numbers])
-    arrays = f"{row.reads} array{'s' * (row.reads > 1)} read, {row.writes} written"
-    unit = "parameter" if row.is_step else "element"
-    return f"{row.name} ({call}; float32; {arrays}, {row.bytes_per_param:g} bytes per {unit})"
-
-
-def _spread(spread: Spread | None) -> str:
-    return f"{_number(spread.median)} ±{spread.relative:3.0%}" if spread else ""
+def _spread(figures: Mapping[str, float] | None) -> str:
+    if not figures:
+        return ""
+    relative = (figures["q3"] - figures["q1"]) / 2 / figures["median"]
+    return f"{_number(figures['median'])} ±{relative:3.0%}"
 
 
 def _number(value: float) -> str:

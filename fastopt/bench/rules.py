@@ -20,8 +20,15 @@ import numpy as np
 
 import fastopt
 from fastopt import _core
-from fastopt.bench.workloads import DROPPED, ITEMSIZE, MASK_SEED, Arrays, Workload, arrays_of
+from fastopt.bench.workloads import Arrays, Workload, arrays_of
+from fastopt.rules import RULES
 from fastopt.tree import map_tree
+
+MASK_SEED = 2
+ITEMSIZE = np.dtype(np.float32).itemsize
+
+DROPPED = 0.25
+"""The share that masks and dropout drop: one that no library has to round."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Row:
 
     name: str
     rule: str
-    """Whose step it is: ``adam`` for ``adam_step`` and ``adam_init``; or ``dropout``."""
+    """Whose step it is, of ``RULES``; or ``dropout``."""
     options: Mapping[str, float] = field(default_factory=dict)
     """Keyword arguments other than the defaults."""
     arguments: Mapping[str, Callable[[Arrays], Any]] = field(default_factory=dict)
@@ -41,12 +48,11 @@ class Row:
     @property
     def is_step(self) -> bool:
         """Whether there are parameters and gradients; dropout goes from one array to another."""
-        return self.rule != "dropout"
+        return self.rule in RULES
 
     @property
     def function(self) -> str:
-        """The name of what is called."""
-        return f"{self.rule}_step" if self.is_step else self.rule
+        return RULES[self.rule].step.__name__ if self.is_step else self.rule
 
     @property
     def is_beside_plain(self) -> bool:
@@ -54,8 +60,7 @@ class Row:
         return self.baseline == self.rule
 
     def new_state(self, params: Arrays) -> Any:
-        """Return a state for `params`, or None where there is none."""
-        init = getattr(fastopt, f"{self.rule}_init", None)
+        init = RULES[self.rule].init if self.is_step else None
         return init(params) if init else None
 
     @property
@@ -84,9 +89,7 @@ class Row:
 
 def moments(state: Any) -> list[Arrays]:
     """Return what a state has besides the step count."""
-    if state is None:
-        return []
-    entries = [getattr(state, entry.name) for entry in dataclasses.fields(state)]
+    entries = [getattr(state, entry.name) for entry in dataclasses.fields(state)] if state else []
     return [entry for entry in entries if entry is not None and not isinstance(entry, int)]
 
 
@@ -99,20 +102,19 @@ def _packed_masks(params: Arrays) -> Arrays:
     )
 
 
-def _new_drop(params: Arrays) -> fastopt.Dropout:
-    return fastopt.Dropout(DROPPED, MASK_SEED)
-
-
 RECIPE = {"weight_decay": 0.01, "clip_norm": 1.0, "ema_decay": 0.999}
 PENALTIES = {"l1": 1e-4, "l2": 1e-4, "weight_decay": 0.01, "l1_prox": 1e-4}
+MASK = {"keep_prob": 1 - DROPPED}
 
 ROWS = {
     row.name: row
     for row in (
-        *(Row(name, name) for name in ("sgd", "momentum", "adam", "rmsprop")),
+        *(Row(name, name) for name in RULES),
         Row("recipe", "adam", RECIPE, {"ema": deepcopy}),
-        Row("adam-mask", "adam", {"keep_prob": 1 - DROPPED}, {"mask": _packed_masks}, "adam"),
-        Row("adam-drop", "adam", {}, {"drop": _new_drop}, "adam"),
+        Row("adam-mask", "adam", MASK, {"mask": _packed_masks}, "adam"),
+        Row(
+            "adam-drop", "adam", {}, {"drop": lambda _: fastopt.Dropout(DROPPED, MASK_SEED)}, "adam"
+        ),
         Row("adam-penalties", "adam", PENALTIES, baseline="adam"),
         Row("dropout", "dropout", {"p": DROPPED}, baseline="limit"),
     )
@@ -124,18 +126,18 @@ class Run:
 
     def __init__(self, library: Any, row: Row, workload: Workload, inputs: Arrays) -> None:
         """Start with `library`, which is `fastopt` or its `reference`; `inputs` may be shared."""
-        self._row, self._workload, self.inputs = row, workload, inputs
+        self.inputs = inputs
         self.params = workload.normal(seed=0)  # of dropout: where the result goes
         state = row.new_state(self.params)
         made = {name: make(self.params) for name, make in row.arguments.items()}
         self.states = (*moments(state), *([made["ema"]] if "ema" in made else []))
         function = getattr(library, row.function)
         if row.is_step:
-            states = [state] if state else []
-            self.plain_step = partial(function, self.params, inputs, *states)
+            self.plain_step = partial(function, self.params, inputs, state)
         else:
             self.plain_step = partial(function, inputs, seed=MASK_SEED, out=self.params)
         self.step = partial(self.plain_step, **row.options, **made)
+        self._is_step = row.is_step
 
     def written(self) -> list[Any]:
         """Return all arrays that change."""
@@ -144,11 +146,12 @@ class Run:
     def probe(self, threads: int) -> partial[None]:
         """Return the loop that moves as much memory, for the same arrays, and only adds.
 
-        For a step it adds gradients of zero to all that is written: nothing changes.
+        For a step it adds gradients of zero to all that is written: nothing changes. The pages of
+        ``np.zeros`` would share one page until they are written, and cost no memory traffic.
         """
-        if not self._row.is_step:
+        if not self._is_step:
             return partial(_core.copy_probe, self.params, self.inputs, threads)
-        zeros = self._workload.zeros()
+        zeros = map_tree(lambda p: np.full_like(p, 0), self.params)
         return partial(_core.memory_probe, self.params, zeros, self.states, threads)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +13,11 @@ import fastopt
 from fastopt import reference
 from fastopt._command import WrongAnswerError
 from fastopt.bench.machine import available_bytes
-from fastopt.bench.measure import Budget, Contender, Spread, interleave
+from fastopt.bench.measure import Budget, Contender, interleave
 from fastopt.bench.peers import Peer
-from fastopt.bench.results import Result
-from fastopt.bench.rules import Row, Run, identical, new_inputs
-from fastopt.bench.workloads import ITEMSIZE, Arrays, Workload, arrays_of, one_array
+from fastopt.bench.results import Record, summarize
+from fastopt.bench.rules import ITEMSIZE, Row, Run, identical, new_inputs
+from fastopt.bench.workloads import Arrays, Workload, arrays_of, one_array
 from fastopt.threads import usable_cpus
 
 CHECKED_STEPS = 3
@@ -47,8 +45,7 @@ class DisagreementError(Exception):
     """A peer does not compute the same."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What to measure."""
 
     rows: Sequence[Row]
@@ -61,7 +58,6 @@ class Plan:
     budget: Budget
 
     def workloads_of(self, row: Row) -> Sequence[Workload]:
-        """Return what `row` is measured on."""
         return self.workloads if row.is_step else self.activations
 
     def opponents(self, row: Row, threads: int) -> list[Peer | None]:
@@ -75,7 +71,7 @@ class Plan:
         return sum(len(self.opponents(row, threads)) for threads in self.threads)
 
 
-def run(plan: Plan, row: Row, bar: Any) -> Iterator[Result]:
+def run(plan: Plan, row: Row, bar: Any) -> Iterator[Record]:
     """Measure `row` on all its workloads, and tell `bar`, of tqdm, where the work is.
 
     Raises
@@ -98,7 +94,7 @@ def run(plan: Plan, row: Row, bar: Any) -> Iterator[Result]:
             for threads in plan.threads:
                 fastopt.set_num_threads(threads)
                 rounds = _rounds(plan, row, workload, inputs, threads, bar)
-                yield _summarize(row, workload, threads, list(rounds))
+                yield summarize(row, workload, threads, rounds)
     finally:
         fastopt.set_num_threads(before)
 
@@ -185,26 +181,3 @@ def _check_peer(row: Row, kernels: Run, peer: Contender) -> None:
     share, deviation = np.mean(out == 0), (p * (1 - p) / x.size) ** 0.5
     if abs(share - p) > SHARE_DEVIATIONS * deviation:
         raise DisagreementError(f"{share:.1%} are dropped, not {p:.1%}")
-
-
-def _summarize(
-    row: Row, workload: Workload, threads: int, rounds: list[dict[str, list[float]]]
-) -> Result:
-    seconds: dict[str, list[float]] = defaultdict(list)
-    ratios: dict[str, list[float]] = defaultdict(list)
-    for times in rounds:
-        for name, samples in times.items():
-            seconds[name] += samples
-            ratios[name] += np.divide(samples, times["fastopt"]).tolist()
-    del ratios["fastopt"]
-    return Result(
-        row,
-        workload,
-        threads,
-        seconds={name: Spread.of(samples) for name, samples in seconds.items()},
-        ratios={name: Spread.of(samples) for name, samples in ratios.items()},
-        # No peer has these rows: there is one comparison.
-        over_plain=Spread.of(np.divide(seconds["fastopt"], seconds[row.baseline]))
-        if row.is_beside_plain
-        else None,
-    )

