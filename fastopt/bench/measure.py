@@ -12,7 +12,7 @@ from time import perf_counter
 from timeit import Timer
 from typing import Any, NamedTuple
 
-Step = Callable[[], object]
+Step = Callable[[], Any]
 
 SETTLE_SECONDS = 4e-3
 
@@ -21,8 +21,6 @@ class Contender(NamedTuple):
     """Something to be timed."""
 
     step: Step
-    arrays: Callable[[], list[Any]] = list
-    """What the steps of a peer came to: parameters, or what dropout returns."""
     refresh: Step = lambda: None
     """Called before each sample, untimed: restores what steps use up."""
     max_loops: int = 1_000_000

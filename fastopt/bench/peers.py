@@ -1,7 +1,7 @@
 """Other libraries that do the same, measured where they are installed.
 
-They are imported when they are started: with the row, parameters to copy, gradients to read, and
-the number of threads. For dropout, activations stand in the place of gradients.
+They are imported when they are started: with the row, parameters and gradients that are theirs to
+change, and the number of threads. For dropout, activations stand in the place of gradients.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Peer(NamedTuple):
     rows: Collection[str]
     """The names of those that it has."""
     start: Callable[[Row, Arrays, Arrays, int], Contender]
+    """Return what takes a step: it changes the parameters in place, or returns new arrays."""
     threads_are_fixed: bool = False
     """Whether it always uses all processors."""
 
@@ -56,13 +57,12 @@ def _torch(kind: str, row: Row, params: Arrays, grads: Arrays, threads: int) -> 
     torch: Any = import_module("torch")
     torch.set_num_threads(threads)
     h = row.hyperparameters
-    tensors = [torch.from_numpy(array.copy()).requires_grad_() for array in params]
-    values = [tensor.detach() for tensor in tensors]
+    tensors = [torch.from_numpy(array).requires_grad_() for array in params]
     for tensor, grad in zip(tensors, grads, strict=True):
-        # clip_grad_norm_ changes the gradients in place.
-        tensor.grad = torch.from_numpy(grad.copy() if h.clip_norm else grad)
+        tensor.grad = torch.from_numpy(grad)
     name, arguments = TORCH[row.name](h)
     optimizer = getattr(torch.optim, name)(tensors, lr=h.lr, **arguments, **{kind: True})
+    values = [tensor.detach() for tensor in tensors]
     averages = [value.clone() for value in values] if h.ema_decay else []
 
     def recipe() -> None:
@@ -70,8 +70,7 @@ def _torch(kind: str, row: Row, params: Arrays, grads: Arrays, threads: int) -> 
         optimizer.step()
         torch._foreach_lerp_(averages, values, 1 - h.ema_decay)
 
-    step = recipe if averages else optimizer.step
-    return Contender(step, lambda: [value.numpy() for value in values])
+    return Contender(recipe if averages else optimizer.step)
 
 
 # The transformations of optax.
@@ -110,20 +109,23 @@ def _optax(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
     held = values, transformation.init(values), averages if h.ema_decay else []
     gradients = [*map(jax.numpy.asarray, grads)]
 
-    def step() -> None:
+    def step() -> Any:
         nonlocal held
         held = jax.block_until_ready(compiled(held, gradients))
+        return held[0]
 
-    return Contender(step, lambda: [*map(np.asarray, held[0])])
+    return Contender(step)
 
 
 def _thinc(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
     """Start ``NumpyOps.adam`` on flat arrays, which is what it takes. It uses one thread."""
     adam: Any = import_module("thinc.api").NumpyOps().adam
     h = row.hyperparameters
-    flat, used = ([array.flatten() for array in arrays] for arrays in (params, grads))
-    arrays = [(p, g, np.zeros_like(p), np.zeros_like(p)) for p, g in zip(flat, used, strict=True)]
-    steps = count(1)
+    used, steps = [grad.flatten() for grad in grads], count(1)
+    arrays = [
+        (p.reshape(-1), g, np.zeros_like(g), np.zeros_like(g))
+        for p, g in zip(params, used, strict=True)
+    ]
 
     def step() -> None:
         t = next(steps)
@@ -139,17 +141,20 @@ def _thinc(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
 
     # A step leaves the gradients at zero. Without new ones the moments decay; after many steps they
     # were denormal, which is slow and not what happens in training.
-    return Contender(step, lambda: flat, refresh, max_loops=500)
+    return Contender(step, refresh, max_loops=500)
 
 
 def _numba(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
     """Start the loop of `row`, called once for each array."""
     import_module("numba").set_num_threads(threads)
-    own = [array.flatten() for array in params]
     calls = []
-    for p, grad in zip(own, grads, strict=True):
-        loop = numba_loops.compiled(row.name, threads > 1 and p.size >= numba_loops.PARALLEL_FROM)
-        calls.append((loop, (p, grad.ravel(), *(np.zeros_like(p) for _ in range(row.writes - 1)))))
+    for p, g in zip(params, grads, strict=True):
+        flat = (
+            p.reshape(-1),
+            g.reshape(-1),
+            *(np.zeros(p.size, p.dtype) for _ in range(row.writes - 1)),
+        )
+        calls.append((numba_loops.compiled(row.name, p.size, threads), flat))
     numbers = vars(row.hyperparameters)
     names = inspect.signature(numba_loops.loops(range)[row.name]).parameters
     scalars = [numbers[name] for name in names if name in numbers]
@@ -160,7 +165,7 @@ def _numba(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
         for loop, arrays in calls:
             loop(*arrays, t, *scalars)
 
-    return Contender(step, lambda: own)
+    return Contender(step)
 
 
 def _torch_dropout(row: Row, params: Arrays, inputs: Arrays, threads: int) -> Contender:
@@ -168,16 +173,14 @@ def _torch_dropout(row: Row, params: Arrays, inputs: Arrays, threads: int) -> Co
     torch: Any = import_module("torch")
     torch.set_num_threads(threads)
     torch.manual_seed(MASK_SEED)
-    step = partial(torch.nn.functional.dropout, torch.from_numpy(*inputs), row.hyperparameters.p)
-    return Contender(step, lambda: [step().numpy()])
+    x, p = torch.from_numpy(*inputs), row.hyperparameters.p
+    return Contender(lambda: [torch.nn.functional.dropout(x, p)])
 
 
 def _numpy_dropout(row: Row, params: Arrays, inputs: Arrays, threads: int) -> Contender:
     """Start what one writes in NumPy without temporary arrays. It uses one thread."""
-    (x,) = inputs
-    rng = np.random.default_rng(MASK_SEED)
-    p = np.float32(row.hyperparameters.p)
-    mask, out = np.full_like(x, 0), np.full_like(x, 0)
+    (out,), (x,) = params, inputs
+    rng, p, mask = np.random.default_rng(MASK_SEED), np.float32(row.hyperparameters.p), x.copy()
 
     def step() -> None:
         rng.random(dtype=np.float32, out=mask)
@@ -185,18 +188,16 @@ def _numpy_dropout(row: Row, params: Arrays, inputs: Arrays, threads: int) -> Co
         np.multiply(mask, 1 / (1 - p), out=mask)
         np.multiply(x, mask, out=out)
 
-    return Contender(step, lambda: [out])
+    return Contender(step)
 
 
-PEERS = {
-    peer.name: peer
-    for peer in (
-        Peer("torch-fused", "torch", TORCH.keys() - NOT_FUSED, partial(_torch, "fused")),
-        Peer("torch-foreach", "torch", TORCH, partial(_torch, "foreach")),
-        Peer("thinc", "thinc", {"adam"}, _thinc),
-        Peer("numba", "numba", numba_loops.loops(range), _numba),
-        Peer("optax", "optax", OPTAX, _optax, threads_are_fixed=True),
-        Peer("torch", "torch", {"dropout"}, _torch_dropout),
-        Peer("numpy", "numpy", {"dropout"}, _numpy_dropout),
-    )
-}
+_TABLE = (
+    Peer("torch-fused", "torch", TORCH.keys() - NOT_FUSED, partial(_torch, "fused")),
+    Peer("torch-foreach", "torch", TORCH, partial(_torch, "foreach")),
+    Peer("thinc", "thinc", {"adam"}, _thinc),
+    Peer("numba", "numba", numba_loops.loops(range), _numba),
+    Peer("optax", "optax", OPTAX, _optax, threads_are_fixed=True),
+    Peer("torch", "torch", {"dropout"}, _torch_dropout),
+    Peer("numpy", "numpy", {"dropout"}, _numpy_dropout),
+)
+PEERS = {peer.name: peer for peer in _TABLE}

@@ -140,9 +140,7 @@ def _start(
     if workload.elements >= LIMIT_FROM:
         contenders["limit"] = Contender(kernels.probe(threads))
     if peer:
-        contender = peer.start(row, arrays_of(kernels.params), arrays_of(inputs), threads)
-        contenders[peer.name] = contender
-        _check_peer(row, kernels, contender)
+        contenders[peer.name] = _start_peer(peer, row, kernels, threads)
     elif row.baseline == "reference":
         plain = Run(reference, row, workload, inputs)
         contenders["reference"] = Contender(plain.step)
@@ -164,20 +162,25 @@ def _check(kernels: Run, plain: Run) -> None:
         raise WrongAnswerError("the kernels and the reference came to different arrays")
 
 
-def _check_peer(row: Row, kernels: Run, peer: Contender) -> None:
+def _start_peer(peer: Peer, row: Row, kernels: Run, threads: int) -> Contender:
+    params, grads = (
+        [array.copy() for array in arrays_of(arrays)] for arrays in (kernels.params, kernels.inputs)
+    )
+    contender = peer.start(row, params, grads, threads)
     for _ in range(CHECKED_STEPS):
         kernels.step()
-        peer.refresh()
-        peer.step()
+        contender.refresh()
+        answer = contender.step() or params
     if row.is_step:
-        for ours, theirs in zip(arrays_of(kernels.params), peer.arrays(), strict=True):
-            if not close(theirs.reshape(ours.shape), ours):
+        for ours, theirs in zip(arrays_of(kernels.params), answer, strict=True):
+            if not close(theirs, ours):
                 raise DisagreementError(f"other parameters than ours after {CHECKED_STEPS} steps")
-        return
+        return contender
     p = row.options["p"]  # which elements are dropped is up to the peer
-    x, out = (array[:CHECKED_ELEMENTS] for array in (kernels.inputs, *peer.arrays()))
+    x, out = (np.asarray(array)[:CHECKED_ELEMENTS] for array in (kernels.inputs, *answer))
     if not close(out, np.where(out == 0, 0, x / (1 - p))):
         raise DisagreementError("neither 0 nor x/keep_prob")
     share, deviation = np.mean(out == 0), (p * (1 - p) / x.size) ** 0.5
     if abs(share - p) > SHARE_DEVIATIONS * deviation:
         raise DisagreementError(f"{share:.1%} are dropped, not {p:.1%}")
+    return contender
