@@ -15,16 +15,11 @@ from fastopt._command import CommandError, WrongAnswerError
 # whose `main` takes the parsed ones. Only that of the chosen command is imported, so that no
 # command needs what another one imports.
 COMMANDS = {
-    "bench": (
-        "Measure the steps against memory, plain NumPy and other libraries.",
-        "fastopt.bench.command",
-    ),
-    "demo": (
-        "Train a network on handwritten digits: the kernels against plain NumPy.",
-        "fastopt.demo.command",
-    ),
-    "info": ("Print what fastopt is made of and runs on.", "fastopt._info"),
+    "bench": "Measure the steps against memory, plain NumPy and other libraries.",
+    "demo": "Train a network on handwritten digits: the kernels against plain NumPy.",
+    "info": "Print what fastopt is made of and runs on.",
 }
+MODULES = {"bench": "bench.command", "demo": "demo.command", "info": "_info"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,22 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 1 if the kernels gave wrong answers, or 130 after an interrupt.
-
-    Raises
-    ------
-    SystemExit
-        With status 2 if the command cannot do what the arguments say, with 0 after ``--help`` and
-        ``--version``.
+        The exit status: 0, or 1 if the kernels gave wrong answers, or 130 after an interrupt. A
+        command that cannot do what it is told raises SystemExit with 2.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _Parser(prog="python -m fastopt", description="Optimizer updates on NumPy arrays.")
     parser.add_argument("--version", action="version", version=f"fastopt {fastopt.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (summary, module) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name in arguments[:1]:
-            chosen = import_module(module)
+            chosen = import_module(f"fastopt.{MODULES[name]}")
             chosen.configure(command)
             command.set_defaults(main=chosen.main, parser=command)
     options = parser.parse_args(arguments)

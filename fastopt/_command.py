@@ -57,10 +57,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_writable(path: Path) -> None:
-    """Raise CommandError if `path` cannot be written.
-
-    Asked before the work, whose results would be lost otherwise.
-    """
+    """Raise CommandError if `path` cannot be written: before the work, which would be lost."""
     with writing(path):
         existed = path.exists()
         path.open("ab").close()  # only trying tells: permission bits do not bind root
@@ -77,15 +74,10 @@ def check_plot(path: Path, extra: str) -> None:
 
 
 def new_figure(extra: str, inches: tuple[float, float]) -> Any:
-    """Return a Figure of matplotlib.
-
-    Without pyplot it draws with Agg: it needs no display and leaves no state.
-    """
-    module = import_extra("matplotlib.figure", extra)
-    return module.Figure(figsize=inches, layout="constrained")
+    """Return a Figure of matplotlib; without pyplot it needs no display and leaves no state."""
+    return import_extra("matplotlib.figure", extra).Figure(figsize=inches, layout="constrained")
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Save a picture as PNG."""
     with writing(path):
         figure.savefig(path, format="png", dpi=150)

@@ -18,7 +18,7 @@ from fastopt.bench.measure import Budget, Contender, interleave
 from fastopt.bench.peers import PEERS, Peer
 from fastopt.bench.results import spread
 from fastopt.bench.rules import ROWS, Run, identical, new_inputs
-from fastopt.bench.suite import LIMIT_FROM, Plan, needed_bytes
+from fastopt.bench.suite import LIMIT_FROM, needed_bytes, opponents
 from fastopt.bench.workloads import (
     ACTIVATIONS,
     DEFAULT,
@@ -39,11 +39,21 @@ SMALL = one_array(33)
 STEPS = [row for row in ROWS.values() if row.is_step]
 
 
+Plan = list[tuple[Any, Any, Any]]
+
+
 def plan(
-    *rows: str, peers: tuple[Peer, ...] = (), workloads: tuple[Workload, ...] = (TINY, SMALL)
+    *rows: str,
+    peers: tuple[Peer, ...] = (),
+    workloads: tuple[Workload, ...] = (TINY, SMALL),
+    threads: tuple[int, ...] = (1, 2),
 ) -> Plan:
+    """Return the rows, what each is measured on, and whom against."""
     single = [workload for workload in workloads if workload.is_one_array]
-    return Plan([ROWS[name] for name in rows], workloads, single, (1, 2), peers, BRIEF)
+    return [
+        (row, workloads if row.is_step else single, opponents(row, threads, peers))
+        for row in (ROWS[name] for name in rows)
+    ]
 
 
 class Bar:
@@ -64,7 +74,7 @@ class Bar:
 
 
 def measured(tried: Plan, bar: Bar | None = None) -> list[Any]:
-    return [one for row in tried.rows for one in suite.run(tried, row, bar or Bar())]
+    return [one for table in tried for one in suite.run(*table, BRIEF, bar or Bar())]
 
 
 # Workloads and rows
@@ -266,7 +276,7 @@ def test_the_plain_step_is_that_of_the_same_arrays(name: str) -> None:
 
 def test_the_number_of_threads_is_put_back() -> None:
     before = fastopt.get_num_threads()
-    next(suite.run(plan("sgd"), ROWS["sgd"], Bar()))
+    next(suite.run(*plan("sgd")[0], BRIEF, Bar()))
     assert fastopt.get_num_threads() == before
 
 
@@ -364,7 +374,7 @@ def test_what_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bar.notes == [
         "adam 50,000,000 left out: it takes 2.4 GB of memory, 0.0 GB are free",
     ]
-    assert bar.done == 2 * tried.comparisons(ROWS["adam"])
+    assert bar.done == 4  # two workloads, one and two threads, one opponent
     rows = ("dropout", "sgd", "adam")
     needed = [needed_bytes(ROWS[name], one_array(1)) for name in rows]
     assert needed == sorted(set(needed))
@@ -378,8 +388,8 @@ def test_what_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_peers_do_the_same(peer: Peer, name: str) -> None:
     pytest.importorskip(peer.package)
     bar = Bar()
-    (result,) = measured(
-        Plan([ROWS[name]], (TINY,), (SMALL,), (usable_cpus(),), (peer,), BRIEF), bar
-    )
+    workload = TINY if ROWS[name].is_step else SMALL
+    tried = plan(name, peers=(peer,), workloads=(workload,), threads=(usable_cpus(),))
+    (result,) = measured(tried, bar)
     assert bar.notes == []
     assert peer.name in result["ratios"]

@@ -19,11 +19,11 @@ from fastopt._command import (
 )
 from fastopt.bench import measure, workloads
 from fastopt.bench.machine import describe_machine, format_machine
-from fastopt.bench.peers import PEERS
+from fastopt.bench.peers import PEERS, Peer
 from fastopt.bench.plot import save_plot
 from fastopt.bench.results import LEGEND, Record, format_table
 from fastopt.bench.rules import ROWS
-from fastopt.bench.suite import Plan, run
+from fastopt.bench.suite import opponents, run
 
 EXTRAS = ("tabulate", "psutil", "tqdm", "cpuinfo")
 
@@ -50,12 +50,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> None:
     """Measure, print and save."""
-    plan = _plan(options)
+    sizes = options.workloads or (workloads.QUICK if options.quick else workloads.DEFAULT)
+    activations = options.workloads or workloads.ACTIVATIONS
+    activations = [one for one in sizes if one.is_one_array and one in activations]
+    if not activations and "dropout" in (options.rules or []):
+        raise CommandError("dropout needs a number of elements among --workloads")
+    budget = measure.QUICK if options.quick else measure.FULL
+    if options.seconds:
+        budget = budget._replace(seconds=options.seconds)
+    peers, threads = (
+        _peers(options.peers),
+        options.threads or sorted({1, fastopt.get_num_threads()}),
+    )
+    tables = [
+        (row, sizes if row.is_step else activations, opponents(row, threads, peers))
+        for row in map(ROWS.__getitem__, options.rules or ROWS)
+    ]
     if options.json:
         check_writable(options.json)
     if options.plot:
         check_plot(options.plot, "bench")
-        if not any(workload.is_one_array for workload in plan.workloads):
+        if not any(workload.is_one_array for workload in sizes):
             raise CommandError("--plot needs a number of parameters among --workloads")
     modules = {name: import_extra(name, "bench") for name in EXTRAS}
     machine = describe_machine()
@@ -63,15 +78,15 @@ def main(options: argparse.Namespace) -> None:
     print(f"{headline}\n\n{LEGEND}", flush=True)
 
     records: list[Record] = []
-    total = sum(len(plan.workloads_of(row)) * plan.comparisons(row) for row in plan.rows)
+    total = sum(len(sizes) * sum(map(len, against.values())) for _, sizes, against in tables)
     with modules["tqdm"].tqdm(total=total, unit="comparison", leave=False) as bar:
-        for row in plan.rows:
-            if found := list(run(plan, row, bar)):
+        for row, sizes, against in tables:
+            if found := list(run(row, sizes, against, budget, bar)):
                 bar.write(f"\n{format_table(row, found)}")
             records += found
 
     if options.json:
-        content = {"machine": machine, "budget": plan.budget._asdict(), "results": records}
+        content = {"machine": machine, "budget": budget._asdict(), "results": records}
         with writing(options.json):
             options.json.write_text(json.dumps(content, indent=1) + "\n")
         print(f"\nsaved {options.json}")
@@ -80,25 +95,11 @@ def main(options: argparse.Namespace) -> None:
         print(f"\nsaved {options.plot}")
 
 
-def _plan(options: argparse.Namespace) -> Plan:
-    budget = measure.QUICK if options.quick else measure.FULL
-    if options.seconds:
-        budget = budget._replace(seconds=options.seconds)
-    chosen = options.workloads or (workloads.QUICK if options.quick else workloads.DEFAULT)
-    activations = options.workloads or workloads.ACTIVATIONS
-    activations = [one for one in chosen if one.is_one_array and one in activations]
-    if not activations and "dropout" in (options.rules or []):
-        raise CommandError("dropout needs a number of elements among --workloads")
-    peers = [PEERS[name] for name in options.peers or PEERS if name != "none"]
+def _peers(names: list[str] | None) -> list[Peer]:
+    """Return the peers of these names, which must be installed; by default those that are."""
+    peers = [PEERS[name] for name in names or PEERS if name != "none"]
     missing = [peer for peer in peers if not peer.is_installed]
-    if options.peers and missing:
+    if names and missing:
         package, name = missing[0].package, missing[0].name
         raise CommandError(f"{package} is not installed, which --peers {name} needs")
-    return Plan(
-        rows=[ROWS[name] for name in options.rules or ROWS],
-        workloads=chosen,
-        activations=activations,
-        threads=options.threads or sorted({1, fastopt.get_num_threads()}),
-        peers=[peer for peer in peers if peer not in missing],
-        budget=budget,
-    )
+    return [peer for peer in peers if peer not in missing]

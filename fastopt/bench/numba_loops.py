@@ -52,13 +52,9 @@ def loops(prange: Any) -> dict[str, Callable[..., None]]:
     return {loop.__name__: loop for loop in (sgd, momentum, adam, rmsprop)}
 
 
-def compiled(rule: str, size: int, threads: int) -> Any:
-    """Return the loop of a rule over so many elements, compiled for one thread or for many."""
-    return _compiled(rule, threads > 1 and size >= PARALLEL_FROM)
-
-
 @cache
-def _compiled(rule: str, parallel: bool) -> Any:
+def compiled(rule: str, parallel: bool) -> Any:
+    """Return the loop of a rule, compiled for one thread or for many."""
     numba: Any = import_module("numba")
     # Without error_model="numpy" it tests each denominator, and does not vectorise.
     compiler = numba.njit(parallel=parallel, fastmath=True, error_model="numpy")

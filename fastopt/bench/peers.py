@@ -149,12 +149,10 @@ def _numba(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
     import_module("numba").set_num_threads(threads)
     calls = []
     for p, g in zip(params, grads, strict=True):
-        flat = (
-            p.reshape(-1),
-            g.reshape(-1),
-            *(np.zeros(p.size, p.dtype) for _ in range(row.writes - 1)),
-        )
-        calls.append((numba_loops.compiled(row.name, p.size, threads), flat))
+        parallel = threads > 1 and p.size >= numba_loops.PARALLEL_FROM
+        states = (np.zeros(p.size, p.dtype) for _ in range(row.writes - 1))
+        arrays = p.reshape(-1), g.reshape(-1), *states
+        calls.append((numba_loops.compiled(row.name, parallel), arrays))
     numbers = vars(row.hyperparameters)
     names = inspect.signature(numba_loops.loops(range)[row.name]).parameters
     scalars = [numbers[name] for name in names if name in numbers]

@@ -95,30 +95,22 @@ def moments(state: Any) -> list[Arrays]:
 
 def _packed_masks(params: Arrays) -> Arrays:
     """Return a mask of its own for every array, in packed bits."""
-    offsets = count()
-    return map_tree(
-        lambda p: fastopt.dropout_mask(p.shape, DROPPED, seed=MASK_SEED, offset=next(offsets)),
-        params,
-    )
+    masks = (partial(fastopt.dropout_mask, p=DROPPED, seed=MASK_SEED, offset=i) for i in count())
+    return map_tree(lambda p: next(masks)(p.shape), params)
 
 
 RECIPE = {"weight_decay": 0.01, "clip_norm": 1.0, "ema_decay": 0.999}
 PENALTIES = {"l1": 1e-4, "l2": 1e-4, "weight_decay": 0.01, "l1_prox": 1e-4}
-MASK = {"keep_prob": 1 - DROPPED}
 
-ROWS = {
-    row.name: row
-    for row in (
-        *(Row(name, name) for name in RULES),
-        Row("recipe", "adam", RECIPE, {"ema": deepcopy}),
-        Row("adam-mask", "adam", MASK, {"mask": _packed_masks}, "adam"),
-        Row(
-            "adam-drop", "adam", {}, {"drop": lambda _: fastopt.Dropout(DROPPED, MASK_SEED)}, "adam"
-        ),
-        Row("adam-penalties", "adam", PENALTIES, baseline="adam"),
-        Row("dropout", "dropout", {"p": DROPPED}, baseline="limit"),
-    )
-}
+_TABLE = (
+    *(Row(name, name) for name in RULES),
+    Row("recipe", "adam", RECIPE, {"ema": deepcopy}),
+    Row("adam-mask", "adam", {"keep_prob": 1 - DROPPED}, {"mask": _packed_masks}, "adam"),
+    Row("adam-drop", "adam", {}, {"drop": lambda _: fastopt.Dropout(DROPPED, MASK_SEED)}, "adam"),
+    Row("adam-penalties", "adam", PENALTIES, baseline="adam"),
+    Row("dropout", "dropout", {"p": DROPPED}, baseline="limit"),
+)
+ROWS = {row.name: row for row in _TABLE}
 
 
 class Run:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -45,55 +45,38 @@ class DisagreementError(Exception):
     """A peer does not compute the same."""
 
 
-class Plan(NamedTuple):
-    """What to measure."""
-
-    rows: Sequence[Row]
-    workloads: Sequence[Workload]
-    """The parameters of steps."""
-    activations: Sequence[Workload]
-    """What dropout acts on."""
-    threads: Sequence[int]
-    peers: Sequence[Peer]
-    budget: Budget
-
-    def workloads_of(self, row: Row) -> Sequence[Workload]:
-        return self.workloads if row.is_step else self.activations
-
-    def opponents(self, row: Row, threads: int) -> list[Peer | None]:
-        """Return whom `row` is measured against; None stands for its baseline."""
-        every_cpu = threads == usable_cpus()
-        able = [peer for peer in self.peers if row.name in peer.rows]
-        return [None, *(peer for peer in able if every_cpu or not peer.threads_are_fixed)]
-
-    def comparisons(self, row: Row) -> int:
-        """Count the opponents that `row` meets on every workload."""
-        return sum(len(self.opponents(row, threads)) for threads in self.threads)
+Opponents = Mapping[int, Sequence[Peer | None]]
+"""Whom a row is measured against, by the number of threads; None stands for its baseline."""
 
 
-def run(plan: Plan, row: Row, bar: Any) -> Iterator[Record]:
+def opponents(row: Row, threads: Iterable[int], peers: Iterable[Peer]) -> Opponents:
+    """Return those of `peers` that have `row`, after the baseline."""
+    able, every = [peer for peer in peers if row.name in peer.rows], usable_cpus()
+    return {n: [None, *(p for p in able if n == every or not p.threads_are_fixed)] for n in threads}
+
+
+def run(
+    row: Row, workloads: Sequence[Workload], against: Opponents, budget: Budget, bar: Any
+) -> Iterator[Record]:
     """Measure `row` on all its workloads, and tell `bar`, of tqdm, where the work is.
 
-    Raises
-    ------
-    WrongAnswerError
-        If the kernels and the reference differ.
+    WrongAnswerError is raised if the kernels and the reference differ.
     """
     before = fastopt.get_num_threads()
     try:
-        for workload in plan.workloads_of(row):
+        for workload in workloads:
             needed, available = needed_bytes(row, workload), available_bytes()
             if needed > available:
                 bar.write(
                     f"{row.name} {workload.name} left out: it takes {needed / 1e9:.1f} GB of "
                     f"memory, {available / 1e9:.1f} GB are free"
                 )
-                bar.update(plan.comparisons(row))
+                bar.update(sum(map(len, against.values())))
                 continue
             inputs = new_inputs(workload)
-            for threads in plan.threads:
+            for threads, peers in against.items():
                 fastopt.set_num_threads(threads)
-                rounds = _rounds(plan, row, workload, inputs, threads, bar)
+                rounds = _rounds(row, workload, inputs, threads, peers, budget, bar)
                 yield summarize(row, workload, threads, rounds)
     finally:
         fastopt.set_num_threads(before)
@@ -108,14 +91,20 @@ def needed_bytes(row: Row, workload: Workload) -> int:
 
 
 def _rounds(
-    plan: Plan, row: Row, workload: Workload, inputs: Arrays, threads: int, bar: Any
+    row: Row,
+    workload: Workload,
+    inputs: Arrays,
+    threads: int,
+    peers: Sequence[Peer | None],
+    budget: Budget,
+    bar: Any,
 ) -> Iterator[dict[str, list[float]]]:
     """Yield the times of one comparison after the other: of its contenders, round by round."""
-    for peer in plan.opponents(row, threads):
+    for peer in peers:
         place = f"{row.name} {workload.name} {threads}T {peer.name if peer else row.baseline}"
         bar.set_description(place)
         try:
-            yield interleave(_start(row, workload, inputs, peer, threads), plan.budget)
+            yield interleave(_start(row, workload, inputs, peer, threads), budget)
         except WrongAnswerError as error:
             raise WrongAnswerError(f"{place}: {error}") from None
         except Exception as error:  # whatever a library of another version may raise

