@@ -33,13 +33,12 @@ def describe_machine() -> dict[str, Any]:
 def format_machine(machine: dict[str, Any]) -> str:
     """Return a few lines that name what the figures were measured on."""
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    lines = (
+    busy = "\nThe machine is busy (load {load:.1f}): trust ratios, not times."
+    return (
         "{processor}, {cpus} processors; {system}\n"
         "fastopt {fastopt[version]}, {fastopt[isa]}, {fastopt[compiler]}; Python {python}; "
-    ).format(**machine) + packages
-    if machine["load"] <= 0.25:
-        return lines
-    return f"{lines}\nThe machine is busy (load {machine['load']:.1f}): trust ratios, not times."
+        f"{packages}{busy if machine['load'] > 0.25 else ''}"
+    ).format(**machine)
 
 
 def installed(package: str) -> str | None:

@@ -10,19 +10,11 @@ from typing import Any
 from fastopt._command import new_figure, save_figure
 from fastopt.bench.results import Record
 
-STYLES: dict[str, dict[str, Any]] = {
-    "fastopt": {"color": "C3", "linewidth": 2.2, "zorder": 3},
-    "limit": {"color": "black", "linestyle": "--", "label": "memory limit"},
-    "reference": {"color": "C0", "label": "reference (NumPy)"},
-    "torch-fused": {"color": "C1"},
-    "torch-foreach": {"color": "C1", "linestyle": ":"},
-    "adam": {"color": "C3", "linestyle": ":", "label": "Adam without options"},
-    "torch": {"color": "C1"},
-    "numpy": {"color": "C0", "linestyle": ":"},
-    "thinc": {"color": "C4"},
-    "numba": {"color": "C2"},
-    "optax": {"color": "C5"},
-}
+# In the order of the legend, as matplotlib writes colour and line.
+STYLES = {"fastopt": "C3-", "limit": "k--", "reference": "C0-", "torch-fused": "C1-"}
+STYLES |= {"torch-foreach": "C1:", "adam": "C3:", "torch": "C1-", "numpy": "C0:"}
+STYLES |= {"thinc": "C4-", "numba": "C2-", "optax": "C5-"}
+LABELS = {"limit": "memory limit", "reference": "reference (NumPy)", "adam": "Adam without options"}
 
 
 def save_plot(path: Path, records: Sequence[Record], title: str) -> None:
@@ -53,7 +45,9 @@ def _draw(axes: Any, records: Sequence[Record]) -> None:
             continue
         sizes, spreads = zip(*found, strict=True)
         middle, low, high = ([s[key] for s in spreads] for key in ("median", "q1", "q3"))
-        axes.plot(sizes, middle, **{"label": name, "marker": "o", "markersize": 3, **style})
-        axes.fill_between(sizes, low, high, color=style["color"], alpha=0.2, linewidth=0)
+        (line,) = axes.plot(sizes, middle, style, label=LABELS.get(name, name), marker="o", ms=3)
+        axes.fill_between(sizes, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+        if name == "fastopt":
+            line.set(linewidth=2.2, zorder=3)
     axes.set(xscale="log", yscale="log")
     axes.grid(alpha=0.3)

@@ -23,16 +23,12 @@ Right of these: how many times as long as fastopt the reference in NumPy and the
 
 def spread(values: Any) -> dict[str, float]:
     """Return the median of `values` and what lies around it."""
-    figures = np.percentile(values, [50, 0, 25, 75]).tolist()
-    names = ("median", "lowest", "q1", "q3")
-    return dict(zip(names, figures, strict=True)) | {"samples": len(values)}
+    median, lowest, q1, q3 = np.percentile(values, [50, 0, 25, 75]).tolist()
+    return {"median": median, "lowest": lowest, "q1": q1, "q3": q3, "samples": len(values)}
 
 
 def summarize(
-    row: Row,
-    workload: Workload,
-    threads: int,
-    comparisons: Iterable[Mapping[str, Sequence[float]]],
+    row: Row, workload: Workload, threads: int, comparisons: Iterable[Mapping[str, list[float]]]
 ) -> Record:
     """Return all figures of one row on one workload with one number of threads.
 
@@ -47,23 +43,19 @@ def summarize(
             ratios[name] += np.divide(samples, times["fastopt"]).tolist()
     over_plain = spread(1 / np.array(ratios[row.baseline])) if row.is_beside_plain else None
     del ratios["fastopt"]
-    spreads = {name: spread(samples) for name, samples in seconds.items()}
-    traffic = row.bytes_per_param * workload.elements
+    n, spreads = workload.elements, {name: spread(samples) for name, samples in seconds.items()}
     return {
         "rule": row.name,
         "options": dict(row.options),
         "workload": workload.name,
-        "elements": workload.elements,
+        "elements": n,
         "tensors": len(workload.shapes),
         "dtype": "float32",
         "threads": threads,
         "bytes_per_param": row.bytes_per_param,
-        "gigabytes_per_second": traffic / spreads["fastopt"]["median"] / 1e9,
+        "gigabytes_per_second": row.bytes_per_param * n / spreads["fastopt"]["median"] / 1e9,
         "seconds": spreads,
-        "ns_per_param": {
-            name: spread(np.array(samples) * 1e9 / workload.elements)
-            for name, samples in seconds.items()
-        },
+        "ns_per_param": {name: spread(np.array(s) * 1e9 / n) for name, s in seconds.items()},
         "ratios": {name: spread(samples) for name, samples in ratios.items()},
         "over_plain": over_plain,
     }

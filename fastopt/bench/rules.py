@@ -118,7 +118,7 @@ class Run:
 
     def __init__(self, library: Any, row: Row, workload: Workload, inputs: Arrays) -> None:
         """Start with `library`, which is `fastopt` or its `reference`; `inputs` may be shared."""
-        self.inputs = inputs
+        self._row, self.inputs = row, inputs
         self.params = workload.normal(seed=0)  # of dropout: where the result goes
         state = row.new_state(self.params)
         made = {name: make(self.params) for name, make in row.arguments.items()}
@@ -129,7 +129,6 @@ class Run:
         else:
             self.plain_step = partial(function, inputs, seed=MASK_SEED, out=self.params)
         self.step = partial(self.plain_step, **row.options, **made)
-        self._is_step = row.is_step
 
     def written(self) -> list[Any]:
         """Return all arrays that change."""
@@ -141,7 +140,7 @@ class Run:
         For a step it adds gradients of zero to all that is written: nothing changes. The pages of
         ``np.zeros`` would share one page until they are written, and cost no memory traffic.
         """
-        if not self._is_step:
+        if not self._row.is_step:
             return partial(_core.copy_probe, self.params, self.inputs, threads)
         zeros = map_tree(lambda p: np.full_like(p, 0), self.params)
         return partial(_core.memory_probe, self.params, zeros, self.states, threads)

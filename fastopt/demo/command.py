@@ -65,13 +65,9 @@ def main(options: argparse.Namespace) -> None:
     settings = [f"{name} {value:g}" for name in names if (value := getattr(options, name))]
     numbers = [f"lr {hyperparameters['lr']:g}", *settings, f"batch size {options.batch_size}"]
     title = ", ".join([options.optimizer, *numbers])
-    info = fastopt.info()
-    print(
-        f"784-512-10 on {len(dataset.train):,} images, tested on {len(dataset.test):,}; {title}\n"
-        f"fastopt {info['version']}, {info['isa']}, threads: {info['threads']}; "
-        f"NumPy {info['numpy']}\n",
-        flush=True,
-    )
+    print(f"784-512-10 on {len(dataset.train):,} images, tested on {len(dataset.test):,}; {title}")
+    versions = "fastopt {version}, {isa}, threads: {threads}; NumPy {numpy}\n"
+    print(versions.format(**fastopt.info()), flush=True)
 
     batches = -(-len(dataset.train) // options.batch_size)
     width = len(str(options.epochs))
