@@ -58,8 +58,8 @@ def _torch(kind: str, row: Row, params: Arrays, grads: Arrays, threads: int) -> 
     torch.set_num_threads(threads)
     h = row.hyperparameters
     tensors = [torch.from_numpy(array).requires_grad_() for array in params]
-    for tensor, grad in zip(tensors, grads, strict=True):
-        tensor.grad = torch.from_numpy(grad)
+    for tensor, grad in zip(tensors, map(torch.from_numpy, grads), strict=True):
+        tensor.grad = grad
     name, arguments = TORCH[row.name](h)
     optimizer = getattr(torch.optim, name)(tensors, lr=h.lr, **arguments, **{kind: True})
     values = [tensor.detach() for tensor in tensors]
@@ -105,8 +105,9 @@ def _optax(row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
         return new, state, average
 
     compiled = jax.jit(update, donate_argnums=0)
-    values, averages = ([*map(jax.numpy.array, params)] for _ in range(2))  # copies
-    held = values, transformation.init(values), averages if h.ema_decay else []
+    values = [*map(jax.numpy.array, params)]  # a copy
+    averages = [*map(jax.numpy.array, params)] if h.ema_decay else []
+    held = values, transformation.init(values), averages
     gradients = [*map(jax.numpy.asarray, grads)]
 
     def step() -> Any:

@@ -86,7 +86,7 @@ def needed_bytes(row: Row, workload: Workload) -> int:
     """Return how much memory it takes to measure `row` on `workload`."""
     arrays = 1 + row.is_step + row.writes  # inputs, zeros for the probe, the run
     if not row.is_beside_plain:
-        arrays += row.is_step * (row.writes + 1) + TEMPORARIES  # some peers need own gradients
+        arrays += row.is_step * (row.writes + 1) + TEMPORARIES  # peers have own gradients
     return ITEMSIZE * workload.elements * arrays
 
 
