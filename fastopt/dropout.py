@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastopt import _core
-from fastopt.fields import load_fields
+from fastopt.fields import Remembered
 
 
 def dropout(
@@ -201,7 +201,7 @@ def dropout_mask(
 
 
 @dataclass(slots=True)
-class Dropout:
+class Dropout(Remembered):
     """Dropout that counts: every forward pass has a mask of its own.
 
     Parameters
@@ -277,10 +277,6 @@ class Dropout:
             "offset": int(self.offset),
             "training": bool(self.training),
         }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned; all of it or nothing."""
-        load_fields(self, state)
 
     def _drops(self) -> bool:
         self.__post_init__()  # attributes may have been set since

@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from functools import partial
 from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-from fastopt.fields import load_fields
+from fastopt.arguments import Fits, Kind, argument, declared
+from fastopt.fields import Remembered
 from fastopt.result import StepResult
 
 SMALLEST = 2.0**-1000
 """A scale whose reciprocal is finite."""
 
 
-@dataclass(slots=True)
-class LossScaler:
+def _take_int(least: int, owner: str, name: str, given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, Integral):
+        raise TypeError(f"{owner}: {name} must be an int, not {given!r}")
+    if given < least:
+        raise ValueError(f"{owner}: {name} >= {least} must hold, it is {given}")
+    return int(given)
+
+
+def _take_float(fits: Fits, rule: str, owner: str, name: str, given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise TypeError(f"{owner}: {name} must be a number, not {given!r}")
+    try:
+        number = float(given)
+    except OverflowError:
+        number = inf
+    if not fits(number):
+        raise ValueError(f"{owner}: {rule.format(name)}, it is {number}")
+    return number
+
+
+def _kind(words: str, rule: str, fits: Fits) -> Kind:
+    return Kind(f"float, {words}", partial(_take_float, fits, rule))
+
+
+SCALE = _kind("> 0", "{} must be finite and >= 2**-1000", lambda x: SMALLEST <= x < inf)
+GROWTH = _kind("> 1", "{} must be finite and > 1", lambda x: 1 < x < inf)
+BACKOFF = _kind("in (0, 1)", "0 < {} < 1 must hold", lambda x: 0 < x < 1)
+INTERVAL, COUNT = (Kind(f"int, >= {n}", partial(_take_int, n)) for n in (1, 0))
+
+
+@declared(frozen=False)
+class LossScaler(Remembered):
     """A factor for the loss that keeps small gradients from vanishing in half precision.
 
     The loss is multiplied by ``scale`` before it is differentiated, and the step divides the
@@ -24,24 +55,6 @@ class LossScaler:
 
         skipped:                       scale = scale * backoff
         `interval` steps in a row not: scale = scale * growth
-
-    Parameters
-    ----------
-    scale : float, default 65536.0, > 0
-        The factor to begin with.
-    growth : float, default 2.0, > 1
-        What a larger scale is larger by.
-    backoff : float, default 0.5, in (0, 1)
-        What a smaller scale is smaller by.
-    interval : int, default 2000, >= 1
-        The number of steps without overflow after which the scale grows.
-    good_steps : int, default 0
-        How many of them there have been since the scale last changed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is out of range.
 
     Notes
     -----
@@ -64,33 +77,15 @@ class LossScaler:
     (4.0, 1)
     """
 
-    scale: float = 65536.0
-    growth: float = 2.0
-    backoff: float = 0.5
-    interval: int = 2000
-    good_steps: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("scale", "growth", "backoff"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(f"LossScaler: {name} must be a number, not {value!r}")
-            setattr(self, name, _to_float(value))
-        for name, least in (("interval", 1), ("good_steps", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral):
-                raise TypeError(f"LossScaler: {name} must be an int, not {value!r}")
-            setattr(self, name, int(value))
-            if value < least:
-                raise ValueError(f"LossScaler: {name} >= {least} must hold, it is {value}")
-        if not (isfinite(self.scale) and self.scale >= SMALLEST):
-            raise ValueError(
-                f"LossScaler: scale must be finite and >= 2**-1000, it is {self.scale}"
-            )
-        if not (isfinite(self.growth) and self.growth > 1):
-            raise ValueError(f"LossScaler: growth must be finite and > 1, it is {self.growth}")
-        if not 0 < self.backoff < 1:
-            raise ValueError(f"LossScaler: 0 < backoff < 1 must hold, it is {self.backoff}")
+    scale: float = argument(SCALE, "The factor to begin with.", default=65536.0)
+    growth: float = argument(GROWTH, "What a larger scale is larger by.", default=2.0)
+    backoff: float = argument(BACKOFF, "What a smaller scale is smaller by.", default=0.5)
+    interval: int = argument(
+        INTERVAL, "The number of steps without overflow after which the scale grows.", default=2000
+    )
+    good_steps: int = argument(
+        COUNT, "How many of them there have been since the scale last changed.", default=0
+    )
 
     @property
     def grad_scale(self) -> float:
@@ -126,18 +121,3 @@ class LossScaler:
         if self.good_steps >= self.interval:
             larger = self.scale * self.growth
             self.scale, self.good_steps = (larger if isfinite(larger) else self.scale), 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that is needed to go on, as plain numbers."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned; all of it or nothing."""
-        load_fields(self, state)
-
-
-def _to_float(value: Real) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return inf

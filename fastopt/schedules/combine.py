@@ -9,20 +9,20 @@ from math import isfinite
 from numbers import Real
 from typing import Any, ClassVar
 
-from fastopt.schedules._arguments import (
+from fastopt.arguments import (
     STEP_LIMIT,
+    Kind,
     Take,
     argument,
     as_count,
     as_finite,
-    schedule,
+    declared,
     take_all,
 )
 
 ScheduleLike = Callable[[int], float] | float
 """A schedule, any other callable that takes the step, or a number for a constant."""
 
-PART = "schedule, other callable, or number"
 NOT_FINITE = "a callable returns something else than a finite number"
 
 
@@ -47,8 +47,7 @@ class Schedule(ABC):
     __array_ufunc__ = None  # so that NumPy's numbers leave `number * schedule` to __rmul__
     _to_take: ClassVar[list[tuple[str, Take]]] = []  # for take_all, of those under @schedule
 
-    def __post_init__(self) -> None:
-        take_all(self)
+    __post_init__ = take_all
 
     def __call__(self, step: int) -> float:
         """Return the value of the update before which `step` updates were made.
@@ -93,7 +92,10 @@ def _take_part(owner: str, name: str, given: Any) -> Any:
     return given if callable(given) else Constant(as_finite(owner, name, given))
 
 
-@schedule(frozen=True)
+PART = Kind("schedule, other callable, or number", _take_part)
+
+
+@declared(frozen=True)
 class Constant(Schedule):
     """The same value at every step.
 
@@ -114,7 +116,7 @@ class Constant(Schedule):
         return self.value
 
 
-@schedule(frozen=True, when_called=NOT_FINITE)
+@declared(frozen=True, when_called=NOT_FINITE)
 class Joined(Schedule):
     """One schedule after another; ``first.then(second, at=at)`` makes it.
 
@@ -139,10 +141,8 @@ steps=20), at=10)
     [0.0, 0.05, 0.1, 0.05, 0.0]
     """
 
-    first: ScheduleLike = argument(PART, "What there is before step `at`.", take=_take_part)
-    second: ScheduleLike = argument(
-        PART, "What follows. It starts at its own step 0.", take=_take_part
-    )
+    first: ScheduleLike = argument(PART, "What there is before step `at`.")
+    second: ScheduleLike = argument(PART, "What follows. It starts at its own step 0.")
     _: KW_ONLY
     at: int = argument("int, >= 0", "The step at which `second` begins.")
 
@@ -152,7 +152,7 @@ steps=20), at=10)
         return _call(self, "second", step - self.at)
 
 
-@schedule(frozen=True, when_called=f"{NOT_FINITE}, or the product is not finite")
+@declared(frozen=True, when_called=f"{NOT_FINITE}, or the product is not finite")
 class Product(Schedule):
     """The product of two schedules; ``first * second`` makes it.
 
@@ -170,15 +170,15 @@ class Product(Schedule):
     Product(first=Constant(value=0.5), second=Constant(value=0.1))
     """
 
-    first: ScheduleLike = argument(PART, "A factor.", take=_take_part)
-    second: ScheduleLike = argument(PART, "The other factor.", take=_take_part)
+    first: ScheduleLike = argument(PART, "A factor.")
+    second: ScheduleLike = argument(PART, "The other factor.")
 
     def _value_at(self, step: int) -> float:
         product = _call(self, "first", step) * _call(self, "second", step)
         return as_finite(type(self).__name__, f"the value at step {step}", product)
 
 
-@schedule(frozen=True, when_called=NOT_FINITE)
+@declared(frozen=True, when_called=NOT_FINITE)
 class Warmup(Schedule):
     """A linear rise to where a schedule begins, and then that schedule.
 
@@ -205,7 +205,7 @@ class Warmup(Schedule):
     """
 
     schedule: ScheduleLike = argument(
-        PART, "What follows. It starts at its own step 0 when the rise is over.", take=_take_part
+        PART, "What follows. It starts at its own step 0 when the rise is over."
     )
     _: KW_ONLY
     steps: int = argument(

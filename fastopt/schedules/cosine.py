@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import KW_ONLY
 from math import cos, pi
 
-from fastopt.schedules._arguments import argument, as_finite, schedule, take_all
+from fastopt.arguments import argument, as_finite, declared, take_all
 from fastopt.schedules.combine import Schedule, blend
 
 
-@schedule(frozen=True)
+@declared(frozen=True)
 class Cosine(Schedule):
     """Half of a period of the cosine, from `start` to `end`.
 
@@ -44,7 +44,7 @@ class Cosine(Schedule):
         return _along_cosine(self.start, self.end, min(step, self.steps) / self.steps)
 
 
-@schedule(frozen=True)
+@declared(frozen=True)
 class CosineRestarts(Schedule):
     """Cosine after cosine: at the end of each cycle the value jumps back to `start`.
 
@@ -94,7 +94,7 @@ class CosineRestarts(Schedule):
         return _along_cosine(self.start, self.end, step / length)
 
 
-@schedule(frozen=True)
+@declared(frozen=True)
 class OneCycle(Schedule):
     """One cycle: up to a large value, and down to one far below the start.
 

@@ -9,11 +9,11 @@ from itertools import pairwise
 from math import sqrt
 from typing import Any
 
-from fastopt.schedules._arguments import argument, as_count, as_finite, schedule
+from fastopt.arguments import Kind, argument, as_count, as_finite, declared
 from fastopt.schedules.combine import Schedule, blend
 
 
-@schedule(frozen=True)
+@declared(frozen=True)
 class Linear(Schedule):
     """A straight line from `start` to `end`.
 
@@ -45,7 +45,7 @@ class Linear(Schedule):
         return blend(self.start, (self.steps - step) / self.steps, self.end, step / self.steps)
 
 
-@schedule(frozen=True)
+@declared(frozen=True)
 class Polynomial(Schedule):
     """A power of the time that is left, from `start` to `end`.
 
@@ -84,7 +84,7 @@ class Polynomial(Schedule):
         return blend(self.start, weight, self.end, 1 - weight)
 
 
-@schedule(frozen=True, when_called="the value has grown too large for a float")
+@declared(frozen=True, when_called="the value has grown too large for a float")
 class Exponential(Schedule):
     """Exponential decay, or growth.
 
@@ -120,7 +120,7 @@ class Exponential(Schedule):
         return _times_power(self, self.start, self.gamma, step / self.steps, step)
 
 
-@schedule(frozen=True, when_called="the value has grown too large for a float")
+@declared(frozen=True, when_called="the value has grown too large for a float")
 class Step(Schedule):
     """A factor at regular intervals.
 
@@ -161,7 +161,10 @@ def _take_milestones(owner: str, name: str, given: Any) -> tuple[int, ...]:
     return tuple(steps)
 
 
-@schedule(frozen=True, when_called="the value has grown too large for a float")
+MILESTONES = Kind("sequence of int, >= 1, increasing", _take_milestones)
+
+
+@declared(frozen=True, when_called="the value has grown too large for a float")
 class MultiStep(Schedule):
     """A factor at each of some steps.
 
@@ -186,9 +189,7 @@ class MultiStep(Schedule):
     start: float = argument("float, finite", "The value before the first milestone.")
     _: KW_ONLY
     milestones: Sequence[int] = argument(
-        "sequence of int, >= 1, increasing",
-        "The steps from which on there is a factor more. Kept as a tuple.",
-        take=_take_milestones,
+        MILESTONES, "The steps from which on there is a factor more. Kept as a tuple."
     )
     gamma: float = argument("float, >= 0", "The factor.", default=0.1)
 
@@ -197,7 +198,7 @@ class MultiStep(Schedule):
         return _times_power(self, self.start, self.gamma, passed, step)
 
 
-@schedule(frozen=True)
+@declared(frozen=True)
 class InverseSqrt(Schedule):
     """Decay by the inverse square root of the time.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, fields
+from dataclasses import KW_ONLY
 from math import isfinite
 from typing import Any
 
-from fastopt.fields import load_fields
-from fastopt.schedules._arguments import argument, as_finite, as_number, schedule, take_all
+from fastopt.arguments import Kind, argument, as_finite, as_number, declared, take_all
+from fastopt.fields import Remembered
 from fastopt.schedules.combine import Schedule
 
 
@@ -15,8 +15,11 @@ def _take_best(owner: str, name: str, given: Any) -> float | None:
     return None if given is None else as_finite(owner, name, given)
 
 
-@schedule(frozen=False)
-class ReduceOnPlateau(Schedule):
+BEST = Kind("float or None", _take_best)
+
+
+@declared(frozen=False)
+class ReduceOnPlateau(Remembered, Schedule):
     """Reduce a value whenever a metric has stopped getting better.
 
     Give :meth:`update` the metric once per epoch, or as often as you measure it. A metric is better
@@ -92,10 +95,7 @@ class ReduceOnPlateau(Schedule):
         default=1e-8,
     )
     best: float | None = argument(
-        "float or None",
-        "State: the best metric so far, None before the first.",
-        default=None,
-        take=_take_best,
+        BEST, "State: the best metric so far, None before the first.", default=None
     )
     num_bad: int = argument(
         "int, >= 0", "State: how many metrics in a row were no better.", default=0
@@ -146,18 +146,6 @@ class ReduceOnPlateau(Schedule):
             return False
         self.value = reduced
         return True
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return settings and state as plain numbers and strings, all that is needed to go on.
-
-        ``ReduceOnPlateau(**state_dict)`` makes an equal object.
-        """
-        self.__post_init__()  # attributes may have been set since, to NumPy's numbers too
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned, settings too; all of it or nothing."""
-        load_fields(self, state)
 
     def _is_better(self, metric: float) -> bool:
         if not isfinite(metric):

@@ -1,6 +1,6 @@
-"""What the arguments of schedules may be: said once, for the check, the docstring and the default.
+"""What arguments may be: said once, for the check, the docstring and the default.
 
-A schedule is a class under :func:`schedule`, whose fields are made by :func:`argument`.
+A class under :func:`declared` is a dataclass whose fields are made by :func:`argument`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 from math import isfinite
 from numbers import Real
 from operator import index
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,14 @@ Take = Callable[[str, str, Any], Any]
 """Takes the names of class and argument, and what was given; returns what is kept, or raises."""
 
 Fits = Callable[[float], bool]
+
+
+class Kind(NamedTuple):
+    """What an argument may be, in the words of the docstring, and how it is taken."""
+
+    words: str
+    take: Take
+
 
 STEP_LIMIT = 2**63  # what an int64 counts; a float holds it too
 
@@ -101,20 +109,21 @@ KINDS: dict[str, Take] = {
 """What arguments may be, in the words of the docstring, and how they are taken."""
 
 
-def argument(kind: str, meaning: str, *, default: Any = MISSING, take: Take | None = None) -> Any:
-    """Declare an argument: one of KINDS, some words in double quotes, or what `take` takes."""
-    words = tuple(re.findall('"(.*?)"', kind))
-    take = take or (partial(_choice, words) if words else KINDS[kind])
-    return field(default=default, metadata={"take": take, "kind": kind, "meaning": meaning})
+def argument(kind: str | Kind, meaning: str, *, default: Any = MISSING) -> Any:
+    """Declare an argument: one of KINDS, a kind of its own, or one of some words in quotes."""
+    if isinstance(kind, str):
+        words = tuple(re.findall('"(.*?)"', kind))
+        kind = Kind(kind, partial(_choice, words) if words else KINDS[kind])
+    return field(default=default, metadata={"kind": kind, "meaning": meaning})
 
 
 @dataclass_transform(field_specifiers=(argument,))
-def schedule(*, frozen: bool, when_called: str = "") -> Callable[[Class], Class]:
+def declared(*, frozen: bool, when_called: str = "") -> Callable[[Class], Class]:
     """Make a class a dataclass, whose docstring tells its arguments and errors before its notes."""
 
     def make(cls: Class) -> Class:
         made: Any = dataclass(frozen=frozen, slots=True)(cls)
-        made._to_take = [(field.name, field.metadata["take"]) for field in fields(made)]
+        made._to_take = [(field.name, field.metadata["kind"].take) for field in fields(made)]
         raised = "If an argument is of another kind or out of range."
         if when_called:
             raised += f" When called: if {when_called}."
@@ -128,7 +137,7 @@ def schedule(*, frozen: bool, when_called: str = "") -> Callable[[Class], Class]
 
 
 def _row(field: Field[Any]) -> str:
-    kind, comma, within = field.metadata["kind"].partition(", ")
+    kind, comma, within = field.metadata["kind"].words.partition(", ")
     default = field.default
     if default is not MISSING:
         shown = f'"{default}"' if isinstance(default, str) else repr(default)
