@@ -15,16 +15,6 @@ import numpy as np
 
 from fastopt.reference.philox import philox
 
-__all__ = [
-    "as_bools",
-    "dropout",
-    "dropout_backward",
-    "dropout_mask",
-    "keep_mask",
-    "keep_prob",
-    "kept",
-]
-
 LEVELS = 65536  # of a decision, which has 16 random bits
 BLOCK, LANES = 256, 32  # elements of a block, counters that decide them: eight by each
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["philox"]
-
 # By the bits of a word: the paper's multipliers, and what a round adds to the key so that no two
 # rounds have the same: the fractions of the golden ratio and of the square root of 3.
 _MULTIPLIERS = {

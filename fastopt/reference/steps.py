@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fastopt.options import DEFAULTS
-from fastopt.reference.terms import Terms
+from fastopt.reference.terms import entries, measure
 from fastopt.rules import RULES, Rule
 
 
@@ -21,17 +21,17 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
     def step(params: Any, grads: Any, state: Any = None, **given: Any) -> Any:
         bound = signature.bind(params, grads, state, **given)
         bound.apply_defaults()
-        values = bound.arguments
-        o = SimpleNamespace(**{option: _as_double(values[option]) for option in own})
-        terms = Terms(o.lr, {option: values[option] for option in DEFAULTS})
-        result = terms.measure(params, grads)
+        o = SimpleNamespace(**bound.arguments)
+        for option in (*own, "grad_scale", "keep_prob"):
+            setattr(o, option, _as_double(getattr(o, option)))
+        result = measure(o, params, grads)
         if result and result.skipped:
             return result
         trees = [] if state is None else [getattr(state, f.name) for f in fields(state)][1:]
         if state is not None:
             state.step += 1
         t = 1 if state is None else state.step
-        for entry, p, *arrays in terms.entries(params, grads, *trees):
+        for entry, p, *arrays in entries(o, params, grads, *trees):
             g = entry.before_rule()
             metric = rule.formula(p.dtype.type, t, o, p, g, *arrays)
             entry.after_rule(*metric if getattr(o, "scaled_prox", False) else (None, o.lr))
