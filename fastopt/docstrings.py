@@ -1,7 +1,7 @@
 """The parts of docstrings that many functions and classes share, written once, and put together.
 
 A step's own docstring has its formula, the options of its rule, notes and an example; a class adds
-an example of its own to what the step says.
+an example of its own to what the step says. Other functions leave out what is said here already.
 """
 
 from __future__ import annotations
@@ -178,11 +178,40 @@ its own, in ``group.state.step``, which differs from :attr:`step_count` where a 
 or added later.
 """
 
+READ = """\
+array, or nested lists, tuples and dicts of arrays
+    float32 or float64, any shape. They are only read.
+"""
+
+OF_MASKS = """\
+p : float, in [0, 1]
+    The share that is dropped, rounded to a multiple of 1/65536: 16 random bits decide on each
+    element. ``keep_prob`` is 1 less the rounded `p`. With 0 nothing changes, with 1 all becomes
+    zero.
+seed : int, 0 <= seed < 2**64
+    The key of the generator.
+offset : int, default 0, 0 <= offset < 2**64
+    Which mask of this seed: every number gives another one, of any length. Count up from layer
+    to layer and from step to step, or let :class:`Dropout` count.
+out : array like the first argument, or None
+    Where the result goes: that argument itself (in place), or an array that shares no memory
+    with it. A new array if None.
+"""
+
 
 def sections(text: str | None) -> dict[str, str]:
     """Take a docstring apart: its head is under "", each section under its title."""
     parts = re.split(r"\n(\w+)\n-+\n", inspect.cleandoc(text or ""))
     return dict(zip(["", *parts[1::2]], (part.strip("\n") for part in parts[::2]), strict=True))
+
+
+def entries(text: str) -> dict[str, str]:
+    """Take a list of parameters apart: each entry under its name, or under all of its names."""
+    found = [part.rstrip() for part in re.split(r"^(?=\w)", text, flags=re.MULTILINE)]
+    return {part.partition(" : ")[0]: part for part in found if part}
+
+
+SHARED = {**entries(f"params : {READ}grads : {READ}{OF_MASKS}"), **entries(TERMS)}
 
 
 def joined(parts: dict[str, str]) -> str:
@@ -192,6 +221,20 @@ def joined(parts: dict[str, str]) -> str:
         if parts.get(title):
             text += f"\n\n{title}\n{'-' * len(title)}\n{parts[title].rstrip()}"
     return text + "\n"
+
+
+def document(function: Function) -> Function:
+    """Add what its docstring leaves out: the parameters that many functions have."""
+    own = sections(function.__doc__)
+    told = {
+        name: entry
+        for names, entry in entries(own.get("Parameters", "")).items()
+        for name in names.split(", ")
+    }
+    rows = [told.get(name) or SHARED[name] for name in inspect.signature(function).parameters]
+    own["Parameters"] = "\n".join(dict.fromkeys(rows))
+    function.__doc__ = joined(own)
+    return function
 
 
 def document_init(function: Function) -> Function:
@@ -228,15 +271,14 @@ def document_class(step: Callable[..., Any]) -> Callable[[Class], Class]:
     def document(optimizer: Class) -> Class:
         of_step, own = sections(step.__doc__), sections(optimizer.__doc__)
         formula = of_step[""].partition("\n\n")[2]
-        options = re.search(r"^lr : .*(?=^l1 : )", of_step["Parameters"], re.MULTILINE | re.DOTALL)
-        assert options, "a step has a learning rate first, and the terms last"
-        of_rule = re.sub(r"^([\w, ]+ : float)", r"\1 or schedule", options[0], flags=re.MULTILINE)
-        entries = re.split(r"^(?=\w)", of_rule, flags=re.MULTILINE)
-        replaced = re.findall(r"^(\w+) : ", own.get("Parameters", ""), re.MULTILINE)
-        kept = "".join(e for e in entries if not e.startswith(tuple(f"{r} : " for r in replaced)))
-        more = own.get("Parameters", "")
+        told = entries(of_step["Parameters"])
+        names = list(told)  # a step has a learning rate first, and the terms last
+        options = {name: told[name] for name in names[names.index("lr") : names.index("l1")]}
+        for name, entry in options.items():
+            options[name] = re.sub(r"^([\w, ]+ : float)", r"\1 or schedule", entry)
+        options |= entries(own.get("Parameters", ""))
         own[""] += f"\n\n{formula}"
-        own["Parameters"] = f"{PARAMS}{kept}{more}{more and chr(10)}{COMMON}"
+        own["Parameters"] = "\n".join([PARAMS.rstrip(), *options.values(), COMMON])
         own["Raises"] = CLASS_RAISES
         own["Notes"] = f"{NOTES}\n{own.get('Notes', of_step['Notes'])}"
         optimizer.__doc__ = joined(own).replace("{STEP}", step.__name__)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from fastopt import _core
+from fastopt.docstrings import document
 from fastopt.fields import Remembered
 
 
+@document
 def dropout(
     x: Any,
     p: float,
@@ -33,24 +35,9 @@ def dropout(
     ----------
     x : array of float32 or float64, any shape
         The activations. Not changed unless `out` is `x`.
-    p : float, in [0, 1]
-        The share that is dropped, rounded to a multiple of 1/65536: 16 random bits decide on each
-        element. ``keep_prob`` is 1 less the rounded `p`. With 0 nothing changes, with 1 all becomes
-        zero.
-    seed : int, 0 <= seed < 2**64
-        The key of the generator.
-    offset : int, default 0, 0 <= offset < 2**64
-        Which mask of this seed: every number gives another one, of any length. Count up from layer
-        to layer and from step to step, or let :class:`Dropout` count.
-    out : array like `x`, or None
-        Where the result goes: `x` itself (in place), or an array that shares no memory with it. A
-        new array if None.
     mask_out : array of uint8, or None
         Receives the mask in packed bits: shape ``((x.size + 7) // 8,)``. Seldom needed, since seed
         and offset bring it back.
-    threads : int or None, default None
-        The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the same
-        bits for any number.
 
     Returns
     -------
@@ -86,6 +73,7 @@ def dropout(
     return result
 
 
+@document
 def dropout_backward(
     dy: Any,
     p: float,
@@ -106,18 +94,11 @@ def dropout_backward(
     ----------
     dy : array of float32 or float64, any shape
         The gradient with respect to the result. Not changed unless `out` is `dy`.
-    p : float, in [0, 1]
-        As in the forward pass.
-    seed, offset : int
+    p, seed, offset : float, int and int
         As in the forward pass: the mask is made again.
     mask : array of uint8, or None
         In place of a seed: the mask in packed bits, as ``mask_out`` or :func:`dropout_mask` give it
         (an array of bool or uint8 like `dy` will do too).
-    out : array like `dy`, or None
-        Where the result goes: `dy` itself (in place), or an array that shares no memory with it. A
-        new array if None.
-    threads : int or None, default None
-        The most threads to use; None means :func:`fastopt.get_num_threads`.
 
     Returns
     -------
@@ -144,6 +125,7 @@ def dropout_backward(
     return result
 
 
+@document
 def dropout_mask(
     shape: int | tuple[int, ...],
     p: float,
@@ -159,14 +141,8 @@ def dropout_mask(
     ----------
     shape : int or tuple of int
         The shape of the array that the mask is for.
-    p : float, in [0, 1]
-        The share that is dropped, rounded to a multiple of 1/65536.
-    seed, offset : int
-        As in :func:`dropout`.
     packed : bool, default True
         Return one bit for each element, or an array of bool.
-    threads : int or None, default None
-        The most threads to use; None means :func:`fastopt.get_num_threads`.
 
     Returns
     -------

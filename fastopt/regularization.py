@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastopt import _core
+from fastopt.docstrings import document
 from fastopt.options import Penalty
 from fastopt.tree import Tree, paths, zip_trees
 
 
+@document
 def penalty(
     params: Tree, *, l1: Penalty = 0.0, l2: Penalty = 0.0, threads: int | None = None
 ) -> float:
@@ -22,14 +24,9 @@ def penalty(
 
     Parameters
     ----------
-    params : array, or nested lists, tuples and dicts of arrays
-        float32 or float64, any shape. They are only read.
     l1, l2 : float >= 0, or such numbers in the structure of `params`, default 0.0
         As in the steps: ``l2={"w": 1e-4, "b": 0.0}`` leaves biases out. A number may stand for a
         whole branch. Both at once are the elastic net.
-    threads : int or None, default None
-        The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the same
-        bits for any number.
 
     Returns
     -------
@@ -76,15 +73,9 @@ class Sparsity:
         return self.zeros / self.size if self.size else 0.0
 
 
+@document
 def sparsity(params: Tree, *, threads: int | None = None) -> Sparsity:
     """Count the zeros, in total and in every array.
-
-    Parameters
-    ----------
-    params : array, or nested lists, tuples and dicts of arrays
-        float32 or float64, any shape. They are only read.
-    threads : int or None, default None
-        The most threads to use; None means :func:`fastopt.get_num_threads`.
 
     Returns
     -------
@@ -112,6 +103,7 @@ def sparsity(params: Tree, *, threads: int | None = None) -> Sparsity:
     return Sparsity(sum(zeros), sum(sizes), entries)
 
 
+@document
 def max_norm(
     params: Tree, limit: float, *, axis: int | tuple[int, ...] = 0, threads: int | None = None
 ) -> None:
@@ -133,9 +125,6 @@ def max_norm(
         incoming weights of a unit in a column: ``axis=0``. torch's ``Linear.weight`` is (outputs,
         inputs): ``axis=1``. Convolution kernels of shape (rows, columns, inputs, outputs):
         ``axis=(0, 1, 2)``.
-    threads : int or None, default None
-        The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the same
-        bits for any number.
 
     Raises
     ------

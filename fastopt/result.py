@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastopt import _core
+from fastopt.docstrings import document
 from fastopt.tree import Tree
 
 
@@ -44,20 +45,13 @@ class GlobalNorm(float):
         return self.nonfinite is None
 
 
+@document
 def global_norm(grads: Tree, *, threads: int | None = None) -> GlobalNorm:
     """Return the Euclidean norm of all elements of all arrays.
 
     ::
 
         sqrt(sum(g**2))
-
-    Parameters
-    ----------
-    grads : array, or nested lists, tuples and dicts of arrays
-        float32 or float64, any shape. They are only read.
-    threads : int or None, default None
-        The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the same
-        bits for any number.
 
     Returns
     -------
