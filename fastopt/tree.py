@@ -29,34 +29,33 @@ def map_tree(function: Callable[[Any], Any], tree: Tree) -> Tree:
     return function(tree)
 
 
+def children(tree: Tree) -> list[tuple[Any, Tree]] | None:
+    """Return the keys and what stands under them; None of an array."""
+    if isinstance(tree, dict):
+        return list(tree.items())
+    return list(enumerate(tree)) if isinstance(tree, (list, tuple)) else None
+
+
 def zip_trees(tree: Tree, *others: Tree | None) -> Iterator[tuple[Any, ...]]:
     """Yield, entry by entry, the arrays of ``tree`` and of trees like it.
 
     Where another tree has None or a number in place of a container, that stands for all of it.
     """
-    if isinstance(tree, dict):
-        keys: Any = tree.keys()
-    elif isinstance(tree, (list, tuple)):
-        keys = range(len(tree))
-    else:
+    inner = children(tree)
+    if inner is None:
         yield (tree, *others)
         return
-    for key in keys:
-        yield from zip_trees(
-            tree[key],
-            *(other[key] if isinstance(other, (dict, list, tuple)) else other for other in others),
-        )
+    for key, child in inner:
+        parts = (o[key] if isinstance(o, (dict, list, tuple)) else o for o in others)
+        yield from zip_trees(child, *parts)
 
 
 def paths(tree: Tree) -> list[str]:
     """Return the way to every array, such as ``"['layers'][0]"``, in the order of zip_trees."""
-    if isinstance(tree, dict):
-        children: Any = tree.items()
-    elif isinstance(tree, (list, tuple)):
-        children = enumerate(tree)
-    else:
+    inner = children(tree)
+    if inner is None:
         return [""]
-    return [f"[{key!r}]{rest}" for key, child in children for rest in paths(child)]
+    return [f"[{key!r}]{rest}" for key, child in inner for rest in paths(child)]
 
 
 def names(function: str, tree: Tree) -> list[str]:
@@ -77,14 +76,11 @@ def names(function: str, tree: Tree) -> list[str]:
 
 
 def _dotted(tree: Tree) -> list[str]:
-    if isinstance(tree, dict):
-        children: Any = tree.items()
-    elif isinstance(tree, (list, tuple)):
-        children = enumerate(tree)
-    else:
+    inner = children(tree)
+    if inner is None:
         return [""]
     return [
-        f"{key}.{rest}" if rest else str(key) for key, child in children for rest in _dotted(child)
+        f"{key}.{rest}" if rest else str(key) for key, child in inner for rest in _dotted(child)
     ]
 
 

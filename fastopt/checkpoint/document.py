@@ -139,22 +139,19 @@ def _decode(node: Any, arrays: Arrays) -> Any:
     if not isinstance(node, dict):
         return node
     [(tag, value)] = node.items()
-    if tag == "array":
-        return arrays[value]
-    if tag == "dict":
-        return {_decode(key, arrays): _decode(child, arrays) for key, child in value}
-    if tag == "tuple":
-        return tuple(_decode(child, arrays) for child in value)
-    return _DECODERS[tag](value)
+    return _DECODERS[tag](value, arrays)
 
 
-def _decode_scalar(value: list[str]) -> Any:
-    dtype = DTYPES[value[0]]
-    return np.frombuffer(bytes.fromhex(value[1]), dtype.newbyteorder("<")).astype(dtype)[0]
+def _scalar(name: str, digits: str) -> Any:
+    dtype = DTYPES[name]
+    return np.frombuffer(bytes.fromhex(digits), dtype.newbyteorder("<")).astype(dtype)[0]
 
 
-_DECODERS: dict[str, Callable[[Any], Any]] = {
-    "float": float,
-    "int": lambda text: int(text, 16),
-    "scalar": _decode_scalar,
+_DECODERS: dict[str, Callable[[Any, Arrays], Any]] = {
+    "array": lambda name, arrays: arrays[name],
+    "dict": lambda items, arrays: {_decode(k, arrays): _decode(v, arrays) for k, v in items},
+    "tuple": lambda items, arrays: tuple(_decode(item, arrays) for item in items),
+    "float": lambda text, _: float(text),
+    "int": lambda text, _: int(text, 16),
+    "scalar": lambda parts, _: _scalar(*parts),
 }

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from fastopt.checkpoint.document import container_of
 from fastopt.tree import Tree
 
+numpy_with_bounds: Any = getattr(np.lib, "array_utils", np)  # where it is since NumPy 2
+bounds = numpy_with_bounds.byte_bounds
+
 
 class Entry(NamedTuple):
     """An array of the parameters, and what the file has for it."""
@@ -84,7 +87,7 @@ def _overlaps_itself(array: NDArray[Any]) -> bool:
 
 
 def _check_overlap(entries: list[Entry]) -> None:
-    spans = sorted((*_span(e.target), i) for i, e in enumerate(entries) if e.target.size)
+    spans = sorted((*bounds(e.target), i) for i, e in enumerate(entries) if e.target.size)
     for at, (_, end, number) in enumerate(spans):
         for begin, _, other in spans[at + 1 :]:
             if begin >= end:
@@ -92,15 +95,6 @@ def _check_overlap(entries: list[Entry]) -> None:
             first, second = (entries[i] for i in sorted((number, other)))
             if _share_memory(first.target, second.target):
                 raise ValueError(f"load: {first.path} and {second.path} overlap in memory")
-
-
-def _span(array: NDArray[Any]) -> tuple[int, int]:
-    begin = array.__array_interface__["data"][0]
-    end = begin + array.itemsize
-    for stride, length in zip(array.strides, array.shape, strict=True):
-        begin += min(0, stride * (length - 1))
-        end += max(0, stride * (length - 1))
-    return begin, end
 
 
 def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
