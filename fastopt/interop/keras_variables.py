@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.interop.checks import checked_array, checked_names, checked_order, ensure
-from fastopt.interop.table import Row, rule_in
+from fastopt.interop.table import Row, checked_array, checked_names, checked_order, ensure, rule_in
 from fastopt.rules import SGD, Adam, Momentum
 
 FROM, TO = "from_keras_variables", "to_keras_variables"
@@ -113,16 +112,22 @@ def from_keras_variables(
     wanted = 2 + len(names) * len(row.arrays)
     said = f"for {len(names)} names, Keras' {class_name} has {wanted} variables, not {len(arrays)}"
     ensure(FROM, len(arrays) == wanted, said)
-    step = _iteration(arrays[0])
+    count = _numpy(arrays[0])
+    is_int = count.ndim == 0 and count.dtype.kind in "iu"
+    ensure(FROM, is_int, f"variables[0] must be the iteration, an int, it is {count!r:.60}")
+    step = int(count)
     options = row.read({key: value for key, value in config.items() if value is not None})
     clips = {name: options.pop(name) for name in CLIPS if name in options}
     state: dict[str, Any] = {slot: {} for slot in row.arrays}
     for number, name in enumerate(names):
         for offset, slot in enumerate(row.arrays, start=2 + number * len(row.arrays)):
             array = checked_array(FROM, f"{slot} of {name!r}", _numpy(arrays[offset]))
-            state[slot][name] = _buf(name, array, options["lr"]) if slot == "buf" else array
-    step_or_none = step if row.arrays else None
-    group = {"names": ranked, "options": options, "step": step_or_none, "state": state}
+            if slot == "buf":  # Keras has the learning rate in it
+                said = f"the momentum of {name!r} cannot be divided by learning_rate=0"
+                ensure(FROM, options["lr"] != 0, said)
+                array = np.asarray(-array / array.dtype.type(options["lr"]))
+            state[slot][name] = array
+    group = {"names": ranked, "options": options, "step": step if state else None, "state": state}
     new = row.state(step, [group])
     new["options"] |= {**clips, "clip_eps": 0.0} if clips else {}
     return new
@@ -186,17 +191,9 @@ def to_keras_variables(
     for name in ranked:
         for slot in row.arrays:
             array = group["state"][slot][name]
-            arrays.append(_velocity(array, lr) if slot == "buf" else np.array(array, order="C"))
+            array = -array * array.dtype.type(lr) if slot == "buf" else array
+            arrays.append(np.array(array, order="C"))
     return [np.array(step if row.arrays else state_dict["step_count"]), np.array(lr), *arrays]
-
-
-def _buf(name: str, velocity: Any, lr: float) -> Any:
-    ensure(FROM, lr != 0, f"the momentum of {name!r} cannot be divided by learning_rate=0")
-    return np.asarray(-velocity / velocity.dtype.type(lr))
-
-
-def _velocity(buf: Any, lr: float) -> Any:
-    return np.array(-buf * buf.dtype.type(lr), order="C")
 
 
 def _config(serialized: Any) -> tuple[str, Mapping[str, Any]]:
@@ -218,10 +215,3 @@ def _config(serialized: Any) -> tuple[str, Mapping[str, Any]]:
 
 def _numpy(value: Any) -> Any:
     return value.numpy() if hasattr(value, "numpy") else np.asarray(value)
-
-
-def _iteration(variable: Any) -> int:
-    count = _numpy(variable)
-    is_int = count.ndim == 0 and count.dtype.kind in "iu"
-    ensure(FROM, is_int, f"variables[0] must be the iteration, an int, it is {count!r:.60}")
-    return int(count)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.interop import checks
+from fastopt.interop import table
 from fastopt.interop.torch_table import ADAMW, COUNTING, NEWER, TORCH
 
 FROM = "from_torch_state"
-ensure = partial(checks.ensure, FROM)
+ensure = partial(table.ensure, FROM)
 
 
 class TorchState:
@@ -24,7 +24,7 @@ class TorchState:
         self.row = TORCH[self.rule]
         self.params = names if isinstance(names, Mapping) else {}
         named = _names_in(self.groups) if names is None else names
-        self.names = checks.checked_names(FROM, "names", named)
+        self.names = table.checked_names(FROM, "names", named)
         ids = [key for group in self.groups for key in group["params"]]
         count = len(self.names)
         ensure(count == len(ids), f"there are {count} names for {len(ids)} parameters")
@@ -57,12 +57,11 @@ class TorchState:
         options = self._options(f"param_groups[{number}]", group, decoupled)
         steps = {name: self._step(key, name, step_count) for key, name in own.items()}
         first, step = next(iter(steps.items()), ("", 0))
+        said = (
+            f"all parameters of param_groups[{number}] must be at one step; {first!r} is at {step}"
+        )
         for name, other in steps.items():
-            ensure(
-                other == step,
-                f"all parameters of param_groups[{number}] must be at one step; {first!r} is at "
-                f"{step}, {name!r} at {other}",
-            )
+            ensure(other == step, f"{said}, {name!r} at {other}")
         # What torch makes later: all before the first update, RMSprop's buffer with momentum.
         later = ["buf"] if self.rule == "rmsprop" and options["momentum"] == 0 else []
         to_come = later if step else self.slots
@@ -80,11 +79,9 @@ class TorchState:
             ensure(not group["amsgrad"], f"{place} has amsgrad=True; fastopt has none")
             decoupled = group.get("decoupled_weight_decay", decoupled)
             decay = float(group["weight_decay"])
-            ensure(
-                decoupled is not None or decay == 0,
-                f"{place} does not say whether its weight_decay={decay} is that of AdamW: give "
-                "decoupled_weight_decay=True for AdamW, False for Adam",
-            )
+            said = f"{place} does not say whether its weight_decay={decay} is that of AdamW: give"
+            said += " decoupled_weight_decay=True for AdamW, False for Adam"
+            ensure(decoupled is not None or decay == 0, said)
             row = ADAMW if decoupled else row
         options = row.read(group)
         options.pop("centered", None)  # its array tells
@@ -110,12 +107,10 @@ class TorchState:
         if slot in arrays:
             return arrays[slot]
         ensure(may_be_zeros, f"state[{key!r}] of {name!r} has no {self.row.arrays[slot]!r}")
-        for array in arrays.values():
-            return np.zeros_like(array)
-        ensure(
-            name in self.params,
-            f"{name!r} has no state yet; give names as a dict with the parameters, for its shape",
-        )
+        if arrays:
+            return np.zeros_like(next(iter(arrays.values())))
+        said = f"{name!r} has no state yet; give names as a dict with the parameters, for its shape"
+        ensure(name in self.params, said)
         return np.zeros_like(_array(f"names[{name!r}]", self.params[name]))
 
 
@@ -164,4 +159,4 @@ def _array(place: str, tensor: Any) -> Any:
         array = tensor.numpy() if str(tensor.dtype) != "torch.bfloat16" else tensor
     if not hasattr(array, "dtype"):
         raise TypeError(f"{FROM}: {place} must be a tensor or array, not {tensor!r:.60}")
-    return checks.checked_array(FROM, place, array)
+    return table.checked_array(FROM, place, array)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.interop.checks import checked_order, ensure
-from fastopt.interop.table import Row, rule_in
+from fastopt.interop.table import Row, checked_order, ensure, rule_in
 from fastopt.interop.torch_reading import FROM, TorchState
 from fastopt.interop.torch_table import ADAMW, COUNTING, TORCH
 
