@@ -1,4 +1,4 @@
-"""What the state of a torch optimizer says, in our words."""
+"""What torch calls the parts of our rules, and what the state of an optimizer of its says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,43 @@ from typing import Any
 import numpy as np
 
 from fastopt.interop import table
-from fastopt.interop.torch_table import ADAMW, COUNTING, NEWER, TORCH
+from fastopt.interop.table import Row, checked_array, checked_names
+from fastopt.rules import SGD, Adam, Momentum, RMSprop
+
+OPTIONS = {"lr": "lr", "weight_decay": "l2", "maximize": "maximize"}
+LOOPS = {"foreach": None, "differentiable": False}  # how torch computes, not what
+FUSED = {**LOOPS, "fused": None}
+
+TORCH = {
+    "sgd": Row(SGD, {}, OPTIONS, {**FUSED, "momentum": 0.0, "dampening": 0.0, "nesterov": False}),
+    "momentum": Row(
+        Momentum,
+        {"buf": "momentum_buffer"},
+        {**OPTIONS, "momentum": "momentum", "dampening": "dampening", "nesterov": "nesterov"},
+        FUSED,
+    ),
+    "adam": Row(
+        Adam,
+        {"m": "exp_avg", "v": "exp_avg_sq"},
+        {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
+        {**FUSED, "capturable": False, "amsgrad": False, "decoupled_weight_decay": False},
+    ),
+    "rmsprop": Row(
+        RMSprop,
+        {"v": "square_avg", "avg": "grad_avg", "buf": "momentum_buffer"},
+        {**OPTIONS, "alpha": "rho", "eps": "eps", "momentum": "momentum", "centered": "centered"},
+        {**LOOPS, "capturable": False},
+    ),
+}
+ADAMW = TORCH["adam"]._replace(
+    options={**TORCH["adam"].options, "weight_decay": "weight_decay"},
+    theirs={**TORCH["adam"].theirs, "decoupled_weight_decay": True},
+)
+COUNTING = TORCH.keys() - {"sgd", "momentum"}
+"""Rules of which torch counts the steps, parameter by parameter."""
+
+NEWER = {*FUSED, "maximize", "capturable", "decoupled_weight_decay"}
+"""What the groups of older torch have not."""
 
 FROM = "from_torch_state"
 ensure = partial(table.ensure, FROM)
@@ -24,7 +60,7 @@ class TorchState:
         self.row = TORCH[self.rule]
         self.params = names if isinstance(names, Mapping) else {}
         named = _names_in(self.groups) if names is None else names
-        self.names = table.checked_names(FROM, "names", named)
+        self.names = checked_names(FROM, "names", named)
         ids = [key for group in self.groups for key in group["params"]]
         count = len(self.names)
         ensure(count == len(ids), f"there are {count} names for {len(ids)} parameters")
@@ -159,4 +195,4 @@ def _array(place: str, tensor: Any) -> Any:
         array = tensor.numpy() if str(tensor.dtype) != "torch.bfloat16" else tensor
     if not hasattr(array, "dtype"):
         raise TypeError(f"{FROM}: {place} must be a tensor or array, not {tensor!r:.60}")
-    return table.checked_array(FROM, place, array)
+    return checked_array(FROM, place, array)

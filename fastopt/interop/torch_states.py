@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.interop.table import Row, checked_order, ensure, rule_in
-from fastopt.interop.torch_reading import FROM, TorchState
-from fastopt.interop.torch_table import ADAMW, COUNTING, TORCH
+from fastopt.interop.torch_reading import ADAMW, COUNTING, FROM, TORCH, TorchState
 
 TO = "to_torch_state"
 

@@ -19,8 +19,7 @@ from typing import Any
 
 from fastopt import rules
 from fastopt.reference.dropout import dropout, dropout_backward, dropout_mask
-from fastopt.reference.norms import global_norm
-from fastopt.reference.regularization import max_norm, penalty
+from fastopt.reference.norms import global_norm, max_norm, penalty
 from fastopt.reference.steps import STEPS
 
 _OF_RULES = {

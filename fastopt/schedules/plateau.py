@@ -152,11 +152,8 @@ class ReduceOnPlateau(Remembered, Schedule):
             return False
         if self.best is None:
             return True
-        if self.threshold_mode == "rel":
-            # torch's own order of operations: 1.0 +- threshold first
-            share = 1.0 - self.threshold if self.mode == "min" else 1.0 + self.threshold
-            bound = self.best * share
-        else:
-            change = -self.threshold if self.mode == "min" else self.threshold
-            bound = self.best + change
+        change = -self.threshold if self.mode == "min" else self.threshold
+        # torch's own order of operations: 1.0 +- threshold first
+        relative = self.threshold_mode == "rel"
+        bound = self.best * (1.0 + change) if relative else self.best + change
         return metric < bound if self.mode == "min" else metric > bound
