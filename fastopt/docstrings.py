@@ -211,7 +211,9 @@ def entries(text: str) -> dict[str, str]:
     return {part.partition(" : ")[0]: part for part in found if part}
 
 
-SHARED = {**entries(f"params : {READ}grads : {READ}{OF_MASKS}"), **entries(TERMS)}
+SHARED = entries(f"params : {READ}grads : {READ}{OF_MASKS}{TERMS}")
+OF_STEPS = entries(f"{ARRAYS}{SCALED_PROX}{TERMS}")
+OF_INITS = entries(INIT_PARAMS)
 
 
 def joined(parts: dict[str, str]) -> str:
@@ -223,27 +225,19 @@ def joined(parts: dict[str, str]) -> str:
     return text + "\n"
 
 
-def document(function: Function) -> Function:
-    """Add what its docstring leaves out: the parameters that many functions have."""
+def document(function: Function, shared: dict[str, str] = SHARED, **common: str) -> Function:
+    """Add what its docstring leaves out: parameters that many functions have, common sections."""
     own = sections(function.__doc__)
-    told = {
-        name: entry
-        for names, entry in entries(own.get("Parameters", "")).items()
-        for name in names.split(", ")
-    }
-    rows = [told.get(name) or SHARED[name] for name in inspect.signature(function).parameters]
-    own["Parameters"] = "\n".join(dict.fromkeys(rows))
-    function.__doc__ = joined(own)
+    said = own.get("Parameters", "").replace("{SCALED_PROX}", "")
+    told = {name: entry for names, entry in entries(said).items() for name in names.split(", ")}
+    rows = [told.get(name) or shared[name] for name in inspect.signature(function).parameters]
+    function.__doc__ = joined({**own, "Parameters": "\n".join(dict.fromkeys(rows)), **common})
     return function
 
 
 def document_init(function: Function) -> Function:
     """Add what all functions say that make a state."""
-    own = sections(function.__doc__)
-    own["Parameters"] = INIT_PARAMS + own.get("Parameters", "")
-    own["Raises"] = INIT_RAISES
-    function.__doc__ = joined(own)
-    return function
+    return document(function, OF_INITS, Raises=INIT_RAISES)
 
 
 def document_step(function: Function) -> Function:
@@ -257,12 +251,7 @@ def document_step(function: Function) -> Function:
         )
         parameters.append(keyword)
     vars(function)["__signature__"] = signature.replace(parameters=parameters)
-    own = sections(function.__doc__)
-    options = own["Parameters"].replace("{SCALED_PROX}", SCALED_PROX.rstrip())
-    own["Parameters"] = f"{ARRAYS}{options}\n{TERMS}"
-    own["Returns"], own["Raises"] = RESULT, STEP_RAISES
-    function.__doc__ = joined(own)
-    return function
+    return document(function, OF_STEPS, Returns=RESULT, Raises=STEP_RAISES)
 
 
 def document_class(step: Callable[..., Any]) -> Callable[[Class], Class]:
