@@ -1,4 +1,4 @@
-"""What arguments may be: said once, for the check, the docstring and the default.
+"""What arguments may be: said once, for the check, the docstring, the default and the state.
 
 A class under :func:`declared` is a dataclass whose fields are made by :func:`argument`.
 """
@@ -157,3 +157,36 @@ def take_all(holder: Any) -> None:
         taken = take(owner, name, given)
         if taken is not given:
             object.__setattr__(holder, name, taken)  # also where the dataclass is frozen
+
+
+class Remembered:
+    """The base of what a checkpoint brings back: all fields are its state."""
+
+    __slots__ = ()
+
+    __post_init__ = take_all
+
+    def state_dict(self: Any) -> dict[str, Any]:
+        """Return settings and state, all that is needed to go on, as plain numbers and words.
+
+        What makes an object takes them too: ``**state_dict`` gives an equal one.
+        """
+        self.__post_init__()  # attributes may have been set since, to NumPy's numbers too
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def load_state_dict(self: Any, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned, settings too; all of it or nothing."""
+        owner = type(self).__name__
+        where = f"{owner}.load_state_dict"
+        if not isinstance(state, dict):
+            raise TypeError(f"{where}: state must be a dict, not {type(state).__name__}")
+        known = [field.name for field in fields(self)]
+        for name in known:
+            if name not in state:
+                raise ValueError(f"{where}: state has no {name!r}")
+        for name in state:
+            if name not in known:
+                raise ValueError(f"{where}: there is no {name!r} in a {owner}")
+        restored = type(self)(**state)
+        for name in known:
+            setattr(self, name, getattr(restored, name))

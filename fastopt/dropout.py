@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from fastopt import _core
+from fastopt.arguments import Remembered
 from fastopt.docstrings import document
-from fastopt.fields import Remembered
 
 
 @document

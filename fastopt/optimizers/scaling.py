@@ -7,8 +7,7 @@ from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-from fastopt.arguments import Fits, Kind, argument, declared
-from fastopt.fields import Remembered
+from fastopt.arguments import Fits, Kind, Remembered, argument, declared
 from fastopt.result import StepResult
 
 SMALLEST = 2.0**-1000

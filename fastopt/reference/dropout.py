@@ -34,8 +34,12 @@ def keep_mask(size: int, p: float, *, seed: int, offset: int = 0) -> Any:
     # The first pieces of all 32 counters come first, then the second pieces, and so on. So 32
     # neighbours come from 32 neighbouring counters: a vector loop has one counter in each lane, and
     # writes its decisions as they are, without shuffling.
-    # Of the 65536 values that a piece can have, so many as the threshold mean "drop".
-    return pieces.swapaxes(1, 2).ravel()[:size] >= _threshold(p)
+    return kept(pieces.swapaxes(1, 2).ravel()[:size], _threshold(p))
+
+
+def kept(pieces: Any, threshold: int) -> Any:
+    """Decide: ``threshold`` of the 65536 values that a piece can have mean "drop"."""
+    return pieces >= threshold
 
 
 def keep_prob(p: float) -> float:

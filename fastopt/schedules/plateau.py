@@ -6,8 +6,7 @@ from dataclasses import KW_ONLY
 from math import isfinite
 from typing import Any
 
-from fastopt.arguments import Kind, argument, as_finite, as_number, declared, take_all
-from fastopt.fields import Remembered
+from fastopt.arguments import Kind, Remembered, argument, as_finite, as_number, declared, take_all
 from fastopt.schedules.combine import Schedule
 
 
