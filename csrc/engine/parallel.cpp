@@ -134,7 +134,7 @@ class Pool {
   void grow(int helpers) {
     if (static_cast<int>(workers_.size()) >= helpers) return;
     workers_.reserve(helpers);
-    BlockSignals blocked;
+    [[maybe_unused]] const BlockSignals blocked;  // which is nothing on Windows
     const std::uint64_t served = region_of(door_.load(std::memory_order_relaxed));
     try {
       while (static_cast<int>(workers_.size()) < helpers) {
