@@ -21,7 +21,7 @@ enum class Order {
 // The sizes of the arrays of every list: around the lengths of vectors, blocks and chunks.
 struct Shape {
   std::int64_t rows, columns;
-  std::int64_t size() const { return rows * columns; }
+  constexpr std::int64_t size() const { return rows * columns; }
 };
 constexpr Shape shapes[] = {{1, 1},   {7, 1},    {15, 17}, {16, 16},
                             {257, 1}, {1, 4099}, {65, 77}, {1, 70003}};

@@ -9,6 +9,8 @@
 
 namespace native {
 
+constexpr int most_threads = 3;
+
 // What is printed, a checksum a line.
 class Lines {
  public:

@@ -221,12 +221,15 @@ class Problem {
 void add_case(Lines& lines, int threads, const Kind& kind, const Case& given) {
   if (given.scaled_prox && kind.rule.scaled_prox < 0) return;
   const std::string what = kind.name() + " " + given.name;
-  Problem contiguous(kind, given, false), strided(kind, given, true);
+  Problem contiguous(kind, given, /*strided*/ false);
   contiguous.run(threads);
+  const Checksum sum = contiguous.checksum();
+  lines.add(what, sum);
+  if (threads < most_threads) return;  // emulated, these take longer than all else
+  Problem strided(kind, given, /*strided*/ true);
   strided.run(threads);
-  require(contiguous.checksum().value() == strided.checksum().value(),
+  require(sum.value() == strided.checksum().value(),
           what + ": arrays that are not contiguous come out differently");
-  lines.add(what, contiguous.checksum());
 }
 
 }  // namespace

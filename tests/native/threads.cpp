@@ -31,7 +31,7 @@ void attend(const void* context, std::int64_t /*begin*/, std::int64_t /*end*/) {
 }  // namespace
 
 void check_threads() {
-  for (int threads = 1; threads <= 3; ++threads) {
+  for (int threads = 1; threads <= most_threads; ++threads) {
     Meeting meeting;
     meeting.expected = static_cast<std::size_t>(threads);
     Meeting* const context = &meeting;
