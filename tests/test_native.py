@@ -14,7 +14,10 @@ TOP = Path(__file__).parents[1]
 FOLDERS = ("csrc/rules", "csrc/kernels", "csrc/engine", "tests/native")
 # Loops are vectorised in the stage `platforms`, and in the core that other tests use; here, with
 # little optimization, what is compiled in half of the time.
-FLAGS = ["-std=c++17", "-O1", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+FLAGS = [
+    *("-std=c++17", "-O1", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"),
+    '-DFASTOPT_MORE_RULES="../../tests/native/more_rules.hpp"',
+]
 
 compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 

@@ -30,6 +30,7 @@ void add_powers(Lines& lines) {
 }
 
 Lines checksums(int threads, bool realistic) {
+  check_two_phases(threads);
   Lines lines;
   add_steps(lines, threads, realistic);
   if (realistic)

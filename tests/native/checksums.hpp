@@ -26,6 +26,9 @@ void add_steps(Lines& lines, int threads, bool realistic);
 // Everything that is no step.
 void add_passes(Lines& lines, int threads);
 
+// Throws unless a rule with two phases does what plain loops do.
+void check_two_phases(int threads);
+
 // Throws unless work is shared among as many threads as are asked for.
 void check_threads();
 

@@ -105,6 +105,8 @@ class Problem {
         if (has(stream))
           arrays_[tensor][stream] = std::make_unique<Array>(
               item_size(stream, kind.dtype), shapes[tensor], order_of(tensor, stream, strided));
+    for (auto& of_group : scalars_)
+      for (int i = 0; i < kind.rule.scalars.count; ++i) of_group[i] = kind.rule.scalars[i].start;
     for (int tensor = 0; tensor < tensors; ++tensor) {
       own_[tensor] = {tensor & 2 ? 0.01 : 0, tensor & 4 ? 0.02 : 0, tensor & 1 ? 0.03 : 0, 0};
       for (int stream = 0; stream < Streams::count; ++stream) fill(tensor, stream);
@@ -120,7 +122,7 @@ class Problem {
       }
       for (int group = 0; group < groups; ++group) prepare(group, step);
       workers_are_awake();  // asked twice in quick succession, the pool believes that they soon are
-      launch(list_, updates_, /*flush_denormals*/ false, threads);
+      launch(list_, updates_, /*flush_denormals*/ false, threads, &room_);
     }
   }
 
@@ -203,7 +205,7 @@ class Problem {
       update.written |= 1u << (Streams::first_state + state);
     bool has[dtypes] = {};
     has[int(kind_.dtype)] = true;
-    update.fold(kind_.rule, options.data(), step + group, has);
+    update.fold(kind_.rule, options.data(), step + group, scalars_[group], has);
     update.note_what_is_absent();
   }
 
@@ -216,6 +218,8 @@ class Problem {
   Penalties own_[tensors];
   Tensors list_;
   Update updates_[groups];
+  double scalars_[groups][Rule::max_scalars];
+  PhaseRoom room_;
 };
 
 void add_case(Lines& lines, int threads, const Kind& kind, const Case& given) {
@@ -226,6 +230,8 @@ void add_case(Lines& lines, int threads, const Kind& kind, const Case& given) {
   const Checksum sum = contiguous.checksum();
   lines.add(what, sum);
   if (threads < most_threads) return;  // emulated, these take longer than all else
+  // Sums over an array are taken in the order of its memory, as norms are.
+  if (kind.rule.variants[kind.variant].sums > 0) return;
   Problem strided(kind, given, /*strided*/ true);
   strided.run(threads);
   require(sum.value() == strided.checksum().value(),
