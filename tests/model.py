@@ -6,6 +6,7 @@ counts, schedules, accumulation, averages, clipping by the norm of all and skipp
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +16,11 @@ from optimizer_options import is_schedule
 import fastopt
 from fastopt import reference
 from fastopt.reference.dropout import keep_prob as share_kept
+from fastopt.rules import RULES
 
 STATES = {
-    "sgd": None,
-    "momentum": fastopt.MomentumState,
-    "adam": fastopt.AdamState,
-    "rmsprop": fastopt.RMSpropState,
+    name: rule.init and getattr(fastopt, inspect.signature(rule.init).return_annotation)
+    for name, rule in RULES.items()
 }
 
 OF_THE_OPTIMIZER = ("threads", "flush_denormals", "ema_debias", "accumulation")

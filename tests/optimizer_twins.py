@@ -78,7 +78,7 @@ class Design:
     has_momentum: bool
     """Of RMSprop: whether it was made with a buffer."""
     scheduled: bool
-    """Whether there are schedules: without any, steps are prepared once for all."""
+    """Whether there are schedules."""
 
     def group_options(self) -> Any:
         """Return a strategy for some of the options that a group may be given."""

@@ -25,12 +25,12 @@ MOST = {
     "step(g, grad_scale=0.5)": (1, 1),
     "lr on Cosine": (5, 3),
     "lr on Warmup(Cosine)": (9, 5),
-    "set groups[0]['lr'], then step": (3, 1),
-    "clip_norm=1": (2, 2),
+    "set groups[0]['lr'], then step": (2, 1),
+    "clip_norm=1": (2, 1),
     "averages with debias": (1, 1),
-    "four times accumulate, then step()": (10, 5),
+    "four times accumulate, then step()": (9, 5),
     "ten groups of one array, one schedule": (5, 3),
-    "161 groups of one array, lr of each set": (3, 1),
+    "161 groups of one array, lr of each set": (2, 1),
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -157,3 +159,80 @@ def test_many_groups_are_made_in_no_time() -> None:
     opt = fastopt.SGD(groups)
     opt.step([np.ones(2)] * 3000)
     assert all(group["params"][0] == 0.9 for group in groups)
+
+
+class Spoiling(fastopt.AdamState):
+    """Counts in a way of its own."""
+
+    @property
+    def step(self) -> int:
+        return 0
+
+    @step.setter
+    def step(self, value: int) -> None:
+        pass
+
+
+def test_states_of_classes_of_the_users() -> None:
+    class Mine(fastopt.Adam):
+        new_state = staticmethod(
+            lambda params: Spoiling(0, *(tuple(map(np.zeros_like, params)) for _ in range(2)))
+        )
+
+    message = "^Mine.step: state.step must be a plain attribute, not one of Spoiling's own$"
+    with pytest.raises(TypeError, match=message):
+        Mine(np.ones(3))
+
+
+def test_states_of_groups_that_differ() -> None:
+    class Mine(fastopt.RMSprop):
+        def __init__(self, params: Any) -> None:
+            super().__init__(params)
+
+    opt = Mine([{"params": np.ones(3)}])
+    opt._held.new_state = lambda params: fastopt.rmsprop_init(params, centered=True)
+    with pytest.raises(TypeError, match=r"the states of all groups must have the same arrays$"):
+        opt.add_group({"params": np.ones(2)})
+    opt.step([np.ones(3)])
+    assert len(opt.groups) == 1
+
+
+def test_options_are_made_once() -> None:
+    w = np.ones(2)
+    opt = fastopt.SGD(w, lr=0.5)
+    group = opt.groups[0]
+    with pytest.raises(RuntimeError, match="it has been made already"):
+        group.__init__("SGD", "", "sgd", dict(group), opt._held.count, [], None)  # type: ignore[misc]
+    group["lr"] = 0.25
+    opt.step(np.ones(2))
+    assert w.tolist() == [0.75, 0.75]
+    for nonsense in (3, [("lr", 0.1)], None):
+        for call in (group.set_all, group.check):
+            with pytest.raises(TypeError, match="SGD: options must be a dict, not"):
+                call(nonsense)  # type: ignore[arg-type]
+
+
+def test_an_option_that_refers_to_its_optimizer_goes_with_it() -> None:
+    opt = fastopt.Adam({"w": np.ones(3)}, ema_decay=0.5)
+    opt.groups[0]["lr"] = lambda step, own=opt: 0.1 / (1 + own.step_count)
+    opt.accumulate({"w": np.ones(3)})
+    opt.step()
+    gone = weakref.ref(opt)
+    del opt
+    gc.collect()
+    assert gone() is None
+
+
+def test_averages_of_another_block_stay_in_place() -> None:
+    """In two threads, the second that comes to swap is refused, and does not swap them back."""
+    w = np.zeros(1)
+    opt = fastopt.SGD(w, lr=1.0, ema_decay=0.75)
+    opt.step(np.array([-1.0]))
+    plan = opt._held.plan
+    with opt.averaged():
+        other = object()
+        with pytest.raises(RuntimeError, match="the averages stand in place"):
+            plan.swap_in("SGD.averaged", other)
+        plan.swap_back("SGD.averaged", other)
+        assert w.tolist() == [0.25]
+    assert w.tolist() == [1]

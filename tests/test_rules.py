@@ -47,8 +47,8 @@ def test_options(name: str) -> None:
     rule, ranges = RULES[name], _core.rules[name][0]
     parameters = own_parameters(rule)
     assert list(parameters) == list(ranges), "the order in which they are passed to the core"
+    of_class = inspect.signature(rule.optimizers[0]).parameters
     for kind in rule.optimizers:
-        of_class = inspect.signature(rule.optimizers[0]).parameters
         for option, parameter in parameters.items():
             assert of_class[option].default == parameter.default
             assert kind(np.zeros(2)).groups[0][option] == parameter.default

@@ -125,15 +125,17 @@ class Collection::Collector {
   }
 
   void read_penalties() {
-    Penalties same;
-    double* numbers = &same.l1;
-    for (int i = 0; i < penalties; ++i) numbers[i] = arguments_.penalties[i].number;
+    const PenaltyTree* given = arguments_.penalties;
+    const Penalties same{given[0].number, given[1].number, given[2].number, given[3].number};
     to_.penalties_.assign(penalty_trees_ > 0 ? to_.entries() : 1, same);
     for (int i = 0; i < penalties; ++i)
       for (int entry = 0; arguments_.penalties[i].tree && entry < to_.entries(); ++entry)
-        (&to_.penalties_[entry].l1)[i] =
+        to_.penalties_[entry].*strengths[i] =
             read_penalty(arguments_.penalties[i].name, place_[i], entry);
   }
+
+  static constexpr double Penalties::* strengths[penalties] = {
+      &Penalties::l1, &Penalties::l2, &Penalties::weight_decay, &Penalties::l1_prox};
 
   double read_penalty(const char* penalty, int tree, int entry) const {
     PyObject* given = to_.nodes(entry)[tree];

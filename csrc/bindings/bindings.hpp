@@ -31,6 +31,8 @@ Result with_errors(Result failed, const Call& call) {
   try {
     return call();
   } catch (const PythonError&) {  // Python has it already
+  } catch (py::error_already_set& error) {
+    error.restore();
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& error) {

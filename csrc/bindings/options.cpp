@@ -30,13 +30,16 @@ int init(PyObject* self, PyObject* arguments, PyObject* keywords) {
                                    &lacking))
     return -1;
   return with_errors(-1, [&] {
+    OptionTable*& place_of_table = reinterpret_cast<OptionsObject*>(self)->table;
+    if (place_of_table) throw std::invalid_argument("Options: it has been made already");
     const Rule* rule = rule_name ? find_rule(rule_name) : nullptr;
     if (rule_name && !rule) throw std::invalid_argument("Options: there is no such rule");
     auto table = std::make_unique<OptionTable>(
         owner, place, rule ? OptionTable::of_group(*rule) : OptionTable::of_all(), values,
         HeldCount{Object::borrow(count), py::cast<StepCount*>(py::handle(count))},
         py::cast<std::vector<std::string>>(py::handle(lacking)));
-    delete std::exchange(reinterpret_cast<OptionsObject*>(self)->table, table.release());
+    if (place_of_table) throw std::invalid_argument("Options: it has been made already");
+    place_of_table = table.release();
     return 0;
   });
 }
@@ -68,6 +71,7 @@ Py_ssize_t length(PyObject* self) {
 PyObject* get(PyObject* self, PyObject* name) {
   return with_errors<PyObject*>(nullptr, [&]() -> PyObject* {
     const OptionTable& table = table_in(self);
+    const CriticalSection lock(self);
     const int i = table.find(name);
     if (i >= 0) return Py_NewRef(table.given(i));
     PyErr_SetObject(PyExc_KeyError, name);
@@ -106,6 +110,7 @@ PyObject* set_all(PyObject* self, PyObject* values) {
 
 PyObject* check(PyObject* self, PyObject* values) {
   return with_errors<PyObject*>(nullptr, [&] {
+    const CriticalSection lock(self);
     table_in(self).check(values);
     return Object::none().release();
   });
@@ -121,6 +126,7 @@ int set_place(PyObject* self, PyObject* value, void*) {
   return with_errors(-1, [&] {
     const char* text = value ? PyUnicode_AsUTF8(value) : nullptr;
     if (!text) throw std::invalid_argument("Options: place must be a str");
+    const CriticalSection lock(self);
     table_in(self).set_place(text);
     return 0;
   });

@@ -32,38 +32,44 @@ std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner
   return std::make_unique<Plan>(std::move(parts));
 }
 
-constexpr const char* plan_name = "fastopt.Plan";
-
-Plan& plan_in(PyObject* capsule) {
-  void* pointer = PyCapsule_GetPointer(capsule, plan_name);
-  if (!pointer) throw PythonError{};
-  return *static_cast<Plan*>(pointer);
-}
-
-PyObject* step(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) {
+PyObject* step(PyObject* plan, PyObject* const* arguments, Py_ssize_t count) {
   return with_errors<PyObject*>(nullptr, [&] {
     if (count != 5) throw std::invalid_argument("step: five arguments");
-    return plan_in(capsule)
+    return py::handle(plan)
+        .cast<Plan&>()
         .step({arguments[0], arguments[1], arguments[2], arguments[3], arguments[4]})
         .release();
   });
 }
 
-PyObject* accumulate(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) {
+PyObject* accumulate(PyObject* plan, PyObject* const* arguments, Py_ssize_t count) {
   return with_errors<PyObject*>(nullptr, [&] {
     if (count != 1) throw std::invalid_argument("accumulate: one argument");
-    plan_in(capsule).accumulate(arguments[0]);
+    py::handle(plan).cast<Plan&>().accumulate(arguments[0]);
     return Object::none().release();
   });
 }
 
 // A function whose self is a plan, which it keeps alive.
 py::object bound(PyMethodDef& method, py::handle plan) {
-  Object capsule = Object::made(PyCapsule_New(plan.cast<Plan*>(), plan_name, [](PyObject* self) {
-    Py_DECREF(static_cast<PyObject*>(PyCapsule_GetContext(self)));
-  }));
-  PyCapsule_SetContext(capsule.ptr(), plan.inc_ref().ptr());
-  return to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr())));
+  return to_pybind(Object::made(PyCFunction_New(&method, plan.ptr())));
+}
+
+// A schedule may refer to the optimizer that it belongs to, through which the garbage collector
+// must find its way. (To break such a circle is left to the options in it.)
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (!py::detail::is_holder_constructed(self)) return 0;
+  return py::handle(self).cast<Plan&>().for_each_held([&](PyObject* held) {
+    Py_VISIT(held);
+    return 0;
+  });
+}
+
+void collect_garbage_in(PyHeapTypeObject* plans) {
+  plans->ht_type.tp_flags |= Py_TPFLAGS_HAVE_GC;
+  plans->ht_type.tp_traverse = traverse;
+  plans->ht_type.tp_clear = [](PyObject*) { return 0; };
 }
 
 // The turn of a call that is no step; see Plan::Turn. For a `with` block.
@@ -86,7 +92,7 @@ void add_plans(py::module_& module) {
   py::class_<HeldTurn>(module, "_Turn")
       .def("__enter__", [](HeldTurn&) {})
       .def("__exit__", [](HeldTurn& turn, const py::args&) { turn.end(); });
-  py::class_<Plan>(module, "Plan", plain_metaclass())
+  py::class_<Plan>(module, "Plan", plain_metaclass(), py::custom_type_setup(collect_garbage_in))
       .def(py::init(&new_plan), py::arg("rule"), py::arg("owner"), py::arg("params"),
            py::arg("group_of_entry"), py::arg("groups"), py::arg("shared"), py::arg("states"),
            py::arg("averages"), py::arg("count"), py::arg("weights"))
@@ -107,8 +113,18 @@ void add_plans(py::module_& module) {
             return std::make_unique<HeldTurn>(self, function);
           },
           py::arg("function"))
-      .def("swap", &Plan::swap, py::arg("function"), py::arg("wanted"))
-      .def_property_readonly("swapped", &Plan::swapped)
+      .def(
+          "swap_in",
+          [](Plan& plan, const char* function, const py::object& token) {
+            plan.swap_in(function, token.ptr());
+          },
+          py::arg("function"), py::arg("token"))
+      .def(
+          "swap_back",
+          [](Plan& plan, const char* function, const py::object& token) {
+            plan.swap_back(function, token.ptr());
+          },
+          py::arg("function"), py::arg("token"))
       .def_property_readonly("waiting", &Plan::waiting)
       .def("check_not_swapped", &Plan::check_not_swapped, py::arg("function"))
       .def_property(

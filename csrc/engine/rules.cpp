@@ -29,19 +29,19 @@ constexpr View<StateScalar> scalars_of<Options, std::void_t<decltype(Options::sc
     Options::scalars.data(), static_cast<int>(Options::scalars.size())};
 
 template <class Options, class Arithmetic>
-void fold(const double* options, double t, [[maybe_unused]] double* scalars, void* folded) {
+double fold(const double* options, double t, [[maybe_unused]] double* scalars, void* folded) {
   static_assert(sizeof(Arithmetic) <= RuleVariant::room);
   static_assert(std::is_trivially_copyable_v<Arithmetic>);
   static_assert(scalars_of<Options>.count <= Rule::max_scalars);
+  const Arithmetic* rule;
   if constexpr (scalars_of<Options>.count > 0)
-    new (folded) Arithmetic(as_options<Options>(options), t, scalars);
+    rule = new (folded) Arithmetic(as_options<Options>(options), t, scalars);
   else
-    new (folded) Arithmetic(as_options<Options>(options), t);
-}
-
-template <class Options, template <class> class Arithmetic>
-double metric_lr(const double* options, double t) {
-  return Arithmetic<double>(as_options<Options>(options), t).metric_lr;
+    rule = new (folded) Arithmetic(as_options<Options>(options), t);
+  if constexpr (has_metric<Arithmetic>)
+    return rule->metric_lr;
+  else
+    return options[0];
 }
 
 template <class Arithmetic>
@@ -54,7 +54,6 @@ constexpr RuleVariant variant() {
   static_assert(Arithmetic<float>::states <= Streams::max_states);
   RuleVariant made{rule_id<Arithmetic>,
                    {fold<Options, Arithmetic<float>>, fold<Options, Arithmetic<double>>},
-                   nullptr,
                    sums_of<Arithmetic<float>>,
                    {}};
   if constexpr (sums_of<Arithmetic<float>> > 0) {
@@ -62,7 +61,6 @@ constexpr RuleVariant variant() {
     made.adapt[int(Dtype::float32)] = adapt<Arithmetic<float>>;
     made.adapt[int(Dtype::float64)] = adapt<Arithmetic<double>>;
   }
-  if constexpr (has_metric<Arithmetic<float>>) made.metric_lr = metric_lr<Options, Arithmetic>;
   return made;
 }
 

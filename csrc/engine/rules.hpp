@@ -1,7 +1,6 @@
 // The rules as a table: what is known of them where no template says which one it is.
 #pragma once
 #include <cstddef>
-#include <cstdint>
 #include <string_view>
 
 #include "../dtype.hpp"
@@ -28,11 +27,9 @@ struct RuleVariant {
   int id;  // in every kernel table
 
   // Folds options into what the arithmetic of step t needs (t counts from 1), for each dtype.
-  // `scalars` are those of the state, and become those after the step.
-  void (*fold[dtypes])(const double* options, double t, double* scalars, void* folded);
-
-  // The learning rate in the metric of the rule; null where it has no metric.
-  double (*metric_lr)(const double* options, double t);
+  // `scalars` are those of the state, and become those after the step. Returns the learning rate in
+  // the metric of the rule, or just that where it has none.
+  double (*fold[dtypes])(const double* options, double t, double* scalars, void* folded);
 
   // How many sums over each array come before the rule is applied to it, and what takes them.
   int sums;

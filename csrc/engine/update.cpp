@@ -240,14 +240,14 @@ void Update::fold(const Rule& of, const double* options, double t, double* scala
                   const bool* has) {
   double before[Rule::max_scalars];
   std::copy_n(scalars, of.scalars.count, before);
+  lr = prox_lr = options[0];
+  scaled_prox = of.scaled_prox >= 0 && options[of.scaled_prox] != 0;
   for (int dtype = 0; dtype < dtypes; ++dtype) {
     if (!has[dtype] && of.scalars.count == 0) continue;
     std::copy_n(before, of.scalars.count, scalars);
-    rule->fold[dtype](options, t, scalars, &folded_[dtype]);
+    const double metric_lr = rule->fold[dtype](options, t, scalars, &folded_[dtype]);
+    if (scaled_prox) prox_lr = metric_lr;
   }
-  lr = prox_lr = options[0];
-  scaled_prox = of.scaled_prox >= 0 && options[of.scaled_prox] != 0;
-  if (scaled_prox) prox_lr = rule->metric_lr(options, t);
 }
 
 void Update::note_what_is_absent() {

@@ -20,6 +20,15 @@ inline bool has_plain_attribute(PyObject* object, PyTypeObject* type, PyObject* 
   return its && its.ptr() == wanted.ptr();
 }
 
+// Whether a class keeps an attribute in a slot of its own and in no other way.
+inline bool has_plain_slot(PyTypeObject* type, PyObject* name) {
+  if (type->tp_getattro != PyObject_GenericGetAttr || type->tp_setattro != PyObject_GenericSetAttr)
+    return false;
+  const Object found = Object::steal(PyObject_GetAttr(reinterpret_cast<PyObject*>(type), name));
+  PyErr_Clear();
+  return found && Py_TYPE(found.ptr()) == &PyMemberDescr_Type;
+}
+
 // Where the instances of a class have an attribute of __slots__: read there, it costs a tenth.
 class Slot {
  public:

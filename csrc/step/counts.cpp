@@ -21,14 +21,21 @@ PyObject* name_of_offset() {
 
 }  // namespace
 
-Slot slot_of_step(PyTypeObject* type) { return Slot(type, name_of_step()); }
+[[noreturn]] static void raise_not_plain(const char* function, PyObject* state) {
+  raise_type_error(std::string(function) + ": state.step must be a plain attribute, not one of " +
+                   type_of(state) + "'s own");
+}
+
+Slot slot_of_step(const char* function, PyObject* state) {
+  if (!has_plain_slot(Py_TYPE(state), name_of_step())) raise_not_plain(function, state);
+  return Slot(Py_TYPE(state), name_of_step());
+}
 
 void check_state_class(const char* function, PyObject* state, PyObject* wanted) {
   if (wanted == Py_None && state == Py_None) return;
   if (wanted != Py_None && is_instance(state, wanted)) {
     if (has_plain_attribute(state, reinterpret_cast<PyTypeObject*>(wanted), name_of_step())) return;
-    raise_type_error(std::string(function) + ": state.step must be a plain attribute, not one of " +
-                     type_of(state) + "'s own");
+    raise_not_plain(function, state);
   }
   const std::string name =
       wanted == Py_None ? "None, as the rule has no state"
@@ -79,7 +86,7 @@ double Counts::add_scalar(const char* function, PyObject* state, PyObject* name)
 Counts::Count& Counts::find(PyObject* object, PyObject* name) {
   for (Count& count : counts_)
     if (count.object == object && count.name == name) return count;
-  throw std::logic_error("it was not noted");
+  throw std::logic_error("Counts: this count was not noted");
 }
 
 void Counts::set_offset(std::uint64_t value) {

@@ -11,8 +11,8 @@ namespace fastopt {
 // as that does: others could run code of their own in the middle of a step.
 void check_state_class(const char* function, PyObject* state, PyObject* wanted);
 
-// The slot of state.step in instances of a class.
-Slot slot_of_step(PyTypeObject* type);
+// The slot of state.step in a state; throws where a class of the user's has another way to count.
+Slot slot_of_step(const char* function, PyObject* state);
 
 // Reads an attribute; an error names its owner.
 Object attribute(const char* function, const char* of, PyObject* object, PyObject* name);

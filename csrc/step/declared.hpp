@@ -1,6 +1,8 @@
-// The options that steps declare besides those of their rule. fastopt/options.py documents them.
+// The options that steps declare besides those of their rule. fastopt/docstrings.py explains them.
 #pragma once
 #include <Python.h>
+
+#include <cstring>
 
 #include "../engine/update.hpp"
 
@@ -40,6 +42,12 @@ struct Shared {
 
 constexpr int term_count = sizeof(Terms) / sizeof(double);
 constexpr int shared_count = sizeof(Shared) / sizeof(double);
+
+// Sets some of the numbers that a struct of doubles consists of.
+template <class Numbers>
+void set_numbers(Numbers& to, int first, const double* from, int count) {
+  std::memcpy(reinterpret_cast<char*>(&to) + first * sizeof(double), from, count * sizeof(double));
+}
 
 // The options of a functional step: terms, those of Shared, and four that are objects.
 enum ObjectOption { mask, drop, update_mask, ema, object_count };

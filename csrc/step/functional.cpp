@@ -1,5 +1,6 @@
 #include "functional.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "../python/errors.hpp"
@@ -16,8 +17,15 @@ struct StepOptions {
   PyObject* objects[object_count];    // borrowed; null where not given
   PyObject* trees[term_count];        // of numbers, for penalties
 
-  const Shared& shared() const { return reinterpret_cast<const Shared&>(numbers[first_shared]); }
-  const Terms& terms() const { return reinterpret_cast<const Terms&>(numbers[0]); }
+  Shared shared() const { return as<Shared>(numbers + first_shared); }
+  Terms terms() const { return as<Terms>(numbers); }
+
+  template <class Numbers>
+  static Numbers as(const double* from) {
+    Numbers made;
+    set_numbers(made, 0, from, sizeof made / sizeof(double));
+    return made;
+  }
 };
 
 StepOptions defaults() {

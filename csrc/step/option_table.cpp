@@ -90,7 +90,8 @@ OptionTable::Change OptionTable::read(int i, PyObject* value) const {
     return {i, value, read_option(where_.c_str(), declared_[i], value), false};
   const Object held = Object::borrow(value);
   ScheduleValues now(count_.steps());
-  return {i, value, read_option(where_.c_str(), declared_[i], now.of(held)), true};
+  PyObject* at_present = now.of(held);  // before where_ is looked at, which it may change
+  return {i, value, read_option(where_.c_str(), declared_[i], at_present), true};
 }
 
 void OptionTable::check_together(const Change* changes, std::size_t count) const {
@@ -98,11 +99,11 @@ void OptionTable::check_together(const Change* changes, std::size_t count) const
   const bool is_shared = declared_[0].option.name == clip_norm->name;
   if (is_shared) {
     Shared all;
-    double* numbers = &all.clip_norm;
-    std::copy_n(numbers_.data(), shared_numbers, numbers);
+    set_numbers(all, of_step, numbers_.data(), shared_numbers);
     const bool had_averages = all.ema_decay != Shared::not_given;
     for (std::size_t k = 0; k < count; ++k)
-      if (changes[k].place < shared_numbers) numbers[changes[k].place] = changes[k].number;
+      if (changes[k].place < shared_numbers)
+        set_numbers(all, of_step + changes[k].place, &changes[k].number, 1);
     check_clipping(where_.c_str(), all);
     if (made_ && had_averages != (all.ema_decay != Shared::not_given))
       raise_value_error(where_ + ": whether there is an ema_decay is fixed when it is made");
@@ -137,6 +138,13 @@ void OptionTable::set(PyObject* name, PyObject* value) {
   take(change, before);
 }
 
+// Held, whatever becomes of the dict.
+Object OptionTable::items_of(PyObject* dict) const {
+  if (!PyDict_Check(dict))
+    raise_type_error(where_ + ": options must be a dict, not " + type_of(dict));
+  return Object::made(PyDict_Items(dict));
+}
+
 std::vector<OptionTable::Change> OptionTable::read_all(PyObject* items) const {
   std::vector<Change> changes;
   for (Py_ssize_t k = 0; k < PyList_GET_SIZE(items); ++k) {
@@ -148,14 +156,14 @@ std::vector<OptionTable::Change> OptionTable::read_all(PyObject* items) const {
 }
 
 void OptionTable::set_all(PyObject* dict) {
-  const Object items = Object::made(PyDict_Items(dict));  // held, whatever becomes of the dict
+  const Object items = items_of(dict);
   const std::vector<Change> changes = read_all(items.ptr());
   std::vector<Object> before(changes.size());
   for (std::size_t k = 0; k < changes.size(); ++k) take(changes[k], before[k]);
 }
 
 void OptionTable::check(PyObject* dict) const {
-  const Object items = Object::made(PyDict_Items(dict));
+  const Object items = items_of(dict);
   read_all(items.ptr());
 }
 

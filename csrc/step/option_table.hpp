@@ -46,7 +46,7 @@ class OptionTable {
   // `clip_norm` on, then these.
   static std::vector<Declared> of_all();
   static constexpr int of_step = 2, shared_numbers = shared_count - of_step, drop = shared_numbers,
-                       debias = drop + 1, averages_sums = drop + 2;
+                       debias = drop + 1, averages_sums = drop + 2, all_count = drop + 3;
 
   // With values for all of them, in a dict. Messages begin with `owner` and `place`, such as
   // "Adam" and "groups[1]". Options that need an array which is among `lacking` must be 0.
@@ -83,6 +83,7 @@ class OptionTable {
   };
 
   int find_or_raise(PyObject* name) const;
+  Object items_of(PyObject* dict) const;
   std::vector<Change> read_all(PyObject* items) const;
   Change read(int i, PyObject* value) const;
   bool is_schedule(int i, PyObject* value) const;

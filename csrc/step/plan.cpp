@@ -9,7 +9,6 @@
 #include "../engine/passes/swap.hpp"
 #include "../python/errors.hpp"
 #include "../python/gil.hpp"
-#include "../python/numbers.hpp"
 #include "names.hpp"
 
 namespace fastopt {
@@ -50,14 +49,16 @@ void Plan::note_groups() {
     const std::string& place = parts_.groups[number].table->place();
     if (!place.empty()) group.function += ": " + place;
     PyObject* state = parts_.states.at(number).ptr();
-    group.step = slot_of_step(Py_TYPE(state));
     int variant = 0;
+    if (rule.arrays.count > 0) group.step = slot_of_step(function(), state);
     for (int i = 0; i < rule.arrays.count; ++i) {
       group.slots[i] = Slot(Py_TYPE(state), array_names(rule)[i]);
       group.arrays[i] = attribute(function(), "state", state, array_names(rule)[i]);
       if (rule.arrays[i].optional) variant = 2 * variant + !group.arrays[i].is_none();
     }
-    group.variant = &rule.variants[variant];
+    if (number > 0 && variant != variant_)
+      raise_type_error(step_function_ + ": the states of all groups must have the same arrays");
+    variant_ = variant;
   }
 }
 
@@ -96,9 +97,7 @@ KnownArrays Plan::known_arrays() {
       PyList_SET_ITEM(list, k,
                       Py_NewRef(arrays == Py_None ? arrays : PyTuple_GET_ITEM(arrays, at)));
     }
-    // Optional arrays that no group has are no stream.
-    const auto is_none = [&](const Group& group) { return group.arrays[i].is_none(); };
-    if (std::all_of(groups_.begin(), groups_.end(), is_none)) {
+    if (groups_.empty() || groups_[0].arrays[i].is_none()) {  // then no group has it
       arguments.pop_back();
       lists.pop_back();
     } else {
@@ -154,8 +153,8 @@ void Plan::fill_group(int number, ScheduleValues& schedules, Step& step) const {
   StepGroup& group = step.group(number);
   const double* of_rule = numbers + OptionTable::first_of_rule;
   std::copy_n(of_rule, rule.options.count, group.options);
-  std::copy_n(of_rule + rule.options.count, term_count, &step.terms(number).l1);
-  group.variant = groups_[number].variant;
+  set_numbers(step.terms(number), 0, of_rule + rule.options.count, term_count);
+  group.variant = &rule.variants[variant_];
   group.step = 0;
   if (rule.arrays.count == 0) return;
   check_state(number);
@@ -172,6 +171,18 @@ double Plan::debiased_decay(int number, double decay) {
   return weight > 0 ? decay * before / weight : decay;
 }
 
+Plan::SharedNow Plan::read_shared(const char* function, ScheduleValues& schedules) const {
+  const CriticalSection lock(parts_.shared.holder.ptr());
+  double numbers[OptionTable::all_count];
+  parts_.shared.table->copy_numbers(function, schedules, numbers);
+  SharedNow now{{},
+                numbers[OptionTable::debias] != 0,
+                numbers[OptionTable::averages_sums] != 0,
+                Object::borrow(parts_.shared.table->given(OptionTable::drop))};
+  set_numbers(now.shared, OptionTable::of_step, numbers, OptionTable::shared_numbers);
+  return now;
+}
+
 Object Plan::step(const OfStep& given) {
   const Turn turn(*this, function());
   check_not_swapped(function());
@@ -184,15 +195,9 @@ Object Plan::step(const OfStep& given) {
                       " accumulated gradients are waiting; step() without gradients takes them, "
                       "discard_accumulated() forgets them");
 
-  ScheduleValues schedules(parts_.count.count->steps);
-  double numbers[shared_count + 3];
-  Shared shared;
-  {
-    const CriticalSection lock(parts_.shared.holder.ptr());
-    parts_.shared.table->copy_numbers(function(), schedules, numbers);
-  }
-  std::copy_n(numbers, OptionTable::shared_numbers, &shared.clip_norm);
-  const Object drop = Object::borrow(parts_.shared.table->given(OptionTable::drop));
+  ScheduleValues schedules(parts_.count.steps());
+  SharedNow now = read_shared(function(), schedules);
+  Shared& shared = now.shared;
   shared.grad_scale = read_option(function(), step_options[first_shared], given.grad_scale);
   shared.keep_prob = read_option(function(), step_options[first_shared + 1], given.keep_prob);
   PyObject* grads = given.grads;
@@ -200,12 +205,12 @@ Object Plan::step(const OfStep& given) {
     check_frozen_as_before(function());
     grads = sums_->tree.ptr();
     shared.zero_grads = 1;
-    if (numbers[OptionTable::averages_sums] != 0) shared.grad_scale /= static_cast<double>(sums);
+    if (now.averages_sums) shared.grad_scale /= static_cast<double>(sums);
   }
 
   Step step(function(), *parts_.rule, shared, groups());
   const bool has_averages = known_->written() >> Streams::ema & 1;
-  const bool debias = has_averages && numbers[OptionTable::debias] != 0;
+  const bool debias = has_averages && now.debias;
   for (int number = 0; number < groups(); ++number) {
     if (is_frozen(number)) {
       step.freeze(number);
@@ -216,7 +221,7 @@ Object Plan::step(const OfStep& given) {
     step.set_ema_decay(number,
                        debias ? debiased_decay(number, shared.ema_decay) : shared.ema_decay);
   }
-  step.take({parts_.params.ptr(), grads, or_null(given.mask), or_null(drop.ptr()),
+  step.take({parts_.params.ptr(), grads, or_null(given.mask), or_null(now.drop.ptr()),
              or_null(given.update_mask), nullptr},
             &*known_);
   if (step.run(nullptr)) {
@@ -245,12 +250,10 @@ void Plan::accumulate(PyObject* grads) {
   const char* function = sum_function_.c_str();
   const Turn turn(*this, function);
   check_not_swapped(function);
+  if (!sums_) raise_runtime_error(std::string(function) + ": there is nothing to add to");
   if (sums_->count > 0) check_frozen_as_before(function);
-  ScheduleValues schedules(parts_.count.count->steps);
-  double numbers[shared_count + 3];
-  parts_.shared.table->copy_numbers(function, schedules, numbers);
-  Shared shared;
-  std::copy_n(numbers, OptionTable::shared_numbers, &shared.clip_norm);
+  ScheduleValues schedules(parts_.count.steps());
+  Shared shared = read_shared(function, schedules).shared;
   shared.grad_scale = shared.keep_prob = 1;
   shared.clip_norm = shared.clip_tensor_norm = Terms::never;
   shared.skip_nonfinite = shared.zero_grads = 0;
@@ -296,20 +299,29 @@ void Plan::check_frozen_as_before(const char* function) const {
 }
 
 void Plan::check_not_swapped(const char* function) const {
-  if (swapped_)
+  if (swapped_by_)
     raise_runtime_error(std::string(function) + ": the averages stand in place of the parameters");
 }
 
-void Plan::swap(const char* function, bool wanted) {
-  std::optional<Turn> turn;
-  if (wanted) turn.emplace(*this, function);  // a step in another thread must not be under way
-  if (swapped_ == wanted) return;
-  const ArrayArgument arguments[] = {{{"params", "", flat_params_.ptr()}, Streams::param, wanted},
-                                     {{"ema", "", parts_.averages.ptr()}, Streams::ema, wanted}};
+void Plan::swap_in(const char* function, PyObject* token) {
+  const Turn turn(*this, function);  // a step in another thread must not be under way
+  check_not_swapped(function);
+  swap(function, /*written*/ true);
+  swapped_by_ = Object::borrow(token);
+}
+
+void Plan::swap_back(const char* function, PyObject* token) {
+  if (swapped_by_.ptr() != token) return;
+  swap(function, /*written*/ false);
+  swapped_by_ = Object();
+}
+
+void Plan::swap(const char* function, bool written) {
+  const ArrayArgument arguments[] = {{{"params", "", flat_params_.ptr()}, Streams::param, written},
+                                     {{"ema", "", parts_.averages.ptr()}, Streams::ema, written}};
   Collection both;
   both.collect({function, arguments, 2, parts_.params.ptr()});
   swap_contents(both.tensors);
-  swapped_ = wanted;
 }
 
 }  // namespace fastopt

@@ -51,13 +51,26 @@ class Plan {
   void discard_sums(const char* function);
   long long waiting() const { return sums_ ? sums_->count : 0; }
 
+  // Calls visit(object) for all objects that may lead back here, until it returns anything but 0.
+  template <class Visit>
+  int for_each_held(const Visit& visit) const {
+    for (const HeldOptions& group : parts_.groups)
+      if (const int stop = visit(group.holder.ptr())) return stop;
+    for (const Object& state : parts_.states)
+      if (const int stop = visit(state.ptr())) return stop;
+    for (PyObject* object : {parts_.shared.holder.ptr(), parts_.params.ptr(), parts_.averages.ptr(),
+                             parts_.count.holder.ptr(), flat_params_.ptr()})
+      if (const int stop = visit(object)) return stop;
+    return sums_ ? visit(sums_->tree.ptr()) : 0;
+  }
+
   const char* function() const { return step_function_.c_str(); }
   std::vector<double>& weights() { return parts_.weights; }
 
-  // Swaps parameters and averages unless that is how they are: in one call, so that no signal comes
-  // in between. To swap back, arrays need not be writeable: they were when they were swapped.
-  void swap(const char* function, bool wanted);
-  bool swapped() const { return swapped_; }
+  // Swaps parameters and averages, and back who has done so: each in one call, so that no signal
+  // comes in between. To swap back, arrays need not be writeable: they were when they were swapped.
+  void swap_in(const char* function, PyObject* token);
+  void swap_back(const char* function, PyObject* token);
   void check_not_swapped(const char* function) const;
 
   // Throws where a call is under way already: in another thread, or where code of the user's, run
@@ -81,7 +94,6 @@ class Plan {
     std::string function;                   // for messages about its options
     Slot step, slots[Streams::max_states];  // of the state
     Object arrays[Streams::max_states];     // of the state: tuples, or None where it has them not
-    const RuleVariant* variant;
   };
 
   struct Sums {
@@ -91,7 +103,16 @@ class Plan {
     std::vector<bool> frozen;  // groups, while gradients were added
   };
 
+  // What all groups share, in this step.
+  struct SharedNow {
+    Shared shared;
+    bool debias, averages_sums;
+    Object drop;
+  };
+
   void note_groups();
+  SharedNow read_shared(const char* function, ScheduleValues& schedules) const;
+  void swap(const char* function, bool written);
   KnownArrays known_arrays();
   void check_state(int number) const;
   void fill_group(int number, ScheduleValues& schedules, Step& step) const;
@@ -108,7 +129,8 @@ class Plan {
   std::vector<double> next_weights_;
   std::unique_ptr<Sums> sums_;
   Object flat_params_;
-  bool swapped_ = false;
+  int variant_ = 0;  // of the states of all groups
+  Object swapped_by_;
   // In which process a call is under way, counted in forks, or 0: who forks while another thread
   // makes a step has a child without that thread.
   mutable std::atomic<int> taken_{0};

@@ -21,10 +21,14 @@ constexpr std::int64_t release_threshold = 4096;
 // Workspaces for reuse. A second one is in use only where checking the arguments of a step runs
 // code of the user's (the comparison of dict keys) that makes a step itself.
 thread_local std::vector<std::unique_ptr<Workspace>> spare;
+thread_local std::size_t made = 0;  // how many there are
 thread_local Told latest;
 
 Workspace* take_workspace() {
-  if (spare.empty()) return new Workspace;
+  if (spare.empty()) {
+    spare.reserve(++made);  // so that to give it back needs no memory
+    return new Workspace;
+  }
   Workspace* work = spare.back().release();
   spare.pop_back();
   return work;

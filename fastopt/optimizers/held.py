@@ -68,10 +68,12 @@ class Held:
     def add_group(self, where: str, group: dict[str, Any]) -> None:
         if not self.grouping.extensible:
             raise ValueError(f"{where}: the optimizer was not made with a list of groups")
-        self.plan.check_not_swapped(where)
-        if self.plan.waiting:
-            raise ValueError(f"{where}: accumulated gradients are waiting; make their step first")
         with self.plan.turn(where):
+            self.plan.check_not_swapped(where)
+            if self.plan.waiting:
+                raise ValueError(
+                    f"{where}: accumulated gradients are waiting; make their step first"
+                )
             number = len(self.groups)
             _core.check_params(where, [*self.params, group["params"]])
             grouping = self.grouping.extended(where, group)
@@ -80,7 +82,6 @@ class Held:
             kept = self.averages_of_entries() or ()
             averages = Averages(grouping.tree, kept) if self.averages else None
             self._take(grouping, groups, averages, [*self.plan.weights, 0.0])
-            self.sums = None
 
     def _new_group(self, grouping: Grouping, number: int, own: list[tuple[str, Any]]) -> Group:
         place = _place(number, len(grouping.groups))
@@ -117,6 +118,8 @@ class Held:
             for group, place in zip(groups, places, strict=True):
                 group.place = place
             raise
+        if grouping is not self.grouping:
+            self.sums = None  # before others may see the plan, which has none yet
         self.grouping, self.groups, self.averages, self.names = grouping, groups, averages, found
         self.plan, self.step, self._accumulate = plan, plan.step, plan.accumulate
 

@@ -23,7 +23,7 @@ def no_state(params: tuple[Any, ...]) -> None:
 
 
 class Optimizer:
-    """The base of SGD, Momentum, Adam, AdamW and RMSprop, which says what they can do.
+    """The base of all optimizers, which says what they can do.
 
     Attributes
     ----------
@@ -176,7 +176,13 @@ class Optimizer:
         self._held.accumulate(grads)
 
     def discard_accumulated(self) -> None:
-        """Forget the gradients that were accumulated and not yet used."""
+        """Forget the gradients that were accumulated and not yet used.
+
+        Raises
+        ------
+        RuntimeError
+            While another call of the same optimizer is under way.
+        """
         self._held.plan.discard_sums(f"{type(self).__name__}.discard_accumulated")
 
     @contextmanager
@@ -196,7 +202,7 @@ class Optimizer:
         ValueError
             Without `ema_decay`, or if an array has been replaced or made read-only.
         RuntimeError
-            Within another such block.
+            Within another such block, or while another call of the same optimizer is under way.
 
         Examples
         --------
@@ -216,9 +222,10 @@ class Optimizer:
             raise ValueError(f"{where}: there are no averages without ema_decay")
         plan.check_not_swapped(where)
         averages.check(where, self.names, self.params)
-        back = partial(plan.swap, where, wanted=False)
+        mine = object()  # another block may be begun in another thread
+        back = partial(plan.swap_back, where, mine)
         try:
-            plan.swap(where, wanted=True)
+            plan.swap_in(where, mine)
             yield self.params
         finally:
             back()  # first of all: an interrupt may come in between
@@ -241,7 +248,7 @@ class Optimizer:
             belongs to another group; if the optimizer was not made with a list of groups, or
             accumulated gradients are waiting. Nothing has been changed then.
         RuntimeError
-            Within :meth:`averaged`.
+            Within :meth:`averaged`, or while another call of the same optimizer is under way.
 
         Examples
         --------

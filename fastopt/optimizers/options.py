@@ -145,7 +145,7 @@ class Group(Options):
         named = list(entries)
         self.names = tuple(name for name, _ in named)
         self.params = tuple(array for _, array in named)
-        self._state = state
+        self._state, self._arrays = state, tuple(arrays)
 
     @property
     def state(self) -> Any:
@@ -153,10 +153,7 @@ class Group(Options):
 
     def arrays(self) -> dict[str, tuple[Any, ...] | None]:
         """Return what the state has besides its count."""
-        if self.state is None:
-            return {}
-        own = [field.name for field in dataclasses.fields(self.state) if field.name != "step"]
-        return {name: getattr(self.state, name) for name in own}
+        return {name: getattr(self.state, name) for name in self._arrays}
 
     def saved(self) -> dict[str, Any]:
         """Return its options and state, under names."""

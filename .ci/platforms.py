@@ -1,11 +1,11 @@
-#!/usr/bin/env python3
 """Promise 2 across platforms: the engine, built for each without Python, gives the same bits.
 
 Builds tests/native for all platforms, runs it where an emulator can, and compares the checksums.
 Where nothing here runs a platform's programs, they are compiled and linked. The compilers for
-Linux are Debian's; clang, as it comes with ziglang, is the one for all others.
+Linux are Debian's; clang, as it comes with ziglang, is the one for all others. It builds its C++
+library for each platform the first time, which takes longer than all else.
 
-Run from the top of the repository: .ci/platforms FOLDER, which keeps what is built.
+Run from the top of the repository: python .ci/platforms.py FOLDER, which keeps what is built.
 """
 
 from __future__ import annotations
@@ -106,12 +106,11 @@ def main() -> int:
             if platform.run is not None:
                 exact[platform.name] = runs.submit(checksums, platform, program)
                 realistic[platform.name] = runs.submit(checksums, platform, program, "realistic")
-    failed = [
-        name for name in exact if compare(name, exact[name].result(), exact["native"].result())
-    ]
+    native, realistic_native = exact.pop("native").result(), realistic.pop("native").result()
+    failed = [name for name, lines in exact.items() if compare(name, lines.result(), native)]
     print("With options whose powers, in bias corrections, each C library may round as it likes:")
     for name, lines in realistic.items():
-        compare(name, lines.result(), realistic["native"].result())
+        compare(name, lines.result(), realistic_native)
     return bool(failed)
 
 
