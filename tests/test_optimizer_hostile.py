@@ -236,3 +236,136 @@ def test_averages_of_another_block_stay_in_place() -> None:
         plan.swap_back("SGD.averaged", other)
         assert w.tolist() == [0.25]
     assert w.tolist() == [1]
+
+
+def test_a_state_whose_class_is_changed() -> None:
+    """What counts then runs nothing of the user's: the count is where it always was."""
+    w = np.zeros(3000)
+
+    class Evil(fastopt.AdamState):
+        __slots__ = ()
+
+        @property
+        def step(self) -> int:
+            return 0
+
+        @step.setter
+        def step(self, value: int) -> None:
+            w.resize(1, refcheck=False)
+
+    opt = fastopt.Adam(w, lr=0.5)
+    opt.groups[0].state.__class__ = Evil
+    opt.step(np.ones(3000))
+    assert w.shape == (3000,)
+    state = fastopt.AdamState(0, {"a": w * 0, Key("b"): w * 0}, {"a": w * 0, Key("b"): w * 0})
+    params = {"a": w, Key("b"): w.copy()}
+    Key.hook = lambda: setattr(state, "__class__", Evil)
+    fastopt.adam_step(params, {key: np.ones(3000) for key in params}, state)
+    assert w.shape == (3000,)
+    state.__class__ = fastopt.AdamState
+    assert state.step == 1
+
+
+def test_a_dropout_whose_class_is_changed() -> None:
+    class Evil(fastopt.Dropout):
+        __slots__ = ()
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            raise OSError
+
+    drop = fastopt.Dropout(0.5, seed=1)
+    p, g = new_tree(), new_tree()
+    Key.hook = lambda: object.__setattr__(drop, "__class__", Evil)
+    fastopt.sgd_step(p, g, drop=drop)
+    assert drop.offset == 2
+    with pytest.raises(
+        TypeError, match=r"drop.offset must be a plain attribute, not one of Evil's"
+    ):
+        fastopt.sgd_step(p, g, drop=drop)
+    assert drop.offset == 2
+
+
+def test_schedules_that_replace_schedules() -> None:
+    """All that there were when the step began are asked, once each."""
+    w = np.zeros(3)
+    opt = fastopt.Momentum(w, lr=1.0)
+    group, asked = opt.groups[0], []
+
+    def lr(step: int) -> float:
+        if step == 3:
+            group["lr"] = 1.0
+        return 1.0
+
+    def momentum(step: int) -> float:
+        asked.append(step)
+        return step / 100
+
+    group["lr"], group["momentum"] = lr, momentum
+    asked.clear()
+    q, state = np.zeros(3), fastopt.momentum_init(w)
+    for step in range(5):
+        opt.step(np.ones(3))
+        fastopt.momentum_step(q, np.ones(3), state, lr=1.0, momentum=step / 100)
+    assert asked == [0, 1, 2, 3, 4]
+    assert w.tobytes() == q.tobytes()
+
+
+def test_schedules_that_freeze_groups_while_sums_wait() -> None:
+    ws = [np.zeros(2), np.zeros(2)]
+    opt = fastopt.SGD([{"params": w} for w in ws], lr=1.0)
+    armed = False
+
+    def lr(step: int) -> float:
+        if armed:
+            opt.groups[1]["frozen"] = True
+        return 1.0
+
+    opt.groups[0]["lr"] = lr
+    opt.accumulate([np.ones(2)] * 2)
+    armed = True
+    with pytest.raises(ValueError, match=r"groups\[1\] is frozen, and was not when gradients"):
+        opt.step()
+    assert opt.step_count == 0
+    armed, opt.groups[1]["frozen"] = False, False
+    opt.step()
+    assert [w.tolist() for w in ws] == [[-1, -1], [-1, -1]]
+
+
+def test_schedules_that_set_the_count() -> None:
+    opt = fastopt.SGD(np.zeros(1))
+
+    def lr(step: int) -> float:
+        if step == 1:
+            opt.step_count = 100
+        return 1.0
+
+    opt.groups[0]["lr"] = lr
+    opt.step(np.ones(1))
+    with pytest.raises(RuntimeError, match=r"SGD.step: a schedule has changed the count of steps"):
+        opt.step(np.ones(1))
+    assert opt.params.tolist() == [-1]
+
+
+def test_accumulation_asks_no_schedule_that_it_does_not_use() -> None:
+    asked: list[int] = []
+
+    def clip_norm(step: int) -> float:
+        asked.append(step)
+        return 1.0
+
+    opt = fastopt.SGD(np.zeros(1), clip_norm=clip_norm)
+    asked.clear()
+    opt.accumulate(np.ones(1))
+    assert asked == []
+    opt.step()
+    assert asked == [0]
+
+
+def test_options_go_with_their_optimizer_alone() -> None:
+    opt = fastopt.SGD(np.zeros(1))
+    for options in (opt.options, opt.groups[0]):
+        for call in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="belongs to its optimizer"):
+                call(options)
+    with pytest.raises(TypeError, match=r"^SGD: lr must be a number, not Dropout$"):
+        opt.groups[0]["lr"] = fastopt.Dropout(0.5, seed=1)

@@ -107,7 +107,7 @@ def check_same(a: Run, b: Run) -> None:
         assert_same_bits(one, other)
 
 
-@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+@pytest.mark.parametrize("ending", FORMATS)
 @pytest.mark.parametrize("name", CLASSES)
 def test_resume_in_a_new_process(name: str, ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"run.{ending}"

@@ -35,8 +35,8 @@ int init(PyObject* self, PyObject* arguments, PyObject* keywords) {
     const Rule* rule = rule_name ? find_rule(rule_name) : nullptr;
     if (rule_name && !rule) throw std::invalid_argument("Options: there is no such rule");
     auto table = std::make_unique<OptionTable>(
-        owner, place, rule ? OptionTable::of_group(*rule) : OptionTable::of_all(), values,
-        HeldCount{Object::borrow(count), py::cast<StepCount*>(py::handle(count))},
+        owner, place, rule, values,
+        HeldCount{Object::borrow(count), &py::cast<StepCount&>(py::handle(count))},
         py::cast<std::vector<std::string>>(py::handle(lacking)));
     if (place_of_table) throw std::invalid_argument("Options: it has been made already");
     place_of_table = table.release();

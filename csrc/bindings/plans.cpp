@@ -16,6 +16,12 @@ std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner
                                const py::object& count, std::vector<double> weights) {
   const Rule* found = find_rule(rule);
   if (!found) throw py::value_error("Plan: there is no rule of this name");
+  const auto is_right = [](py::handle options, const Rule* wanted) {
+    return options_in(options).rule() == wanted;
+  };
+  for (py::handle group : groups)
+    if (!is_right(group, found)) throw py::value_error("Plan: options of another rule");
+  if (!is_right(shared, nullptr)) throw py::value_error("Plan: shared must be no group");
   if (groups.size() != states.size() || groups.size() != weights.size())
     throw py::value_error("Plan: one state and one weight for each group");
   Plan::Parts parts;
@@ -27,7 +33,7 @@ std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner
   for (py::handle state : states) parts.states.push_back(Object::borrow(state.ptr()));
   parts.shared = held(shared);
   parts.averages = Object::borrow(averages.ptr());
-  parts.count = {Object::borrow(count.ptr()), count.cast<StepCount*>()};
+  parts.count = {Object::borrow(count.ptr()), &count.cast<StepCount&>()};
   parts.weights = std::move(weights);
   return std::make_unique<Plan>(std::move(parts));
 }
@@ -129,7 +135,11 @@ void add_plans(py::module_& module) {
       .def("check_not_swapped", &Plan::check_not_swapped, py::arg("function"))
       .def_property(
           "weights", [](Plan& plan) { return plan.weights(); },
-          [](Plan& plan, std::vector<double> weights) { plan.weights() = std::move(weights); });
+          [](Plan& plan, std::vector<double> weights) {
+            if (weights.size() != plan.weights().size())
+              throw py::value_error("Plan: one weight for each group");
+            plan.weights() = std::move(weights);
+          });
   module.def("told", [] {
     const Told& latest = told();
     py::dict all;

@@ -1,4 +1,4 @@
-// Attributes of objects that the user holds.
+// Attributes of objects that the user holds, set without running code of the user's.
 #pragma once
 #include <Python.h>
 #include <structmember.h>
@@ -7,51 +7,58 @@
 
 namespace fastopt {
 
-// Whether an object keeps an attribute as `type` does, of which it is an instance: to read and to
-// set it then runs no code of the user's.
-inline bool has_plain_attribute(PyObject* object, PyTypeObject* type, PyObject* name) {
-  PyTypeObject* own = Py_TYPE(object);
-  if (own == type) return true;
-  if (own->tp_getattro != PyObject_GenericGetAttr || own->tp_setattro != PyObject_GenericSetAttr)
-    return false;
-  const Object its = Object::steal(PyObject_GetAttr(reinterpret_cast<PyObject*>(own), name));
-  const Object wanted = Object::steal(PyObject_GetAttr(reinterpret_cast<PyObject*>(type), name));
-  PyErr_Clear();
-  return its && its.ptr() == wanted.ptr();
+// The descriptor of an attribute in __slots__, of a class or one that it is derived from; else
+// null.
+inline PyMemberDescrObject* slot_descriptor(PyTypeObject* type, const Object& found) {
+  if (!found || Py_TYPE(found.ptr()) != &PyMemberDescr_Type) return nullptr;
+  auto* descriptor = reinterpret_cast<PyMemberDescrObject*>(found.ptr());
+  const bool is_its_own = PyType_IsSubtype(type, descriptor->d_common.d_type);
+  return is_its_own && descriptor->d_member->type == T_OBJECT_EX ? descriptor : nullptr;
 }
 
-// Whether a class keeps an attribute in a slot of its own and in no other way.
-inline bool has_plain_slot(PyTypeObject* type, PyObject* name) {
-  if (type->tp_getattro != PyObject_GenericGetAttr || type->tp_setattro != PyObject_GenericSetAttr)
-    return false;
-  const Object found = Object::steal(PyObject_GetAttr(reinterpret_cast<PyObject*>(type), name));
+// What a class has under a name, or null.
+inline Object in_class(PyTypeObject* type, PyObject* name) {
+  Object found = Object::steal(PyObject_GetAttr(reinterpret_cast<PyObject*>(type), name));
   PyErr_Clear();
-  return found && Py_TYPE(found.ptr()) == &PyMemberDescr_Type;
+  return found;
 }
 
-// Where the instances of a class have an attribute of __slots__: read there, it costs a tenth.
+// Whether to set an attribute runs nothing of the user's: neither __setattr__ nor a property.
+inline bool is_set_plainly(PyTypeObject* type, PyObject* name) {
+  if (type->tp_setattro != PyObject_GenericSetAttr) return false;
+  const Object found = in_class(type, name);
+  return !found || !Py_TYPE(found.ptr())->tp_descr_set || slot_descriptor(type, found);
+}
+
+// Where the instances of a class have an attribute of __slots__. To read and to set it there costs
+// a tenth, and is right whatever becomes of the class meanwhile.
 class Slot {
  public:
   Slot() = default;
   Slot(PyTypeObject* type, PyObject* name) {
 #ifndef Py_GIL_DISABLED  // where another thread could set it meanwhile
-    const Object found = Object::steal(PyObject_GetAttr(reinterpret_cast<PyObject*>(type), name));
-    PyErr_Clear();
-    if (!found || Py_TYPE(found.ptr()) != &PyMemberDescr_Type) return;
-    const auto* member = reinterpret_cast<PyMemberDescrObject*>(found.ptr())->d_member;
-    if (member->type == T_OBJECT_EX) offset_ = member->offset;
+    const Object found = in_class(type, name);
+    if (const auto* descriptor = slot_descriptor(type, found))
+      offset_ = descriptor->d_member->offset;
 #else
     static_cast<void>(type), static_cast<void>(name);
 #endif
   }
 
+  explicit operator bool() const { return offset_ != 0; }
+
   // What it holds, borrowed; null where there is no such slot, or nothing in it.
-  PyObject* peek(PyObject* object) const {
-    if (offset_ == 0) return nullptr;
-    return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(object) + offset_);
+  PyObject* peek(PyObject* object) const { return offset_ ? *at(object) : nullptr; }
+
+  void set(PyObject* object, PyObject* value) const {
+    const Object before = Object::steal(std::exchange(*at(object), Py_NewRef(value)));
   }
 
  private:
+  PyObject** at(PyObject* object) const {
+    return reinterpret_cast<PyObject**>(reinterpret_cast<char*>(object) + offset_);
+  }
+
   Py_ssize_t offset_ = 0;
 };
 

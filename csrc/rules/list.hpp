@@ -1,5 +1,5 @@
-// The one list of rules. A new rule adds its header and its line to `Families`; kernels, and the table
-// by which all else knows rules, are made from it.
+// The one list of rules. A new rule adds its header and its line to `Families`; kernels, and the
+// table by which all else knows rules, are made from it.
 #pragma once
 #include <type_traits>
 

@@ -21,22 +21,16 @@ PyObject* name_of_offset() {
 
 }  // namespace
 
-[[noreturn]] static void raise_not_plain(const char* function, PyObject* state) {
-  raise_type_error(std::string(function) + ": state.step must be a plain attribute, not one of " +
-                   type_of(state) + "'s own");
-}
-
-Slot slot_of_step(const char* function, PyObject* state) {
-  if (!has_plain_slot(Py_TYPE(state), name_of_step())) raise_not_plain(function, state);
-  return Slot(Py_TYPE(state), name_of_step());
+Slot slot_of_step(const char* function, PyTypeObject* type) {
+  const Object found = in_class(type, name_of_step());
+  if (type->tp_setattro != PyObject_GenericSetAttr || !slot_descriptor(type, found))
+    raise_type_error(std::string(function) + ": state.step must be a plain attribute, not one of " +
+                     type->tp_name + "'s own");
+  return Slot(type, name_of_step());
 }
 
 void check_state_class(const char* function, PyObject* state, PyObject* wanted) {
-  if (wanted == Py_None && state == Py_None) return;
-  if (wanted != Py_None && is_instance(state, wanted)) {
-    if (has_plain_attribute(state, reinterpret_cast<PyTypeObject*>(wanted), name_of_step())) return;
-    raise_not_plain(function, state);
-  }
+  if (wanted == Py_None ? state == Py_None : is_instance(state, wanted)) return;
   const std::string name =
       wanted == Py_None ? "None, as the rule has no state"
                         : text_of(Object::made(PyObject_GetAttrString(wanted, "__name__")).ptr());
@@ -58,7 +52,7 @@ long long Counts::add_step(const char* function, PyObject* state, Slot slot) {
   Object step = there ? Object::borrow(there) : attribute(function, "state", state, name_of_step());
   const long long value = to_count(function, "state.step", step.ptr());
   counts_.push_back(
-      {state, name_of_step(), std::move(step), Object::made(PyLong_FromLongLong(value + 1))});
+      {state, name_of_step(), std::move(step), Object::made(PyLong_FromLongLong(value + 1)), slot});
   return value;
 }
 
@@ -68,7 +62,8 @@ std::uint64_t Counts::add_offset(const char* function, PyObject* drop) {
     raise_type_error(std::string(function) + ": drop.offset must be an int, not " +
                      type_of(offset.ptr()));
   const std::uint64_t value = to_uint64(function, "drop.offset", offset.ptr());
-  counts_.push_back({drop, name_of_offset(), std::move(offset), {}});
+  counts_.push_back(
+      {drop, name_of_offset(), std::move(offset), {}, Slot(Py_TYPE(drop), name_of_offset())});
   drop_ = drop;
   return value;
 }
@@ -79,7 +74,7 @@ double Counts::add_scalar(const char* function, PyObject* state, PyObject* name)
     raise_type_error(std::string(function) + ": state." + text_of(name) + " must be a float, not " +
                      type_of(scalar.ptr()));
   const double value = PyFloat_AS_DOUBLE(scalar.ptr());
-  counts_.push_back({state, name, std::move(scalar), {}});
+  counts_.push_back({state, name, std::move(scalar), {}, Slot(Py_TYPE(state), name)});
   return value;
 }
 
@@ -103,13 +98,21 @@ void Counts::clear() {
   drop_ = nullptr;
 }
 
+// Right before it is set, nothing of the user's can have changed the class any more.
+bool Counts::Count::set(PyObject* value) const {
+  if (slot) return slot.set(object, value), true;
+  if (is_set_plainly(Py_TYPE(object), name)) return PyObject_SetAttr(object, name, value) == 0;
+  PyErr_Format(PyExc_TypeError, "%U must be a plain attribute, not one of %s's own", name,
+               Py_TYPE(object)->tp_name);
+  return false;
+}
+
 void Counts::advance() {
   for (std::size_t i = 0; i < counts_.size(); ++i) {
-    if (PyObject_SetAttr(counts_[i].object, counts_[i].name, counts_[i].after.ptr()) == 0) continue;
+    if (counts_[i].set(counts_[i].after.ptr())) continue;
     const ErrorAside first;  // which is the one to tell
     while (i-- > 0)
-      if (PyObject_SetAttr(counts_[i].object, counts_[i].name, counts_[i].before.ptr()) < 0)
-        PyErr_Clear();
+      if (!counts_[i].set(counts_[i].before.ptr())) PyErr_Clear();
     throw PythonError{};
   }
 }

@@ -7,12 +7,12 @@
 
 namespace fastopt {
 
-// Throws unless the state is of this class (None where the rule has no state) and keeps its count
-// as that does: others could run code of their own in the middle of a step.
+// Throws unless the state is of this class (None where the rule has no state).
 void check_state_class(const char* function, PyObject* state, PyObject* wanted);
 
-// The slot of state.step in a state; throws where a class of the user's has another way to count.
-Slot slot_of_step(const char* function, PyObject* state);
+// The slot of state.step in the instances of a class; throws where that counts in another way,
+// which could run code of the user's in the middle of a step.
+Slot slot_of_step(const char* function, PyTypeObject* type);
 
 // Reads an attribute; an error names its owner.
 Object attribute(const char* function, const char* of, PyObject* object, PyObject* name);
@@ -21,7 +21,7 @@ Object attribute(const char* function, const char* of, PyObject* object, PyObjec
 class Counts {
  public:
   // Reads state.step and notes that it is to advance by one.
-  long long add_step(const char* function, PyObject* state, Slot slot = {});
+  long long add_step(const char* function, PyObject* state, Slot slot);
 
   // Reads drop.offset, or a number of the state, and notes it; what it shall be then is set later.
   std::uint64_t add_offset(const char* function, PyObject* drop);
@@ -36,6 +36,9 @@ class Counts {
   struct Count {
     PyObject *object, *name;  // borrowed
     Object before, after;
+    Slot slot;
+
+    bool set(PyObject* value) const;
   };
 
   Count& find(PyObject* object, PyObject* name);

@@ -88,7 +88,7 @@ void check_dropout_class(const char* where, PyObject* given) {
   if (!is_dropout(given))
     raise_type_error(std::string(where) + ": drop must be a Dropout, not " + type_of(given));
   static PyObject* offset = PyUnicode_InternFromString("offset");
-  if (!has_plain_attribute(given, reinterpret_cast<PyTypeObject*>(dropout_class), offset))
+  if (!is_set_plainly(Py_TYPE(given), offset))
     raise_type_error(std::string(where) + ": drop.offset must be a plain attribute, not one of " +
                      type_of(given) + "'s own");
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
@@ -89,6 +90,21 @@ struct PenaltyTrees {
   }
 };
 
+// The slot of the count in a state. Of the class itself it is looked for once.
+Slot slot_in(const Rule& rule, PyObject* state, PyObject* state_class) {
+  struct Known {
+    Object of;
+    Slot slot;
+  };
+  thread_local std::vector<Known>& known = *new std::vector<Known>(all_rules().count);
+  Known& one = known[&rule - all_rules().begin()];
+  PyTypeObject* type = Py_TYPE(state);
+  if (reinterpret_cast<PyObject*>(type) == one.of.ptr()) return one.slot;
+  const Slot slot = slot_of_step(function_of(rule), type);
+  if (reinterpret_cast<PyObject*>(type) == state_class) one = {Object::borrow(state_class), slot};
+  return slot;
+}
+
 [[noreturn]] void raise_needed(const Rule& rule, const Option& option, double value) {
   raise_value_error(std::string(function_of(rule)) + ": " + option.name + "=" +
                     text_of(Object::made(PyFloat_FromDouble(value)).ptr()) + " needs state." +
@@ -120,7 +136,7 @@ Object functional_step(const Rule& rule, PyObject* const* arguments, Py_ssize_t 
   step.terms(0) = options.terms();
   step.set_ema_decay(0, options.shared().ema_decay);
   group.step = 0;
-  if (rule.arrays.count > 0) step.count_in(function, 0, state);
+  if (rule.arrays.count > 0) step.count_in(function, 0, state, slot_in(rule, state, state_class));
   step.take({params, grads, options.objects[mask], options.objects[drop],
              options.objects[update_mask], options.objects[ema]},
             nullptr);

@@ -29,10 +29,11 @@ std::vector<Declared> OptionTable::of_all() {
   return all;
 }
 
-OptionTable::OptionTable(std::string owner, std::string place, std::vector<Declared> declared,
-                         PyObject* values, HeldCount count, std::vector<std::string> lacking)
+OptionTable::OptionTable(std::string owner, std::string place, const Rule* rule, PyObject* values,
+                         HeldCount count, std::vector<std::string> lacking)
     : owner_(std::move(owner)),
-      declared_(std::move(declared)),
+      rule_(rule),
+      declared_(rule ? of_group(*rule) : of_all()),
       count_(std::move(count)),
       lacking_(std::move(lacking)) {
   set_place(std::move(place));
@@ -80,8 +81,8 @@ void OptionTable::forget() {
 
 bool OptionTable::is_schedule(int i, PyObject* value) const {
   if (PyFloat_CheckExact(value) || !PyCallable_Check(value)) return false;
+  if (is_dropout(value)) return false;  // which can be called, and is no schedule
   if (declared_[i].may_change) return true;
-  if (declared_[i].kind == Kind::dropout && is_dropout(value)) return false;
   raise_type_error(where_ + ": " + declared_[i].option.name + " cannot be a schedule");
 }
 
@@ -95,9 +96,7 @@ OptionTable::Change OptionTable::read(int i, PyObject* value) const {
 }
 
 void OptionTable::check_together(const Change* changes, std::size_t count) const {
-  const Option* clip_norm = &step_options[first_shared + of_step].option;
-  const bool is_shared = declared_[0].option.name == clip_norm->name;
-  if (is_shared) {
+  if (!rule_) {
     Shared all;
     set_numbers(all, of_step, numbers_.data(), shared_numbers);
     const bool had_averages = all.ema_decay != Shared::not_given;
@@ -167,12 +166,19 @@ void OptionTable::check(PyObject* dict) const {
   read_all(items.ptr());
 }
 
+double OptionTable::number_at(int i, const char* function, ScheduleValues& schedules) const {
+  if (std::find(scheduled_.begin(), scheduled_.end(), i) == scheduled_.end()) return numbers_[i];
+  return read_option(function, declared_[i], schedules.of(given_[i]));
+}
+
+// Schedules may set options, themselves among them: what there was before is what counts.
 void OptionTable::copy_numbers(const char* function, ScheduleValues& schedules, double* to) const {
   std::copy(numbers_.begin(), numbers_.end(), to);
-  for (std::size_t k = 0; k < scheduled_.size(); ++k) {  // a schedule may set options itself
-    const int i = scheduled_[k];
-    to[i] = read_option(function, declared_[i], schedules.of(given_[i]));
-  }
+  if (scheduled_.empty()) return;
+  std::vector<std::pair<int, Object>> to_ask;
+  for (const int i : scheduled_) to_ask.emplace_back(i, given_[i]);
+  for (const auto& [i, schedule] : to_ask)
+    to[i] = read_option(function, declared_[i], schedules.of(schedule));
 }
 
 }  // namespace fastopt

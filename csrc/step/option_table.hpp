@@ -29,6 +29,7 @@ class ScheduleValues {
  public:
   explicit ScheduleValues(long long step) : step_(step) {}
   PyObject* of(const Object& schedule);  // borrowed
+  long long step() const { return step_; }
 
  private:
   long long step_;
@@ -45,13 +46,15 @@ class OptionTable {
   // What all groups share, but for what comes with each step; in the order of Shared from
   // `clip_norm` on, then these.
   static std::vector<Declared> of_all();
+  static constexpr int flush_denormals = shared_count - 4, threads = shared_count - 3;
   static constexpr int of_step = 2, shared_numbers = shared_count - of_step, drop = shared_numbers,
                        debias = drop + 1, averages_sums = drop + 2, all_count = drop + 3;
 
-  // With values for all of them, in a dict. Messages begin with `owner` and `place`, such as
-  // "Adam" and "groups[1]". Options that need an array which is among `lacking` must be 0.
-  OptionTable(std::string owner, std::string place, std::vector<Declared> declared,
-              PyObject* values, HeldCount count, std::vector<std::string> lacking);
+  // Of a group with this rule, or, if that is null, of all, with values for all options in a dict.
+  // Messages begin with `owner` and `place`, such as "Adam" and "groups[1]". Options that need an
+  // array which is among `lacking` must be 0.
+  OptionTable(std::string owner, std::string place, const Rule* rule, PyObject* values,
+              HeldCount count, std::vector<std::string> lacking);
 
   int size() const { return static_cast<int>(declared_.size()); }
   PyObject* name(int i) const { return names_[i].ptr(); }
@@ -60,6 +63,7 @@ class OptionTable {
   int find(PyObject* name) const;  // -1 if there is no such option
 
   const std::string& place() const { return place_; }
+  const Rule* rule() const { return rule_; }  // null where it is not that of a group
   void set_place(std::string place);
 
   // Sets options, all of them or, where one is refused, none.
@@ -70,6 +74,9 @@ class OptionTable {
 
   // Gives up what is held, for the garbage collector.
   void forget();
+
+  // One of them alone.
+  double number_at(int i, const char* function, ScheduleValues& schedules) const;
 
   // Copies the numbers for an update; schedules are asked, and what they say is checked.
   void copy_numbers(const char* function, ScheduleValues& schedules, double* to) const;
@@ -92,6 +99,7 @@ class OptionTable {
 
   std::string owner_, place_, where_;
   bool made_ = false;
+  const Rule* rule_;
   std::vector<Declared> declared_;
   std::vector<Object> names_, given_;
   std::vector<double> numbers_;

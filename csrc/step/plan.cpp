@@ -50,7 +50,7 @@ void Plan::note_groups() {
     if (!place.empty()) group.function += ": " + place;
     PyObject* state = parts_.states.at(number).ptr();
     int variant = 0;
-    if (rule.arrays.count > 0) group.step = slot_of_step(function(), state);
+    if (rule.arrays.count > 0) group.step = slot_of_step(function(), Py_TYPE(state));
     for (int i = 0; i < rule.arrays.count; ++i) {
       group.slots[i] = Slot(Py_TYPE(state), array_names(rule)[i]);
       group.arrays[i] = attribute(function(), "state", state, array_names(rule)[i]);
@@ -202,7 +202,6 @@ Object Plan::step(const OfStep& given) {
   shared.keep_prob = read_option(function(), step_options[first_shared + 1], given.keep_prob);
   PyObject* grads = given.grads;
   if (of_sums) {
-    check_frozen_as_before(function());
     grads = sums_->tree.ptr();
     shared.zero_grads = 1;
     if (now.averages_sums) shared.grad_scale /= static_cast<double>(sums);
@@ -221,6 +220,10 @@ Object Plan::step(const OfStep& given) {
     step.set_ema_decay(number,
                        debias ? debiased_decay(number, shared.ema_decay) : shared.ema_decay);
   }
+  // Schedules were asked by now, and may have done anything.
+  if (parts_.count.steps() != schedules.step())
+    raise_runtime_error(step_function_ + ": a schedule has changed the count of steps");
+  if (of_sums) check_frozen_as_before(function(), step);
   step.take({parts_.params.ptr(), grads, or_null(given.mask), or_null(now.drop.ptr()),
              or_null(given.update_mask), nullptr},
             &*known_);
@@ -246,23 +249,30 @@ void Plan::use_sums(PyObject* tree, long long waiting, std::vector<bool> frozen)
                        std::move(frozen)});
 }
 
+// How a step runs holds for it too; what it does to gradients comes when the sums are used.
+Shared Plan::sum_options(const char* function) const {
+  const CriticalSection lock(parts_.shared.holder.ptr());
+  ScheduleValues schedules(parts_.count.steps());
+  Shared shared{};
+  shared.grad_scale = shared.keep_prob = 1;
+  shared.clip_norm = shared.clip_tensor_norm = Terms::never;
+  shared.ema_decay = Shared::not_given;
+  const OptionTable& table = *parts_.shared.table;
+  shared.threads = table.number_at(OptionTable::threads, function, schedules);
+  shared.flush_denormals = table.number_at(OptionTable::flush_denormals, function, schedules);
+  return shared;
+}
+
 void Plan::accumulate(PyObject* grads) {
   const char* function = sum_function_.c_str();
   const Turn turn(*this, function);
   check_not_swapped(function);
   if (!sums_) raise_runtime_error(std::string(function) + ": there is nothing to add to");
-  if (sums_->count > 0) check_frozen_as_before(function);
-  ScheduleValues schedules(parts_.count.steps());
-  Shared shared = read_shared(function, schedules).shared;
-  shared.grad_scale = shared.keep_prob = 1;
-  shared.clip_norm = shared.clip_tensor_norm = Terms::never;
-  shared.skip_nonfinite = shared.zero_grads = 0;
-  shared.ema_decay = Shared::not_given;
+  Shared shared = sum_options(function);
 
   const Rule& sgd = *find_rule("sgd");
   Step step(function, sgd, shared, groups());
   for (int number = 0; number < groups(); ++number) {
-    sums_->frozen[number] = is_frozen(number);
     if (is_frozen(number)) {
       step.freeze(number);
       continue;
@@ -275,6 +285,8 @@ void Plan::accumulate(PyObject* grads) {
     step.terms(number).maximize = 1;
     step.terms(number).clip_value = Terms::never;
   }
+  if (sums_->count > 0) check_frozen_as_before(function, step);
+  for (int number = 0; number < groups(); ++number) sums_->frozen[number] = step.is_frozen(number);
   step.take({sums_->tree.ptr(), grads, nullptr, nullptr, nullptr, nullptr}, &sums_->arrays);
   step.run(nullptr);
   ++sums_->count;
@@ -288,14 +300,13 @@ void Plan::discard_sums(const char* function) {
 }
 
 // Sums of another selection of groups have another count.
-void Plan::check_frozen_as_before(const char* function) const {
-  for (int number = 0; number < groups(); ++number) {
-    const bool now = is_frozen(number), before = sums_->frozen[number];
-    if (now != before)
-      raise_value_error(std::string(function) + ": groups[" + std::to_string(number) + "] " +
-                        (now ? "is frozen, and was not" : "is not frozen, and was") +
-                        " when gradients were accumulated; discard_accumulated() forgets them");
-  }
+void Plan::check_frozen_as_before(const char* function, const Step& step) const {
+  for (int number = 0; number < groups(); ++number)
+    if (step.is_frozen(number) != sums_->frozen[number])
+      raise_value_error(
+          std::string(function) + ": groups[" + std::to_string(number) + "] " +
+          (step.is_frozen(number) ? "is frozen, and was not" : "is not frozen, and was") +
+          " when gradients were accumulated; discard_accumulated() forgets them");
 }
 
 void Plan::check_not_swapped(const char* function) const {

@@ -118,7 +118,8 @@ class Plan {
   void fill_group(int number, ScheduleValues& schedules, Step& step) const;
   // Returns the decay that keeps an average free of its start, and notes the weight it then has.
   double debiased_decay(int number, double decay);
-  void check_frozen_as_before(const char* function) const;
+  Shared sum_options(const char* function) const;
+  void check_frozen_as_before(const char* function, const Step& step) const;
   bool is_frozen(int number) const;
   int groups() const { return static_cast<int>(groups_.size()); }
 

@@ -55,7 +55,8 @@ class Step {
   Terms& terms(int number) { return work_->updates[number].terms; }
   void set_ema_decay(int number, double decay) { work_->updates[number].ema_decay = decay; }
   void freeze(int number) { work_->frozen[number] = true; }
-  void count_in(const char* function, int number, PyObject* state, Slot slot = {});
+  bool is_frozen(int number) const { return work_->frozen[number] != 0; }
+  void count_in(const char* function, int number, PyObject* state, Slot slot);
 
   // Takes params, grads, and what comes with them; all null where they are not given. `known` tells
   // whether averages are among what is known.

@@ -77,6 +77,11 @@ class Options(_core.Options, MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self)!r})"
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"{type(self).__name__} belongs to its optimizer; dict(options) is a copy of its values"
+        )
+
     def shown(self, defaults: Mapping[str, Any]) -> str:
         """Return those that are not at their default; what has none is always shown."""
         missing = object()
