@@ -152,7 +152,7 @@ clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite, zero_grads, flush_denorma
     As in :func:`fastopt.{STEP}`, for all groups together: there is one global norm.
 drop : Dropout or None, default None
     DropConnect, with masks made during the step.
-ema_decay : float or None, default None, in [0, 1]
+ema_decay : float, schedule or None, default None, in [0, 1]
     Keep averages of the parameters, ``ema = ema_decay*ema + (1 - ema_decay)*p``, which start as
     copies: see :attr:`ema` and :meth:`averaged`.
 ema_debias : bool, default False
@@ -165,7 +165,7 @@ accumulation : "mean" or "sum", default "mean"
 CLASS_RAISES = """\
 TypeError, ValueError
     If an array could not be updated in place, arrays overlap (one array in two groups, or a
-    group twice), an option is unknown, out of range, or its schedule returns what is. The
+    group twice), an option is unknown or out of range, or a schedule returns a number that is. The
     message names it.
 """
 
@@ -266,8 +266,9 @@ def document_class(step: Callable[..., Any]) -> Callable[[Class], Class]:
         for name, entry in options.items():
             options[name] = re.sub(r"^([\w, ]+ : float)", r"\1 or schedule", entry)
         options |= entries(own.get("Parameters", ""))
+        common = re.sub(rf"\b({'|'.join(options)}), ", "", COMMON)
         own[""] += f"\n\n{formula}"
-        own["Parameters"] = "\n".join([PARAMS.rstrip(), *options.values(), COMMON])
+        own["Parameters"] = "\n".join([PARAMS.rstrip(), *options.values(), common])
         own["Raises"] = CLASS_RAISES
         own["Notes"] = f"{NOTES}\n{own.get('Notes', of_step['Notes'])}"
         optimizer.__doc__ = joined(own).replace("{STEP}", step.__name__)

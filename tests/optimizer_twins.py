@@ -112,7 +112,12 @@ class Design:
             for known in (plain.options, plain.groups[0])
         )
         of_rmsprop = ("v", *["avg"] * self.centered, *["buf"] * self.has_momentum)
-        model = Model(plain.rule, STATES.get(self.name, of_rmsprop), shared, defaults)
+        model = Model(
+            plain.rule,
+            of_rmsprop if self.name == "RMSprop" else STATES[self.name],
+            shared,
+            defaults,
+        )
         for own in of_groups:
             model.add_group(own)
         of_entries = self.groups_of_entries(params)

@@ -8,7 +8,7 @@ checked here; the kernels' functions check their arguments. Three conventions ho
 - Arithmetic on elements is done in the dtype of the parameter, operation by operation, in the order
   written; norms and penalties are sums in double precision.
 - Hyper-parameters and bias corrections are computed in double precision and rounded to that dtype
-  once, by ``T(...)`` below.
+  once, by ``T(...)`` in the formulas.
 - A term whose coefficient is zero is absent (0 * inf must not make NaN).
 
 ``flush_denormals`` is the one option that this module does not follow: it lets the kernels deviate
@@ -33,6 +33,10 @@ def __getattr__(name: str) -> Any:
         return _OF_RULES[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_OF_RULES]
 
 
 __all__ = [

@@ -38,7 +38,9 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
         return result
 
     step.__name__ = step.__qualname__ = f"{name}_step"
-    step.__doc__ = f":func:`fastopt.{name}_step` in plain NumPy."
+    where = f"``fastopt/rules/{name}.py``"
+    step.__doc__ = f":func:`fastopt.{name}_step` in plain NumPy, by ``formula`` in {where}."
+    step.__module__ = "fastopt.reference"
     vars(step)["__signature__"] = signature
     return step
 

@@ -26,7 +26,12 @@ class Rule:
     init: Callable[..., Any] | None
     """What makes its state; None where it has none."""
     formula: Callable[..., Any]
-    """The rule for one array, in plain NumPy: the specification."""
+    """The rule for one array, in plain NumPy: the specification.
+
+    It takes ``T``, the type of the dtype, to round numbers to; ``t``, which counts steps from 1;
+    ``o``, the options; then parameter, gradient and the arrays of the state, and changes them in
+    place. One with a metric returns that, and the learning rate that goes with it.
+    """
     optimizers: tuple[type[Optimizer], ...]
 
 

@@ -91,7 +91,7 @@ def adam_step(
 
         epsilon_hat: p -= lr*sqrt(1 - beta2**t)/(1 - beta1**t) * m / (sqrt(v) + eps)
 
-    where ``t = state.step`` after the step, so 1 in the first one.
+    where ``t`` is the count of the state after the step, so 1 in the first one.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ class Adam(Optimizer):
 
 @document_class(adam_step)
 class AdamW(Adam):
-    """Adam with decoupled weight decay: :class:`Adam` with ``weight_decay=0.01`` by default.
+    """Adam with decoupled weight decay: ``p -= lr*weight_decay*p``, then the rule of :class:`Adam`.
 
     Parameters
     ----------

@@ -109,13 +109,11 @@ def rmsprop_step(
         centered: avg = rho*avg + (1 - rho)*g;      d = sqrt(max(v - avg**2, 0)) + eps
         momentum: buf = momentum*buf + g / d;       p -= lr * buf
 
-    It is centered where the state has ``avg``, and has momentum where the state has ``buf``.
-
     Parameters
     ----------
     state : RMSpropState
-        From :func:`rmsprop_init`, which decides whether the steps are centered and have momentum.
-        ``v``, ``avg``, ``buf`` and ``step`` are changed in place.
+        From :func:`rmsprop_init`, which decides: steps are centered where it has ``avg``, and have
+        momentum where it has ``buf``. ``v``, ``avg``, ``buf`` and ``step`` are changed in place.
     lr : float, default 0.01, >= 0
         The learning rate.
     rho : float, default 0.99, in [0, 1)
@@ -183,8 +181,8 @@ class RMSprop(Optimizer):
         eps: Scheduled = 1e-8,
         eps_inside_sqrt: bool = False,
         momentum: Scheduled = 0.0,
-        centered: bool = False,
         scaled_prox: bool = False,
+        centered: bool = False,
         **options: Unpack[OptimizerOptions],
     ) -> None:
         if not isinstance(centered, bool):
