@@ -7,12 +7,16 @@
 namespace fastopt {
 
 PyObject* ScheduleValues::of(const Object& schedule) {
-  for (const auto& [known, value] : known_)
-    if (known.ptr() == schedule.ptr()) return value.ptr();
+  for (int i = 0; i < most; ++i)
+    if (schedules_[i].ptr() == schedule.ptr()) return values_[i].ptr();
   const Object held = schedule;  // which may be replaced by what it does
   if (!argument_) argument_ = Object::made(PyLong_FromLongLong(step_));
-  known_.emplace_back(held, Object::made(PyObject_CallOneArg(held.ptr(), argument_.ptr())));
-  return known_.back().second.ptr();
+  Object value = Object::made(PyObject_CallOneArg(held.ptr(), argument_.ptr()));
+  const int place = next_;
+  next_ = (next_ + 1) % most;
+  values_[place] = std::move(value);
+  schedules_[place] = held;
+  return values_[place].ptr();
 }
 
 std::vector<Declared> OptionTable::of_group(const Rule& rule) {
@@ -175,10 +179,17 @@ double OptionTable::number_at(int i, const char* function, ScheduleValues& sched
 void OptionTable::copy_numbers(const char* function, ScheduleValues& schedules, double* to) const {
   std::copy(numbers_.begin(), numbers_.end(), to);
   if (scheduled_.empty()) return;
-  std::vector<std::pair<int, Object>> to_ask;
-  for (const int i : scheduled_) to_ask.emplace_back(i, given_[i]);
-  for (const auto& [i, schedule] : to_ask)
-    to[i] = read_option(function, declared_[i], schedules.of(schedule));
+  constexpr int most = first_of_rule + Rule::max_options + term_count;
+  static_assert(all_count <= most);
+  int places[most];
+  Object to_ask[most];
+  const int count = static_cast<int>(scheduled_.size());
+  for (int k = 0; k < count; ++k) {
+    places[k] = scheduled_[k];
+    to_ask[k] = given_[places[k]];
+  }
+  for (int k = 0; k < count; ++k)
+    to[places[k]] = read_option(function, declared_[places[k]], schedules.of(to_ask[k]));
 }
 
 }  // namespace fastopt

@@ -34,7 +34,10 @@ class ScheduleValues {
  private:
   long long step_;
   Object argument_;
-  std::vector<std::pair<Object, Object>> known_;
+  // The latest ones, which groups mostly share; without an allocation.
+  static constexpr int most = 4;
+  Object schedules_[most], values_[most];
+  int next_ = 0;
 };
 
 class OptionTable {
