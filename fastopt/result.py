@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastopt import _core
 from fastopt.docstrings import document
@@ -23,6 +24,18 @@ class StepResult:
     """Global norm of the gradients, multiplied by ``grad_scale`` and not yet clipped."""
     nonfinite: str | None
     """Name of the first gradient with an infinity or a NaN, such as ``"grads['w']"``, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What ``strict=False`` could not load."""
+
+    missing: tuple[str, ...]
+    """Names of what has stayed as it was: the state has nothing that fits."""
+    left_over: tuple[str, ...]
+    """Names of what the state has and nothing took."""
+    extra: Any = None
+    """Of :func:`fastopt.load`: what was saved besides."""
 
 
 class GlobalNorm(float):

@@ -23,7 +23,8 @@ SHAPES = [(), (0,), (1,), (7,), (33,), (5, 6), (2, 3, 4), (16, 17), (300,)]
 KEPT_LAYOUTS = [LAYOUTS[name] for name in ("contiguous", "fortran", "every second", "reversed")]
 
 # Patterns, and the groups that they make of the tree {"x": {"w", "b"}, "y": {"w", "b"}}.
-PATTERNS, OF_PATTERNS = ("*.b", "y.*"), [0, 1, 2, 1]
+# The third has the options of both patterns.
+PATTERNS, OF_PATTERNS = ("*.b", "y.*"), [0, 1, 3, 2]
 
 STATES = {"SGD": (), "Momentum": ("buf",), "Adam": ("m", "v"), "AdamW": ("m", "v")}
 
@@ -102,7 +103,8 @@ class Design:
         if self.form == "list":
             params = [{"params": p, **own} for p, own in zip(params, of_groups, strict=True)]
         elif self.form == "patterns":
-            params = fastopt.groups(params, dict(zip(PATTERNS, of_groups[1:], strict=True)))
+            patterns = dict(zip(PATTERNS, (of_groups[1], of_groups[3]), strict=True))
+            params = fastopt.groups(params, patterns)
         return getattr(fastopt, self.name)(params, **options, **init)
 
     def make_model(self, params: Any, options: Any, of_groups: list[Any]) -> Model:
@@ -162,6 +164,8 @@ def drawn(draw: Any, rng: np.random.Generator) -> tuple[Design, Any, Any, list[A
     of_groups = [draw(design.group_options()) for _ in range(count)]
     if design.form != "list":
         of_groups[0] = {}  # the options of the optimizer itself
+    if design.form == "patterns":
+        of_groups[2] = of_groups[1] | of_groups[3]
     return design, params, options, of_groups
 
 
@@ -186,7 +190,6 @@ def assert_alike(opt: Any, model: Model, params: Any) -> None:
         if group.state is None:
             continue
         assert group.state.step == wanted.step, f"groups[{number}].state.step"
-        for name in type(group.state).__slots__:
-            if name != "step":
-                arrays = [entry.state[name] for entry in entries if name in entry.state]
-                assert_same_bits(getattr(group.state, name) or (), arrays)
+        for name, held in group._arrays().items():
+            arrays = [entry.state[name] for entry in entries if name in entry.state]
+            assert_same_bits(held or (), arrays)

@@ -129,7 +129,6 @@ REFUSED: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]] = {
     ),
     "a dtype": (not_all_frozen, step_or_accumulate(lambda g: g.astype(np.float16))),
     "a list": (not_all_frozen, step_or_accumulate(lambda g: 1.0)),
-    "None": (not_all_frozen, step_or_accumulate(lambda g: None)),
     "an alias": (
         lambda m: not_all_frozen(m) and the_last(m).size > 0,
         with_a_parameter_as_gradient,

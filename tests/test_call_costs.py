@@ -25,7 +25,7 @@ MOST = {
     "step(g, grad_scale=0.5)": (1, 1),
     "lr on Cosine": (5, 3),
     "lr on Warmup(Cosine)": (9, 5),
-    "set groups[0]['lr'], then step": (2, 1),
+    "set groups[0]['lr'], then step": (3, 2),
     "clip_norm=1": (2, 1),
     "averages with debias": (1, 1),
     "four times accumulate, then step()": (9, 5),

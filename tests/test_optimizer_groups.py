@@ -66,7 +66,8 @@ def test_patterns(rng: np.random.Generator) -> None:
     opt = fastopt.SGD(fastopt.groups(params, patterns), lr=0.125, l2=1.0)
     assert [group.names for group in opt.groups] == [
         ("layers.0.w",),
-        ("layers.1.w", "layers.1.bias"),
+        ("layers.1.w",),
+        ("layers.1.bias",),
         ("layers.0.bias", "bias"),
     ]
     grads = random_like(params, rng)
@@ -74,7 +75,8 @@ def test_patterns(rng: np.random.Generator) -> None:
     opt.step(grads)
     for tree, lr, l2, g in [
         (expected["layers"][0]["w"], 0.125, 1.0, grads["layers"][0]["w"]),
-        (expected["layers"][1], 0.5, 1.0, grads["layers"][1]),
+        (expected["layers"][1]["w"], 0.5, 1.0, grads["layers"][1]["w"]),
+        (expected["layers"][1]["bias"], 0.25, 0.0, grads["layers"][1]["bias"]),
         (expected["layers"][0]["bias"], 0.25, 0.0, grads["layers"][0]["bias"]),
         (expected["bias"], 0.25, 0.0, grads["bias"]),
     ]:

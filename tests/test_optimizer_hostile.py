@@ -175,8 +175,8 @@ class Spoiling(fastopt.AdamState):
 
 def test_states_of_classes_of_the_users() -> None:
     class Mine(fastopt.Adam):
-        new_state = staticmethod(
-            lambda params: Spoiling(0, *(tuple(map(np.zeros_like, params)) for _ in range(2)))
+        _new_state = staticmethod(
+            lambda params: Spoiling(0, np.zeros_like(params), np.zeros_like(params))
         )
 
     message = "^Mine.step: state.step must be a plain attribute, not one of Spoiling's own$"
@@ -202,12 +202,12 @@ def test_options_are_made_once() -> None:
     opt = fastopt.SGD(w, lr=0.5)
     group = opt.groups[0]
     with pytest.raises(RuntimeError, match="it has been made already"):
-        group.__init__("SGD", "", "sgd", dict(group), opt._held.count, [], None)  # type: ignore[misc]
+        group.__init__("SGD", "", "sgd", dict(group), opt._held.count, [], None, ())  # type: ignore[misc]
     group["lr"] = 0.25
     opt.step(np.ones(2))
     assert w.tolist() == [0.75, 0.75]
     for nonsense in (3, [("lr", 0.1)], None):
-        for call in (group.set_all, group.check):
+        for call in (group._set_all, group._check):
             with pytest.raises(TypeError, match="SGD: options must be a dict, not"):
                 call(nonsense)  # type: ignore[arg-type]
 
@@ -323,7 +323,7 @@ def test_schedules_that_freeze_groups_while_sums_wait() -> None:
     opt.groups[0]["lr"] = lr
     opt.accumulate([np.ones(2)] * 2)
     armed = True
-    with pytest.raises(ValueError, match=r"groups\[1\] is frozen, and was not when gradients"):
+    with pytest.raises(ValueError, match=r"params\[1\] is frozen, and was not when gradients"):
         opt.step()
     assert opt.step_count == 0
     armed, opt.groups[1]["frozen"] = False, False

@@ -162,12 +162,10 @@ def test_bad_gradients(case: Case) -> None:
         ("w", np.ones((3, 4), np.float32), r"grads\['w'\] has dtype float32, params\['w'\] has"),
         ("w", np.ones((3, 4), ">f8"), r"grads\['w'\] has dtype >f8"),
         ("w", [[1.0] * 4] * 3, r"grads\['w'\]"),
-        ("w", None, r"grads\['w'\] must be a NumPy array, not NoneType"),
         ("w", np.ma.ones((3, 4)), r"grads\['w'\] must be a NumPy array, not a masked array"),
         ("w", p["w"], r"grads\['w'\] and params\['w'\] overlap in memory"),
         ("w", p["w"][::-1], r"grads\['w'\] and params\['w'\] overlap in memory"),
         ("w", arrays_of(opt.ema)[0], r"grads\['w'\] and ema\['w'\] overlap in memory"),
-        ("b", None, r"grads\['b'\]\[0\] must be a NumPy array, not NoneType"),
         ("b", good["b"][:1], r"grads\['b'\] has length 1, params\['b'\] has length 2"),
     ]:
         call = lambda: opt.step({**good, entry: bad})  # noqa: B023, E731
@@ -277,7 +275,9 @@ def test_options_out_of_range() -> None:
     with pytest.raises(TypeError, match="options cannot be removed, 'lr' neither"):
         del opt.groups[0]["lr"]
     opt = fastopt.RMSprop(w)
-    with pytest.raises(ValueError, match=r"^RMSprop: momentum=0.5 needs a buffer, which the optim"):
+    with pytest.raises(
+        ValueError, match=r"^RMSprop: momentum=0.5 needs state.buf, which the optim"
+    ):
         opt.groups[0]["momentum"] = 0.5
     with pytest.raises(TypeError, match="RMSprop: centered must be True or False, not 1"):
         fastopt.RMSprop(w, centered=1)
@@ -301,7 +301,7 @@ def test_parameters_that_cannot_be_held() -> None:
         with pytest.raises(error, match=message):
             fastopt.Adam(given)
     for patterns, error, message in [
-        ({"*.bias": {}}, ValueError, r"groups: patterns\['\*.bias'\] is the first match of none"),
+        ({"*.bias": {}}, ValueError, r"groups: patterns\['\*.bias'\] matches none of the names w"),
         ({"w": 0.1}, TypeError, r"groups: patterns\['w'\] must be a dict of options"),
         ([("w", {})], TypeError, "groups: patterns must be a dict, not list"),
     ]:

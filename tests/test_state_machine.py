@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ class OptimizerMachine(RuleBasedStateMachine):
         for number, group in enumerate(self.opt.groups):
             for i, entry in enumerate(self.model.of_group(number)):
                 for name, array in entry.state.items():
-                    array[...] = getattr(group.state, name)[i][...] = rng.random(array.shape)
+                    array[...] = group._arrays()[name][i][...] = rng.random(array.shape)
 
     # Accumulation
 
@@ -354,6 +355,11 @@ class OptimizerMachine(RuleBasedStateMachine):
         self.saved = kept, copy.deepcopy(self.model)
 
     def load(self, opt: Any, params: Any) -> None:
+        with warnings.catch_warnings():  # of options that it replaces
+            warnings.filterwarnings("ignore", ".*the saved options replace")
+            self.load_kept(opt, params)
+
+    def load_kept(self, opt: Any, params: Any) -> None:
         kept, _ = self.saved
         if isinstance(kept, Path):
             fastopt.load(kept, params=params, optimizer=opt)

@@ -18,27 +18,33 @@ class Collection::Collector {
         known_(arguments.known),
         to_(collection),
         named_by_(arguments.arrays[0].tree),
-        checks_(arguments.function, arguments.arrays, named_by_) {
+        checks_(arguments.function, arguments.arrays, named_by_),
+        trees_count_(arguments.count) {
     if (arguments.named_by) named_by_.root = arguments.named_by;
     for (int i = 0; i < arguments.count; ++i) {
       trees_[i] = arguments.arrays[i].tree;
-      trees_[i].none_for_all = known_ && i > 0;  // a whole branch is frozen or has no mask
+      // A whole branch is frozen, has no gradient or no mask.
+      trees_[i].none_for_all = (known_ && i > 0) || (arguments.division && i == 1);
       streams_[i] = arguments.arrays[i].stream;
     }
     for (int i = 0; arguments.penalties && i < penalties; ++i) {
       const PenaltyTree& penalty = arguments.penalties[i];
       if (!penalty.tree) continue;
-      place_[i] = arguments.count + penalty_trees_++;
+      place_[i] = trees_count_++;
       trees_[place_[i]] = {penalty.name, "", penalty.tree, /*prefix=*/true};
     }
+    if (!arguments.numbers) return;
+    to_.place_of_numbers_ = trees_count_++;
+    trees_[to_.place_of_numbers_] = {"step", "state.", arguments.numbers};
   }
 
   // Code of the user's may run while trees and numbers are read, not between the checks of the
   // arrays and their use.
   void collect() {
     to_.clear();
-    to_.leaves_.read(arguments_.function, trees_, arguments_.count + penalty_trees_);
+    to_.leaves_.read(arguments_.function, trees_, trees_count_);
     if (arguments_.penalties) read_penalties();
+    if (arguments_.division) parts_ = arguments_.division->divide(to_);
     for (int entry = 0; entry < to_.entries(); ++entry) known_ ? add_known(entry) : add_new(entry);
     if (known_ && to_.entries() < known_->entries())
       raise_value_error(checks_.here() + "params has " + std::to_string(to_.entries()) +
@@ -52,15 +58,19 @@ class Collection::Collector {
  private:
   static constexpr int penalties = 4;
   static_assert(sizeof(Penalties) == penalties * sizeof(double));
-  static_assert(Streams::count + penalties <= max_trees);
+  static_assert(Streams::count + penalties + 1 <= max_trees);
 
   void add_new(int entry) {
+    if (is_left_out(entry)) return;
     PyObject* const* nodes = to_.nodes(entry);
     check_from(0, nodes, entry);
-    finish(add_arrays(to_.tensors, nodes, streams_, arguments_.count, entry, arguments_.alignment,
-                      arguments_.drop),
-           entry);
+    Tensor* tensor = add_arrays(to_.tensors, nodes, streams_, arguments_.count, entry,
+                                arguments_.alignment, arguments_.drop);
+    if (tensor && parts_) tensor->group = parts_[entry];
+    finish(tensor, entry);
   }
+
+  bool is_left_out(int entry) const { return parts_ && parts_[entry] < 0; }
 
   void add_known(int number) {
     PyObject* const* nodes = to_.nodes(number);
@@ -68,9 +78,9 @@ class Collection::Collector {
       raise_value_error(checks_.here() + checks_.name_of_entry(0, number) +
                         " was not there when the optimizer was made");
     const KnownArrays::Entry& entry = known_->entry(number);
-    const bool frozen = arguments_.frozen[entry.group] != 0;
-    known_->check_unchanged(number, nodes[0], frozen, checks_);
-    if (frozen) return;
+    const bool left_out = arguments_.frozen[entry.group] != 0 || is_left_out(number);
+    known_->check_unchanged(number, nodes[0], left_out, checks_);
+    if (left_out) return;
     Tensor* tensor;
     if (arguments_.count == 2 && !arguments_.arrays[1].written &&
         known_->fits_at_a_glance(number, nodes[1])) {
@@ -81,7 +91,7 @@ class Collection::Collector {
       check_from(1, nodes, number);
       tensor = add_with_known(nodes, entry, number);
     }
-    if (tensor) tensor->group = entry.group;
+    if (tensor) tensor->group = parts_ ? parts_[number] : entry.group;
     finish(tensor, number);
   }
 
@@ -121,13 +131,16 @@ class Collection::Collector {
   void finish(Tensor* tensor, int entry) {
     if (!tensor) return;
     to_.has_[int(tensor->dtype)] = true;
-    if (arguments_.penalties) tensor->penalties = &to_.penalties_[penalty_trees_ > 0 ? entry : 0];
+    if (arguments_.penalties)
+      tensor->penalties = &to_.penalties_[to_.penalties_.size() > 1 ? entry : 0];
   }
 
   void read_penalties() {
     const PenaltyTree* given = arguments_.penalties;
     const Penalties same{given[0].number, given[1].number, given[2].number, given[3].number};
-    to_.penalties_.assign(penalty_trees_ > 0 ? to_.entries() : 1, same);
+    bool trees = false;
+    for (int i = 0; i < penalties; ++i) trees = trees || given[i].tree;
+    to_.penalties_.assign(trees ? to_.entries() : 1, same);
     for (int i = 0; i < penalties; ++i)
       for (int entry = 0; arguments_.penalties[i].tree && entry < to_.entries(); ++entry)
         to_.penalties_[entry].*strengths[i] =
@@ -156,7 +169,8 @@ class Collection::Collector {
   Collection& to_;
   NamedTree named_by_;
   ArrayChecks checks_;
-  int penalty_trees_ = 0;
+  int trees_count_;
+  const int* parts_ = nullptr;
   int place_[penalties];  // of each penalty that is a tree, among all trees
   NamedTree trees_[max_trees];
   int streams_[max_trees];

@@ -21,6 +21,21 @@ struct PenaltyTree {
   PyObject* tree;  // borrowed; null where there is one number
 };
 
+class Collection;
+
+// Divides entries into parts, of which a step treats each alike: the groups of an optimizer, or
+// some of a group that have been updated less often.
+class Division {
+ public:
+  // Returns the part of every entry, or -1 where it is left out; null where all of each group are
+  // one part. It is asked when the trees are read and no array is checked yet: code of the user's
+  // may run.
+  virtual const int* divide(const Collection& read) = 0;
+
+ protected:
+  ~Division() = default;
+};
+
 // What a call has for every entry. arrays[0] is params, whose structure the others must have.
 struct Arguments {
   const char* function;
@@ -34,6 +49,11 @@ struct Arguments {
   // Of arrays that an optimizer knows: params, and those that are not among the arguments.
   const KnownArrays* known = nullptr;
   const unsigned char* frozen = nullptr;  // for each group, whether it is left out
+
+  // Where gradients, which come second, may be missing (None), and a tree of numbers like params or
+  // null.
+  Division* division = nullptr;
+  PyObject* numbers = nullptr;
 };
 
 // All arrays of a call. It keeps them alive, because kernels run without the GIL. Reuse it: a step
@@ -57,6 +77,9 @@ class Collection {
   int entries() const { return leaves_.entries(); }
   PyObject* const* nodes(int entry) const { return leaves_.of(entry); }
 
+  // What the tree of numbers has for an entry.
+  PyObject* number(int entry) const { return nodes(entry)[place_of_numbers_]; }
+
   // How many entries a glance was enough for.
   int glances() const { return glances_; }
 
@@ -71,6 +94,7 @@ class Collection {
   static bool share_memory(void* self, const Span& a, const Span& b);
 
   Leaves leaves_;
+  int place_of_numbers_ = 0;
   bool has_[dtypes] = {};
   int glances_ = 0;
   std::vector<Penalties> penalties_;  // of every entry; of one, where all have the same

@@ -17,6 +17,7 @@ void add_options(py::module_& module);
 void add_plans(py::module_& module);
 void add_dropout(py::module_& module);
 void add_sums(py::module_& module);
+void add_trees(py::module_& module);
 void add_probes(py::module_& module);
 void add_settings(py::module_& module);
 

@@ -16,6 +16,7 @@ void define(py::module_& module) {
   add_plans(module);
   add_dropout(module);
   add_sums(module);
+  add_trees(module);
   add_probes(module);
   add_settings(module);
   module.def(

@@ -132,11 +132,11 @@ int set_place(PyObject* self, PyObject* value, void*) {
   });
 }
 
-PyMethodDef methods[] = {{"set_all", set_all, METH_O, nullptr},
-                         {"check", check, METH_O, nullptr},
+PyMethodDef methods[] = {{"_set_all", set_all, METH_O, nullptr},
+                         {"_check", check, METH_O, nullptr},
                          {nullptr, nullptr, 0, nullptr}};
 
-PyGetSetDef properties[] = {{"place", get_place, set_place, nullptr, nullptr},
+PyGetSetDef properties[] = {{"_place", get_place, set_place, nullptr, nullptr},
                             {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 template <class Function>

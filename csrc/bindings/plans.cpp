@@ -22,8 +22,7 @@ std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner
   for (py::handle group : groups)
     if (!is_right(group, found)) throw py::value_error("Plan: options of another rule");
   if (!is_right(shared, nullptr)) throw py::value_error("Plan: shared must be no group");
-  if (groups.size() != states.size() || groups.size() != weights.size())
-    throw py::value_error("Plan: one state and one weight for each group");
+  if (groups.size() != states.size()) throw py::value_error("Plan: one state for each group");
   Plan::Parts parts;
   parts.rule = found;
   parts.owner = owner;
@@ -40,18 +39,19 @@ std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner
 
 PyObject* step(PyObject* plan, PyObject* const* arguments, Py_ssize_t count) {
   return with_errors<PyObject*>(nullptr, [&] {
-    if (count != 5) throw std::invalid_argument("step: five arguments");
+    if (count != 6 || !PyDict_Check(arguments[5]))
+      throw std::invalid_argument("step: six arguments, the last a dict");
     return py::handle(plan)
         .cast<Plan&>()
-        .step({arguments[0], arguments[1], arguments[2], arguments[3], arguments[4]})
+        .step({arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]})
         .release();
   });
 }
 
 PyObject* accumulate(PyObject* plan, PyObject* const* arguments, Py_ssize_t count) {
   return with_errors<PyObject*>(nullptr, [&] {
-    if (count != 1) throw std::invalid_argument("accumulate: one argument");
-    py::handle(plan).cast<Plan&>().accumulate(arguments[0]);
+    if (count != 2) throw std::invalid_argument("accumulate: two arguments");
+    py::handle(plan).cast<Plan&>().accumulate(arguments[0], arguments[1]);
     return Object::none().release();
   });
 }
@@ -106,12 +106,22 @@ void add_plans(py::module_& module) {
       .def_property_readonly("accumulate",
                              [](py::handle self) { return bound(accumulate_method, self); })
       .def(
+          "has", [](const Plan& plan, const py::object& params) { return plan.has(params.ptr()); },
+          py::arg("params"))
+      .def_property("frozen", &Plan::frozen, &Plan::freeze)
+      .def(
           "use_sums",
-          [](Plan& plan, const py::object& tree, long long waiting, std::vector<bool> frozen) {
-            plan.use_sums(tree.ptr(), waiting, std::move(frozen));
+          [](Plan& plan, const py::object& tree, long long count, double weight,
+             std::vector<unsigned char> has, std::vector<unsigned char> frozen) {
+            plan.use_sums(tree.ptr(), {count, weight, std::move(has), std::move(frozen)});
           },
-          py::arg("tree"), py::arg("waiting"), py::arg("frozen"))
-      .def_property_readonly("frozen_in_sums", &Plan::frozen_in_sums)
+          py::arg("tree"), py::arg("count"), py::arg("weight"), py::arg("has"), py::arg("frozen"))
+      .def_property_readonly("added",
+                             [](const Plan& plan) {
+                               const Plan::Added added = plan.added();
+                               return py::make_tuple(added.count, added.weight, added.has,
+                                                     added.frozen);
+                             })
       .def("discard_sums", &Plan::discard_sums, py::arg("function"))
       .def(
           "turn",
@@ -133,13 +143,7 @@ void add_plans(py::module_& module) {
           py::arg("function"), py::arg("token"))
       .def_property_readonly("waiting", &Plan::waiting)
       .def("check_not_swapped", &Plan::check_not_swapped, py::arg("function"))
-      .def_property(
-          "weights", [](Plan& plan) { return plan.weights(); },
-          [](Plan& plan, std::vector<double> weights) {
-            if (weights.size() != plan.weights().size())
-              throw py::value_error("Plan: one weight for each group");
-            plan.weights() = std::move(weights);
-          });
+      .def_property("weights", &Plan::weights, &Plan::set_weights);
   module.def("told", [] {
     const Told& latest = told();
     py::dict all;

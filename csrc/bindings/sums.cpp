@@ -19,11 +19,6 @@ void collect(const char* function, const char* name, py::handle tree, bool writt
   to.collect(arguments);
 }
 
-void check_params(const char* function, py::object params) {
-  Collection checked;
-  collect(function, "params", params, /*written*/ true, checked);
-}
-
 py::tuple global_norm(py::object grads, py::object threads) {
   const char* function = "global_norm";
   const int count = threads_or_default(function, threads);
@@ -83,7 +78,6 @@ void max_norm(py::list arrays, std::vector<int> vector_axes, py::object limit, p
 }  // namespace
 
 void add_sums(py::module_& module) {
-  module.def("check_params", check_params, py::arg("function"), py::arg("params"));
   module.def("global_norm", global_norm, py::arg("grads"), py::arg("threads"));
   module.def("penalty", penalty, py::arg("params"), py::arg("l1"), py::arg("l2"),
              py::arg("threads"));

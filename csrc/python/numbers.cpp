@@ -141,14 +141,13 @@ bool is_plain_int(PyObject* given) {
 }
 
 long long to_count(const char* function, const char* name, PyObject* given) {
-  constexpr long long exact_in_double = 1LL << 53;
   if (!is_plain_int(given))
     raise_type_error(std::string(function) + ": " + name + " must be an int, not " +
                      type_of(given));
   const Object index = Object::made(PyNumber_Index(given));
   int overflow;
   const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-  if (overflow || value < 0 || value >= exact_in_double)
+  if (overflow || value < 0 || value >= max_count)
     raise_value_error(std::string(function) + ": 0 <= " + name + " < 2**53 must hold, it is " +
                       repr_of(given));
   return value;

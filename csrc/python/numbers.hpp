@@ -25,6 +25,7 @@ std::uint64_t to_uint64(const char* function, const char* name, PyObject* given)
 bool is_plain_int(PyObject* given);
 
 // A count of steps: an int with 0 <= value < 2**53, so that a double can hold it; a plain one.
+constexpr long long max_count = 1LL << 53;
 long long to_count(const char* function, const char* name, PyObject* given);
 
 }  // namespace fastopt

@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "../arrays/tree.hpp"
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
 
@@ -47,13 +48,22 @@ Object attribute(const char* function, const char* of, PyObject* object, PyObjec
   return Object::steal(value);
 }
 
-long long Counts::add_step(const char* function, PyObject* state, Slot slot) {
+PyObject* Counts::add_step(const char* function, PyObject* state, Slot slot, long long& step) {
   PyObject* there = slot.peek(state);
-  Object step = there ? Object::borrow(there) : attribute(function, "state", state, name_of_step());
-  const long long value = to_count(function, "state.step", step.ptr());
-  counts_.push_back(
-      {state, name_of_step(), std::move(step), Object::made(PyLong_FromLongLong(value + 1)), slot});
-  return value;
+  Object found =
+      there ? Object::borrow(there) : attribute(function, "state", state, name_of_step());
+  if (is_container(found.ptr())) {
+    counts_.push_back({state, name_of_step(), found, found, slot});
+    return counts_.back().before.ptr();
+  }
+  step = to_count(function, "state.step", found.ptr());
+  Object next = Object::made(PyLong_FromLongLong(step + 1));
+  counts_.push_back({state, name_of_step(), std::move(found), std::move(next), slot});
+  return nullptr;
+}
+
+void Counts::set_step(PyObject* state, Object value) {
+  find(state, name_of_step()).after = std::move(value);
 }
 
 std::uint64_t Counts::add_offset(const char* function, PyObject* drop) {
@@ -74,7 +84,7 @@ double Counts::add_scalar(const char* function, PyObject* state, PyObject* name)
     raise_type_error(std::string(function) + ": state." + text_of(name) + " must be a float, not " +
                      type_of(scalar.ptr()));
   const double value = PyFloat_AS_DOUBLE(scalar.ptr());
-  counts_.push_back({state, name, std::move(scalar), {}, Slot(Py_TYPE(state), name)});
+  counts_.push_back({state, name, scalar, scalar, Slot(Py_TYPE(state), name)});
   return value;
 }
 

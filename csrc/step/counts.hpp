@@ -1,4 +1,5 @@
-// What a step counts in objects that the user holds: `state.step`, `drop.offset`.
+// What a step counts in objects that the user holds: `state.step`, `drop.offset`. Where arrays have
+// been updated unequally often, `state.step` is no int but has one for each.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -20,8 +21,10 @@ Object attribute(const char* function, const char* of, PyObject* object, PyObjec
 // What one step counts, which advances all or not at all.
 class Counts {
  public:
-  // Reads state.step and notes that it is to advance by one.
-  long long add_step(const char* function, PyObject* state, Slot slot);
+  // Reads state.step and notes that it is to advance by one. Returns null; or, where it is no int
+  // but has one for each array, that: then it is to be set below.
+  PyObject* add_step(const char* function, PyObject* state, Slot slot, long long& step);
+  void set_step(PyObject* state, Object value);
 
   // Reads drop.offset, or a number of the state, and notes it; what it shall be then is set later.
   std::uint64_t add_offset(const char* function, PyObject* drop);

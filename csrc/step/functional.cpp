@@ -135,7 +135,6 @@ Object functional_step(const Rule& rule, PyObject* const* arguments, Py_ssize_t 
   std::copy_n(rule_options, rule.options.count, group.options);
   step.terms(0) = options.terms();
   step.set_ema_decay(0, options.shared().ema_decay);
-  group.step = 0;
   if (rule.arrays.count > 0) step.count_in(function, 0, state, slot_in(rule, state, state_class));
   step.take({params, grads, options.objects[mask], options.objects[drop],
              options.objects[update_mask], options.objects[ema]},

@@ -112,14 +112,17 @@ void OptionTable::check_together(const Change* changes, std::size_t count) const
       raise_value_error(where_ + ": whether there is an ema_decay is fixed when it is made");
   }
   for (std::size_t k = 0; k < count; ++k) {
-    const Option& option = declared_[changes[k].place].option;
     const bool is_zero = changes[k].number == 0 && !changes[k].scheduled;
-    if (option.needs && !is_zero &&
-        std::find(lacking_.begin(), lacking_.end(), option.needs) != lacking_.end())
-      raise_value_error(where_ + ": " + option.name + "=" + repr_of(changes[k].given) +
-                        " needs a buffer, which the optimizer has only if it is made with " +
-                        option.name);
+    if (!is_zero) check_needed(where_, changes[k].place, changes[k].given);
   }
+}
+
+void OptionTable::check_needed(const std::string& where, int i, PyObject* given) const {
+  const Option& option = declared_[i].option;
+  if (option.needs && std::find(lacking_.begin(), lacking_.end(), option.needs) != lacking_.end())
+    raise_value_error(where + ": " + option.name + "=" + repr_of(given) + " needs state." +
+                      option.needs + ", which the optimizer has only if it is made with " +
+                      option.name);
 }
 
 // What was there before goes when all is set: its end may run code of the user's.
@@ -176,8 +179,10 @@ double OptionTable::number_at(int i, const char* function, ScheduleValues& sched
 }
 
 // Schedules may set options, themselves among them: what there was before is what counts.
-void OptionTable::copy_numbers(const char* function, ScheduleValues& schedules, double* to) const {
+void OptionTable::copy_numbers(const char* function, ScheduleValues& schedules,
+                               const NumbersOfStep& of_step, double* to) const {
   std::copy(numbers_.begin(), numbers_.end(), to);
+  of_step.copy(to);
   if (scheduled_.empty()) return;
   constexpr int most = first_of_rule + Rule::max_options + term_count;
   static_assert(all_count <= most);
@@ -189,7 +194,23 @@ void OptionTable::copy_numbers(const char* function, ScheduleValues& schedules, 
     to_ask[k] = given_[places[k]];
   }
   for (int k = 0; k < count; ++k)
-    to[places[k]] = read_option(function, declared_[places[k]], schedules.of(to_ask[k]));
+    if (!of_step.has(places[k]))
+      to[places[k]] = read_option(function, declared_[places[k]], schedules.of(to_ask[k]));
+}
+
+void OptionTable::read_for_step(const char* function, PyObject* name, PyObject* value,
+                                NumbersOfStep& to) const {
+  const int i = find(name);
+  if (i < 0)
+    raise_type_error(std::string(function) + ": there is no option " + repr_of(name) +
+                     " of a step; there are those of opt.groups and opt.options");
+  const Declared& declared = declared_[i];
+  if (!declared.may_change && declared.kind != Kind::threads)
+    raise_type_error(std::string(function) + ": " + declared.option.name +
+                     " cannot be given for one step");
+  const double number = read_option(function, declared, value);
+  if (number != 0) check_needed(function, i, value);
+  to.set(i, number);
 }
 
 }  // namespace fastopt

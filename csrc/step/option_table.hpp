@@ -1,6 +1,7 @@
 // The options of an optimizer, or of a group of it: numbers, checked when they are set, from which
 // steps read.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,6 +39,28 @@ class ScheduleValues {
   static constexpr int most = 4;
   Object schedules_[most], values_[most];
   int next_ = 0;
+};
+
+// Numbers that one step has in place of those of a table.
+class NumbersOfStep {
+ public:
+  static constexpr int most = Rule::max_options + term_count + shared_count;
+
+  void set(int place, double number) {
+    given_ |= std::uint64_t{1} << place;
+    numbers_[place] = number;
+  }
+  bool has(int place) const { return given_ >> place & 1; }
+
+  void copy(double* to) const {
+    for (int place = 0; given_ >> place; ++place)
+      if (has(place)) to[place] = numbers_[place];
+  }
+
+ private:
+  static_assert(most <= 64);
+  std::uint64_t given_ = 0;
+  double numbers_[most];
 };
 
 class OptionTable {
@@ -81,8 +104,14 @@ class OptionTable {
   // One of them alone.
   double number_at(int i, const char* function, ScheduleValues& schedules) const;
 
-  // Copies the numbers for an update; schedules are asked, and what they say is checked.
-  void copy_numbers(const char* function, ScheduleValues& schedules, double* to) const;
+  // Copies the numbers for an update; schedules are asked, and what they say is checked, unless
+  // the step has another number.
+  void copy_numbers(const char* function, ScheduleValues& schedules, const NumbersOfStep& of_step,
+                    double* to) const;
+
+  // Reads what a step shall have in place of an option.
+  void read_for_step(const char* function, PyObject* name, PyObject* value,
+                     NumbersOfStep& to) const;
 
  private:
   struct Change {
@@ -98,6 +127,7 @@ class OptionTable {
   Change read(int i, PyObject* value) const;
   bool is_schedule(int i, PyObject* value) const;
   void check_together(const Change* changes, std::size_t count) const;
+  void check_needed(const std::string& where, int i, PyObject* given) const;
   void take(const Change& change, Object& before);
 
   std::string owner_, place_, where_;

@@ -38,11 +38,12 @@ Plan::Plan(Parts parts)
     parts_.averages = Object::made(PySequence_List(parts_.averages.ptr()));
   note_groups();
   known_.emplace(known_arrays());
-  next_weights_.resize(groups_.size());
+  set_weights(std::move(parts_.weights));
 }
 
 void Plan::note_groups() {
   const Rule& rule = *parts_.rule;
+  groups_.reserve(parts_.groups.size());
   for (std::size_t number = 0; number < parts_.groups.size(); ++number) {
     Group& group = groups_.emplace_back();
     group.function = step_function_;
@@ -60,10 +61,24 @@ void Plan::note_groups() {
       raise_type_error(step_function_ + ": the states of all groups must have the same arrays");
     variant_ = variant;
   }
+  for (std::size_t entry = 0; entry < parts_.group_of_entry.size(); ++entry) {
+    Group& group = groups_.at(parts_.group_of_entry[entry]);
+    if (group.entries++ == 0) group.first_entry = static_cast<int>(entry);
+  }
 }
 
-// The arrays of every state are tuples in the order of their group; here they are put in that of
-// the entries, with None where a state has them not.
+// Array number `place` of a group, of those that the state has under one name: a tuple in the order
+// of the group, or the array where it is the only one.
+PyObject* Plan::array_of(const Group& group, int i, int place) const {
+  PyObject* arrays = group.arrays[i].ptr();
+  if (arrays == Py_None || (group.entries == 1 && !PyTuple_Check(arrays))) return arrays;
+  if (PyTuple_Check(arrays) && PyTuple_GET_SIZE(arrays) == group.entries)
+    return PyTuple_GET_ITEM(arrays, place);
+  raise_type_error(step_function_ + ": state." + parts_.rule->arrays[i].name +
+                   " must be a tuple of all arrays of the group");
+}
+
+// The arrays of the states, put in the order of the entries, with None where a state has them not.
 KnownArrays Plan::known_arrays() {
   const Rule& rule = *parts_.rule;
   const NamedTree params{"params", "", parts_.params.ptr()};
@@ -86,16 +101,10 @@ KnownArrays Plan::known_arrays() {
   int stream = Streams::first_state;
   for (int i = 0; i < rule.arrays.count; ++i) {
     list = add({rule.arrays[i].name, "state."}, stream, true);
-    std::vector<Py_ssize_t> next(groups_.size(), 0);
+    std::vector<int> next(groups_.size(), 0);
     for (int k = 0; k < entries; ++k) {
       const int number = parts_.group_of_entry[k];
-      PyObject* arrays = groups_.at(number).arrays[i].ptr();
-      const Py_ssize_t at = next[number]++;
-      if (arrays != Py_None && (!PyTuple_Check(arrays) || at >= PyTuple_GET_SIZE(arrays)))
-        raise_type_error(step_function_ + ": state." + rule.arrays[i].name +
-                         " must be a tuple of all arrays");
-      PyList_SET_ITEM(list, k,
-                      Py_NewRef(arrays == Py_None ? arrays : PyTuple_GET_ITEM(arrays, at)));
+      PyList_SET_ITEM(list, k, Py_NewRef(array_of(groups_[number], i, next[number]++)));
     }
     if (groups_.empty() || groups_[0].arrays[i].is_none()) {  // then no group has it
       arguments.pop_back();
@@ -142,39 +151,42 @@ bool Plan::is_frozen(int number) const {
   return parts_.groups[number].table->number(OptionTable::frozen) != 0;
 }
 
-void Plan::fill_group(int number, ScheduleValues& schedules, Step& step) const {
+void Plan::fill_group(int number, const Given& given, ScheduleValues& schedules, Step& step) const {
   const Rule& rule = *parts_.rule;
   const char* function = groups_[number].function.c_str();
   double numbers[OptionTable::first_of_rule + Rule::max_options + term_count];
   {
     const CriticalSection lock(parts_.groups[number].holder.ptr());
-    parts_.groups[number].table->copy_numbers(function, schedules, numbers);
+    parts_.groups[number].table->copy_numbers(function, schedules, given.of_groups, numbers);
   }
   StepGroup& group = step.group(number);
   const double* of_rule = numbers + OptionTable::first_of_rule;
   std::copy_n(of_rule, rule.options.count, group.options);
   set_numbers(step.terms(number), 0, of_rule + rule.options.count, term_count);
   group.variant = &rule.variants[variant_];
-  group.step = 0;
   if (rule.arrays.count == 0) return;
   check_state(number);
   step.count_in(function, number, parts_.states[number].ptr(), groups_[number].step);
 }
 
-// An average that starts at zero has the weight w = d*w + (1 - d) in it, which for a constant d is
-// 1 - d^t, and is to be divided by it (Kingma & Ba 2015, section 3). An average that is divided at
-// once goes on with the decay d*w_before/w, and needs no division later.
-double Plan::debiased_decay(int number, double decay) {
-  const double before = parts_.weights[number];
-  const double weight = decay * before + (1 - decay);
-  next_weights_[number] = weight;
-  return weight > 0 ? decay * before / weight : decay;
+// An option is one of the groups, for all of which the number then holds, or a shared one.
+Plan::Given Plan::read_given(PyObject* options) const {
+  Given given;
+  PyObject *key, *value;
+  for (Py_ssize_t position = 0; PyDict_Next(options, &position, &key, &value);) {
+    const OptionTable& shared = *parts_.shared.table;
+    const OptionTable& of_group = groups() > 0 ? *parts_.groups[0].table : shared;
+    const bool is_of_group = of_group.find(key) >= 0;
+    (is_of_group ? of_group : shared)
+        .read_for_step(function(), key, value, is_of_group ? given.of_groups : given.shared);
+  }
+  return given;
 }
 
-Plan::SharedNow Plan::read_shared(const char* function, ScheduleValues& schedules) const {
+Plan::SharedNow Plan::read_shared(const Given& given, ScheduleValues& schedules) const {
   const CriticalSection lock(parts_.shared.holder.ptr());
   double numbers[OptionTable::all_count];
-  parts_.shared.table->copy_numbers(function, schedules, numbers);
+  parts_.shared.table->copy_numbers(function(), schedules, given.shared, numbers);
   SharedNow now{{},
                 numbers[OptionTable::debias] != 0,
                 numbers[OptionTable::averages_sums] != 0,
@@ -195,8 +207,9 @@ Object Plan::step(const OfStep& given) {
                       " accumulated gradients are waiting; step() without gradients takes them, "
                       "discard_accumulated() forgets them");
 
+  const Given of_step = read_given(given.options);
   ScheduleValues schedules(parts_.count.steps());
-  SharedNow now = read_shared(function(), schedules);
+  SharedNow now = read_shared(of_step, schedules);
   Shared& shared = now.shared;
   shared.grad_scale = read_option(function(), step_options[first_shared], given.grad_scale);
   shared.keep_prob = read_option(function(), step_options[first_shared + 1], given.keep_prob);
@@ -204,109 +217,86 @@ Object Plan::step(const OfStep& given) {
   if (of_sums) {
     grads = sums_->tree.ptr();
     shared.zero_grads = 1;
-    if (now.averages_sums) shared.grad_scale /= static_cast<double>(sums);
+    if (now.averages_sums) shared.grad_scale /= sums_->added.weight;
   }
 
   Step step(function(), *parts_.rule, shared, groups());
   const bool has_averages = known_->written() >> Streams::ema & 1;
+  if (has_averages != (shared.ema_decay != Shared::not_given))
+    raise_value_error(step_function_ + ": whether there is an ema_decay is fixed when it is made");
   const bool debias = has_averages && now.debias;
+  if (debias) step.debias(weights_differ_ ? parts_.weights.data() : nullptr);
   for (int number = 0; number < groups(); ++number) {
     if (is_frozen(number)) {
       step.freeze(number);
-      next_weights_[number] = parts_.weights[number];
       continue;
     }
-    fill_group(number, schedules, step);
-    step.set_ema_decay(number,
-                       debias ? debiased_decay(number, shared.ema_decay) : shared.ema_decay);
+    fill_group(number, of_step, schedules, step);
+    step.set_ema_decay(number, shared.ema_decay);
+    const Group& group = groups_[number];
+    if (debias && group.entries > 0) step.group(number).weight = parts_.weights[group.first_entry];
   }
   // Schedules were asked by now, and may have done anything.
   if (parts_.count.steps() != schedules.step())
     raise_runtime_error(step_function_ + ": a schedule has changed the count of steps");
-  if (of_sums) check_frozen_as_before(function(), step);
+  if (of_sums) {
+    check_frozen_as_before(function(), step);
+    left_out_ = sums_->added.has;
+    for (std::size_t entry = 0; entry < left_out_.size(); ++entry)
+      left_out_[entry] = !left_out_[entry] || (!frozen_.empty() && frozen_[entry]);
+    step.leave_out(left_out_.data());
+  } else if (!frozen_.empty()) {
+    step.leave_out(frozen_.data());
+  }
   step.take({parts_.params.ptr(), grads, or_null(given.mask), or_null(now.drop.ptr()),
              or_null(given.update_mask), nullptr},
             &*known_);
   if (step.run(nullptr)) {
     ++parts_.count.count->steps;
-    if (debias) parts_.weights = next_weights_;
+    if (debias) note_weights(step);
   } else if (of_sums) {
     sums_->arrays.clear_params();  // what is not finite must not stay
   }
-  if (of_sums) sums_->count = 0;
+  if (of_sums) clear_added();
   return step.result();
 }
 
-std::vector<bool> Plan::frozen_in_sums() const {
-  return sums_ ? sums_->frozen : std::vector<bool>(groups());
-}
-
-void Plan::use_sums(PyObject* tree, long long waiting, std::vector<bool> frozen) {
-  frozen.resize(groups());
-  ArrayArgument argument{{"params", "", tree}, Streams::param, true};
-  sums_.reset(new Sums{Object::borrow(tree),
-                       KnownArrays({function(), &argument, 1}, parts_.group_of_entry), waiting,
-                       std::move(frozen)});
-}
-
-// How a step runs holds for it too; what it does to gradients comes when the sums are used.
-Shared Plan::sum_options(const char* function) const {
-  const CriticalSection lock(parts_.shared.holder.ptr());
-  ScheduleValues schedules(parts_.count.steps());
-  Shared shared{};
-  shared.grad_scale = shared.keep_prob = 1;
-  shared.clip_norm = shared.clip_tensor_norm = Terms::never;
-  shared.ema_decay = Shared::not_given;
-  const OptionTable& table = *parts_.shared.table;
-  shared.threads = table.number_at(OptionTable::threads, function, schedules);
-  shared.flush_denormals = table.number_at(OptionTable::flush_denormals, function, schedules);
-  return shared;
-}
-
-void Plan::accumulate(PyObject* grads) {
-  const char* function = sum_function_.c_str();
-  const Turn turn(*this, function);
-  check_not_swapped(function);
-  if (!sums_) raise_runtime_error(std::string(function) + ": there is nothing to add to");
-  Shared shared = sum_options(function);
-
-  const Rule& sgd = *find_rule("sgd");
-  Step step(function, sgd, shared, groups());
-  for (int number = 0; number < groups(); ++number) {
-    if (is_frozen(number)) {
-      step.freeze(number);
-      continue;
-    }
-    StepGroup& group = step.group(number);
-    group.options[0] = 1;  // lr
-    group.variant = &sgd.variants[0];
-    group.step = 0;
-    step.terms(number) = {};
-    step.terms(number).maximize = 1;
-    step.terms(number).clip_value = Terms::never;
+void Plan::set_weights(std::vector<double> weights) {
+  weights.resize(parts_.group_of_entry.size());
+  parts_.weights = std::move(weights);
+  weights_differ_ = false;
+  for (std::size_t entry = 0; entry < parts_.weights.size(); ++entry) {
+    const Group& group = groups_[parts_.group_of_entry[entry]];
+    if (parts_.weights[entry] != parts_.weights[group.first_entry]) weights_differ_ = true;
   }
-  if (sums_->count > 0) check_frozen_as_before(function, step);
-  for (int number = 0; number < groups(); ++number) sums_->frozen[number] = step.is_frozen(number);
-  step.take({sums_->tree.ptr(), grads, nullptr, nullptr, nullptr, nullptr}, &sums_->arrays);
-  step.run(nullptr);
-  ++sums_->count;
 }
 
-void Plan::discard_sums(const char* function) {
-  const Turn turn(*this, function);
-  if (!sums_) return;
-  sums_->arrays.clear_params();
-  sums_->count = 0;
+void Plan::note_weights(const Step& step) {
+  for (std::size_t entry = 0; entry < parts_.weights.size(); ++entry) {
+    const int number = static_cast<int>(entry), group = parts_.group_of_entry[entry];
+    if (step.took_part(number, group)) parts_.weights[entry] = step.weight_of(number, group);
+  }
+  if (step.is_divided()) set_weights(std::move(parts_.weights));
 }
 
-// Sums of another selection of groups have another count.
-void Plan::check_frozen_as_before(const char* function, const Step& step) const {
-  for (int number = 0; number < groups(); ++number)
-    if (step.is_frozen(number) != sums_->frozen[number])
-      raise_value_error(
-          std::string(function) + ": groups[" + std::to_string(number) + "] " +
-          (step.is_frozen(number) ? "is frozen, and was not" : "is not frozen, and was") +
-          " when gradients were accumulated; discard_accumulated() forgets them");
+void Plan::freeze(std::vector<unsigned char> entries) {
+  frozen_ = std::move(entries);
+  if (std::find(frozen_.begin(), frozen_.end(), 1) == frozen_.end())
+    frozen_.clear();
+  else
+    frozen_.resize(parts_.group_of_entry.size());
+}
+
+bool Plan::has(PyObject* params) const {
+  const NamedTree trees[] = {{"params", "", parts_.params.ptr()}, {"params", "", params}};
+  const bool is_same_tree = params == parts_.params.ptr();
+  Leaves leaves;
+  leaves.read(function(), trees, is_same_tree ? 1 : 2);
+  if (leaves.entries() != known_->entries()) return false;
+  for (int entry = 0; entry < leaves.entries(); ++entry)
+    if (leaves.of(entry)[is_same_tree ? 0 : 1] != known_->array(known_->entry(entry), 0))
+      return false;
+  return true;
 }
 
 void Plan::check_not_swapped(const char* function) const {

@@ -31,25 +31,41 @@ class Plan {
     std::vector<Object> states;  // of each group; None where the rule has none
     Object averages;             // a sequence with one for each entry, or None
     HeldCount count;
-    std::vector<double> weights;  // of the averages of each group, in debiased_decay
+    std::vector<double> weights;  // of the average of each entry, as Step::debias has them
   };
   explicit Plan(Parts parts);
 
   // What a call brings for one step alone.
   struct OfStep {
     PyObject *grads, *grad_scale, *mask, *keep_prob, *update_mask;  // borrowed
+    PyObject* options;                                              // a dict, of numbers
   };
 
   // Makes a step, and returns what it has to say. Without gradients (None) it takes the sums.
   Object step(const OfStep& given);
 
+  // Whether these are the parameters, array by array, under the same keys.
+  bool has(PyObject* params) const;
+
+  // Entries that are left out, besides those of frozen groups.
+  const std::vector<unsigned char>& frozen() const { return frozen_; }
+  void freeze(std::vector<unsigned char> entries);
+
+  // What was added up.
+  struct Added {
+    long long count = 0;                // of gradients
+    double weight = 0;                  // of all of them
+    std::vector<unsigned char> has;     // the entries that had a gradient
+    std::vector<unsigned char> frozen;  // those that were frozen meanwhile
+  };
+
   // Adds gradients to the sums, which `use_sums` has given: arrays like params. To add is a step of
-  // SGD that ascends, with its checks and its threads: sum -= 1 * -g.
-  void accumulate(PyObject* grads);
-  void use_sums(PyObject* tree, long long waiting, std::vector<bool> frozen);
-  std::vector<bool> frozen_in_sums() const;
+  // SGD that ascends, with its checks and its threads: sum -= weight * -g.
+  void accumulate(PyObject* grads, PyObject* weight);
+  void use_sums(PyObject* tree, Added added);
+  Added added() const { return sums_ ? sums_->added : Added{}; }
   void discard_sums(const char* function);
-  long long waiting() const { return sums_ ? sums_->count : 0; }
+  long long waiting() const { return sums_ ? sums_->added.count : 0; }
 
   // Calls visit(object) for all objects that may lead back here, until it returns anything but 0.
   template <class Visit>
@@ -65,7 +81,8 @@ class Plan {
   }
 
   const char* function() const { return step_function_.c_str(); }
-  std::vector<double>& weights() { return parts_.weights; }
+  const std::vector<double>& weights() const { return parts_.weights; }
+  void set_weights(std::vector<double> weights);
 
   // Swaps parameters and averages, and back who has done so: each in one call, so that no signal
   // comes in between. To swap back, arrays need not be writeable: they were when they were swapped.
@@ -94,13 +111,18 @@ class Plan {
     std::string function;                   // for messages about its options
     Slot step, slots[Streams::max_states];  // of the state
     Object arrays[Streams::max_states];     // of the state: tuples, or None where it has them not
+    int entries = 0, first_entry = 0;
   };
 
   struct Sums {
     Object tree;
     KnownArrays arrays;
-    long long count;           // of gradients in them
-    std::vector<bool> frozen;  // groups, while gradients were added
+    Added added;
+  };
+
+  // What a call gives for its step alone, in place of options of all groups and of shared ones.
+  struct Given {
+    NumbersOfStep of_groups, shared;
   };
 
   // What all groups share, in this step.
@@ -111,14 +133,18 @@ class Plan {
   };
 
   void note_groups();
-  SharedNow read_shared(const char* function, ScheduleValues& schedules) const;
+  Given read_given(PyObject* options) const;
+  SharedNow read_shared(const Given& given, ScheduleValues& schedules) const;
   void swap(const char* function, bool written);
   KnownArrays known_arrays();
   void check_state(int number) const;
-  void fill_group(int number, ScheduleValues& schedules, Step& step) const;
-  // Returns the decay that keeps an average free of its start, and notes the weight it then has.
-  double debiased_decay(int number, double decay);
+  void fill_group(int number, const Given& given, ScheduleValues& schedules, Step& step) const;
+  void note_weights(const Step& step);
+  PyObject* array_of(const Group& group, int i, int place) const;
   Shared sum_options(const char* function) const;
+  void clear_added();
+  bool is_frozen_in(const Step& step, std::size_t entry) const;
+  std::vector<unsigned char> frozen_entries(const Step& step) const;
   void check_frozen_as_before(const char* function, const Step& step) const;
   bool is_frozen(int number) const;
   int groups() const { return static_cast<int>(groups_.size()); }
@@ -127,7 +153,8 @@ class Plan {
   const std::string step_function_, sum_function_;
   std::vector<Group> groups_;
   std::optional<KnownArrays> known_;
-  std::vector<double> next_weights_;
+  bool weights_differ_ = false;  // within a group
+  std::vector<unsigned char> frozen_, left_out_;
   std::unique_ptr<Sums> sums_;
   Object flat_params_;
   int variant_ = 0;  // of the states of all groups

@@ -65,7 +65,13 @@ Step::Step(const char* function, const Rule& rule, const Shared& shared, int gro
   try {
     work_->groups.resize(groups);
     work_->updates.resize(groups);
+    work_->parts.resize(groups);
     work_->frozen.assign(groups, false);
+    for (StepGroup& group : work_->groups) {
+      group.state = group.steps = nullptr;
+      group.step = 0;
+      group.weight = 0;
+    }
   } catch (...) {
     give_back(work_);
     throw;
@@ -77,7 +83,7 @@ Step::~Step() { give_back(work_); }
 void Step::count_in(const char* function, int number, PyObject* state, Slot slot) {
   StepGroup& group = work_->groups[number];
   group.state = state;
-  group.step = work_->counts.add_step(function, state, slot);
+  group.steps = work_->counts.add_step(function, state, slot, group.step);
   for (int i = 0; i < rule_.scalars.count; ++i)
     group.scalars[i] = work_->counts.add_scalar(function, state, scalar_names(rule_)[i]);
 }
@@ -92,6 +98,8 @@ void Step::take(const Given& given, const KnownArrays* known) {
   const auto refuse = [&](const char* why) {
     raise_value_error(std::string(function_) + ": " + why);
   };
+  if (given.grads == Py_None)
+    raise_type_error(std::string(function_) + ": grads is None; entries of it may be None");
   add({"params", "", given.params}, Streams::param, true);
   add({"grads", "", given.grads}, Streams::grad, shared_.zero_grads != 0);
   if (given.mask) {
@@ -138,7 +146,8 @@ void Step::add(NamedTree tree, int stream, bool written, bool optional) {
 bool Step::run(const PenaltyTree* penalties) {
   Collection& arrays = work_->arrays;
   arrays.collect({function_, arguments_, count_, nullptr, penalties, drop_ ? &*drop_ : nullptr,
-                  block_size, known_, work_->frozen.data()});
+                  block_size, known_, work_->frozen.data(), this,
+                  known_ ? nullptr : work_->groups[0].steps});
   if (shared_.need_norms() && !measure()) return false;
   fold();
   if (drop_) work_->counts.set_offset(drop_->offset + std::uint64_t(arrays.entries()));
@@ -177,10 +186,12 @@ bool Step::measure() {
 }
 
 void Step::fold() {
-  for (std::size_t number = 0; number < work_->groups.size(); ++number) {
-    if (work_->frozen[number]) continue;
-    StepGroup& group = work_->groups[number];
+  for (std::size_t number = 0; number < work_->parts.size(); ++number) {
+    StepPart& part = work_->parts[number];
+    if (!part.used) continue;
+    StepGroup& group = work_->groups[part.group];
     Update& update = work_->updates[number];
+    if (debiases_) debias(part, update.ema_decay);
     const double scale = shared_.grad_scale * clip_factor_;
     update.rule = group.variant;
     two_phases_ = two_phases_ || group.variant->sums > 0;
@@ -191,12 +202,23 @@ void Step::fold() {
     update.drop = drop_ ? &*drop_ : nullptr;
     update.tensor_factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
     update.written = written_;
-    update.fold(rule_, group.options, static_cast<double>(group.step + 1), group.scalars,
+    double scalars[Rule::max_scalars];
+    std::copy_n(group.scalars, rule_.scalars.count, scalars);
+    update.fold(rule_, group.options, static_cast<double>(part.step + 1), scalars,
                 work_->arrays.has());
     for (int i = 0; i < rule_.scalars.count; ++i)
-      work_->counts.set_scalar(group.state, scalar_names(rule_)[i], group.scalars[i]);
+      work_->counts.set_scalar(group.state, scalar_names(rule_)[i], scalars[i]);
     update.note_what_is_absent();
   }
+}
+
+// An average that starts at zero has the weight w = d*w + (1 - d) in it, which for a constant d is
+// 1 - d^t, and is to be divided by it (Kingma & Ba 2015, section 3). An average that is divided at
+// once goes on with the decay d*w_before/w, and needs no division later.
+void Step::debias(StepPart& part, double& decay) {
+  const double before = part.weight;
+  part.weight = decay * before + (1 - decay);
+  if (part.weight > 0) decay = decay * before / part.weight;
 }
 
 Object Step::result() const {

@@ -16,9 +16,20 @@ namespace fastopt {
 struct StepGroup {
   double options[Rule::max_options];  // of the rule
   const RuleVariant* variant;
-  PyObject* state = nullptr;  // borrowed
-  long long step;             // updates made before
+  PyObject* state = nullptr;  // borrowed, as are
+  PyObject* steps = nullptr;  // the updates that each array has seen, where they differ
+  long long step;             // else those of all
+  double weight;              // of their averages before
   double scalars[Rule::max_scalars];
+};
+
+// Arrays of one group that have seen the same updates. The first of a group has its number; where a
+// group has more, these come behind all groups.
+struct StepPart {
+  int group;
+  long long step;  // updates made before
+  double weight;   // of the averages: before, and from `fold` on afterwards
+  bool used;
 };
 
 // What a step needs besides the stack. Reused, because a step on small arrays should not allocate.
@@ -29,7 +40,9 @@ struct Workspace {
   Counts counts;
   std::vector<double> tensor_factors;
   std::vector<StepGroup> groups;  // all of them; of those that are frozen, nothing is filled in
-  std::vector<Update> updates;    // of each group
+  std::vector<Update> updates;    // of each part, as are
+  std::vector<StepPart> parts;
+  std::vector<int> part_of_entry;  // where a group has several, or arrays are left out
   std::vector<unsigned char> frozen;
   PhaseRoom phases;
 };
@@ -42,7 +55,7 @@ struct Told {
 };
 const Told& told();
 
-class Step {
+class Step : private Division {
  public:
   // With options that all groups have in common; they may be corrected until arrays are collected.
   Step(const char* function, const Rule& rule, const Shared& shared, int groups);
@@ -58,6 +71,16 @@ class Step {
   bool is_frozen(int number) const { return work_->frozen[number] != 0; }
   void count_in(const char* function, int number, PyObject* state, Slot slot);
 
+  // Leaves out arrays for which this list is true, like those whose gradient is None.
+  void leave_out(const unsigned char* entries) { left_out_ = entries; }
+
+  // Keeps averages free of their start. The weights are those that averages have, entry by entry
+  // where they differ (else null, and a group has them).
+  void debias(const double* weights) {
+    debiases_ = true;
+    weights_ = weights;
+  }
+
   // Takes params, grads, and what comes with them; all null where they are not given. `known` tells
   // whether averages are among what is known.
   struct Given {
@@ -72,10 +95,36 @@ class Step {
   // so before anything is changed.
   bool run(const PenaltyTree* penalties);
 
+  // Where arrays were left out, or a group has several parts.
+  bool is_divided() const { return divided_; }
+
+  // In a step that was made: which arrays took part, and what weight their averages have now.
+  bool took_part(int entry, int group) const { return part_of(entry, group) >= 0; }
+  double weight_of(int entry, int group) const {
+    return work_->parts[part_of(entry, group)].weight;
+  }
+
   // What Python gets: None, or what was found out about the gradients.
   Object result() const;
 
  private:
+  const int* divide(const Collection& read) override;
+  bool is_uniform(const Collection& read) const;
+  bool is_left_out(const Collection& read, int entry) const;
+  int find_part(int group, long long step, double weight);
+  void count(const Collection& read);
+  long long step_of(const Collection& read, const StepGroup& group, int entry, int position) const;
+  [[noreturn]] void raise_no_counts() const;
+  struct Tally;
+  std::vector<Object> next_steps(std::vector<Tally>& tallies,
+                                 const std::vector<long long>& after) const;
+  int group_of(int entry) const;
+  static void debias(StepPart& part, double& decay);
+  int part_of(int entry, int group) const {
+    if (divided_) return work_->part_of_entry[entry];
+    return work_->frozen[group] ? -1 : group;
+  }
+
   void add(NamedTree tree, int stream, bool written, bool optional = false);
   void take_drop(PyObject* drop);
   bool measure();
@@ -92,6 +141,9 @@ class Step {
   unsigned written_ = 0;
   double clip_factor_ = 1, keep_scale_ = 1;
   bool tensor_factors_ = false, skipped_ = false, two_phases_ = false;
+  bool divided_ = false, debiases_ = false;
+  const unsigned char* left_out_ = nullptr;
+  const double* weights_ = nullptr;
   int nonfinite_entry_ = -1;
   Workspace* work_;
 };

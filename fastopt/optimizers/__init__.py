@@ -5,8 +5,9 @@ checked once and kept. The classes of the rules are in :mod:`fastopt.rules`.
 """
 
 from fastopt.optimizers.entries import Grouping, groups
+from fastopt.optimizers.group import Group
 from fastopt.optimizers.optimizer import Optimizer
-from fastopt.optimizers.options import Group, OptimizerOptions, Options, Scheduled
+from fastopt.optimizers.options import OptimizerOptions, Options, Scheduled
 from fastopt.optimizers.scaling import LossScaler
 
 __all__ = [

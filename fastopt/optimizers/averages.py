@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,19 @@ from fastopt.tree import Tree, unflatten, zip_trees
 class Averages:
     """An average for each array of a tree, which starts as a copy."""
 
-    def __init__(self, params: Tree, kept: tuple[Any, ...] = ()) -> None:
-        """Make averages for `params`; of the first arrays they are kept."""
+    def __init__(self, params: Tree, names: Sequence[str], kept: Mapping[str, Any]) -> None:
+        """Make averages for `params`, but for those that are kept, by their names."""
         self.params = tuple(array for (array,) in zip_trees(params))
-        self.arrays = (*kept, *map(_copy, self.params[len(kept) :]))
+        self.arrays = tuple(
+            kept[name] if name in kept else _copy(array)
+            for name, array in zip(names, self.params, strict=True)
+        )
         self.tree = unflatten(params, iter(self.arrays))
+
+    def reset(self) -> None:
+        """Make them copies again."""
+        for array, average in zip(self.params, self.arrays, strict=True):
+            average[...] = array
 
     def check(self, where: str, names: Sequence[str], params: Tree) -> None:
         """Raise if the averages could not take the place of what is in `params` now."""

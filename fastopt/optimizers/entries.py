@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from fastopt import _core
 from fastopt.tree import Tree, names, zip_trees
+
+Patterns = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class Grouping:
     """The number of the group of every entry, in the order of the tree."""
     extensible: bool = False
     """Whether the tree is a list with a branch for each group, to which more can be added."""
+    patterns: Patterns | None = None
+    """What made the groups, if they are told apart by names."""
+    matches: tuple[tuple[str, ...], ...] = ()
+    """Of each group: the patterns that its names match."""
 
     def entries(self, where: str) -> list[list[tuple[str, Any]]]:
         """Return the names and arrays of every group."""
@@ -40,26 +46,45 @@ class Grouping:
         """Return the grouping with one more group, for a tree that is a list of them."""
         added = {key: value for key, value in group.items() if key != "params"}
         count = len(names(where, group["params"]))
-        return Grouping(
-            [*self.tree, group["params"]],
-            (*self.groups, added),
-            (*self.group_of_entry, *[len(self.groups)] * count),
-            extensible=True,
+        return replace(
+            self,
+            tree=[*self.tree, group["params"]],
+            groups=(*self.groups, added),
+            group_of_entry=(*self.group_of_entry, *[len(self.groups)] * count),
         )
 
+    def of_tree(self, where: str, tree: Tree) -> Grouping:
+        """Return the grouping of another tree: the same groups, and where names need them more."""
+        if self.patterns is not None:
+            return _matched(where, tree, self.patterns, self.matches)
+        if not self.extensible:
+            return replace(self, tree=tree, group_of_entry=(0,) * len(names(where, tree)))
+        if not isinstance(tree, (list, tuple)) or len(tree) != len(self.groups):
+            raise ValueError(
+                f"{where}: params must be a list of {len(self.groups)} trees, one for each group; "
+                "add_group adds a group"
+            )
+        return replace(self, tree=tree, group_of_entry=_by_branch(where, tree))
 
-def groups(params: Tree, patterns: Mapping[str, Mapping[str, Any]]) -> Grouping:
+
+def matching(entry_names: Iterable[str], pattern: str) -> list[str]:
+    """Return the names that match a pattern of :mod:`fnmatch`."""
+    return [name for name in entry_names if fnmatchcase(name, pattern)]
+
+
+def groups(params: Tree, patterns: Patterns) -> Grouping:
     """Put entries of a tree into groups by their names, each with options of its own.
 
     Parameters
     ----------
-    params : array, or nested lists, tuples and dicts of arrays
+    params : array, or nested lists, tuples, dicts and dataclass instances of arrays
         The parameters.
     patterns : dict of str to dict
-        The options of each group: ``{"*.bias": {"l2": 0.0}, "embedding.*": {"frozen": True}}``. A
-        pattern is one of :mod:`fnmatch` for the dotted name of an entry, such as ``layer1.bias`` or
-        ``layers.0.w``. The first that matches counts; what none matches is a group in front of all
-        others, with the options of the optimizer.
+        Options by names: ``{"*.bias": {"l2": 0.0}, "embedding.*": {"frozen": True}}``. A pattern is
+        one of :mod:`fnmatch` for the dotted name of an entry, such as ``layer1.bias`` or
+        ``layers.0.w``. An entry has the options of all patterns that it matches; where two of them
+        set the same option, the later one counts. Entries that match the same patterns are a group;
+        what none matches is a group in front of all others, with the options of the optimizer.
 
     Returns
     -------
@@ -69,17 +94,22 @@ def groups(params: Tree, patterns: Mapping[str, Mapping[str, Any]]) -> Grouping:
     Raises
     ------
     ValueError
-        If a pattern is the first match of no entry: it may be misspelt.
+        If a pattern matches no entry: it may be misspelt.
     TypeError
         If `patterns` is no dict of dicts.
 
     Examples
     --------
     >>> import numpy as np, fastopt
-    >>> params = {"layer1": {"w": np.ones((2, 2)), "bias": np.zeros(2)}}
-    >>> opt = fastopt.Adam(fastopt.groups(params, {"*.bias": {"l2": 0.0}}), l2=1e-4)
-    >>> [(group.names, group["l2"]) for group in opt.groups]
-    [(('layer1.w',), 0.0001), (('layer1.bias',), 0.0)]
+    >>> params = {"layer1": {"w": np.ones((2, 2)), "bias": np.zeros(2)}, "out": np.ones(2)}
+    >>> patterns = {"layer1.*": {"lr": 0.1}, "*.bias": {"l2": 0.0}}
+    >>> opt = fastopt.Adam(fastopt.groups(params, patterns), lr=0.01, l2=1e-4)
+    >>> for group in opt.groups:
+    ...     print(group.names, group["lr"], group["l2"])
+    ('out',) 0.01 0.0001
+    ('layer1.w',) 0.1 0.0001
+    ('layer1.bias',) 0.1 0.0
+    >>> opt.groups["*.bias"]["lr"] = 0.05
     """
     if not isinstance(patterns, Mapping):
         raise TypeError(f"groups: patterns must be a dict, not {type(patterns).__name__}")
@@ -87,20 +117,31 @@ def groups(params: Tree, patterns: Mapping[str, Mapping[str, Any]]) -> Grouping:
         if not isinstance(pattern, str) or not isinstance(options, Mapping):
             raise TypeError(f"groups: patterns[{pattern!r}] must be a dict of options under a str")
     entry_names = names("groups", params)
-    choices = list(patterns)
-    found = [
-        next((i for i, pattern in enumerate(choices) if fnmatchcase(name, pattern)), -1)
-        for name in entry_names
-    ]
-    for i, pattern in enumerate(choices):
-        if i not in found:
+    for pattern in patterns:
+        if not matching(entry_names, pattern):
             raise ValueError(
-                f"groups: patterns[{pattern!r}] is the first match of none of the names "
-                f"{', '.join(entry_names)}"
+                f"groups: patterns[{pattern!r}] matches none of the names {', '.join(entry_names)}"
             )
-    used = sorted(set(found))  # -1, what no pattern matches, comes first
-    options_of = [dict(patterns[choices[i]]) if i >= 0 else {} for i in used]
-    return Grouping(params, tuple(options_of), tuple(used.index(i) for i in found))
+    return _matched("groups", params, {key: dict(value) for key, value in patterns.items()}, ())
+
+
+def _matched(
+    where: str, tree: Tree, patterns: Patterns, known: tuple[tuple[str, ...], ...]
+) -> Grouping:
+    """Group a tree by patterns: groups that are known keep their places."""
+    order = list(patterns)
+    of_entry = [
+        tuple(pattern for pattern in order if fnmatchcase(name, pattern))
+        for name in names(where, tree)
+    ]
+    new = sorted(set(of_entry) - set(known), key=lambda found: [order.index(p) for p in found])
+    matches = (*known, *new)
+    options: list[dict[str, Any]] = [
+        {key: value for pattern in found for key, value in patterns[pattern].items()}
+        for found in matches
+    ]
+    numbers = tuple(matches.index(found) for found in of_entry)
+    return Grouping(tree, tuple(options), numbers, patterns=patterns, matches=matches)
 
 
 def grouping_of(optimizer: str, params: Any) -> Grouping:
@@ -111,12 +152,15 @@ def grouping_of(optimizer: str, params: Any) -> Grouping:
         options = [{k: v for k, v in group.items() if k != "params"} for group in params]
         tree = [group["params"] for group in params]
         _core.check_params(optimizer, tree)
-        of_entry = [i for i, branch in enumerate(tree) for _ in names(optimizer, branch)]
-        return Grouping(tree, tuple(options), tuple(of_entry), extensible=True)
+        return Grouping(tree, tuple(options), _by_branch(optimizer, tree), extensible=True)
     if isinstance(params, list) and any(map(is_group, params)):
         raise TypeError(f"{optimizer}: params has groups and others; every group has 'params'")
     _core.check_params(optimizer, params)
     return Grouping(params, ({},), (0,) * len(names(optimizer, params)))
+
+
+def _by_branch(where: str, tree: Iterable[Tree]) -> tuple[int, ...]:
+    return tuple(i for i, branch in enumerate(tree) for _ in names(where, branch))
 
 
 def is_group(node: Any) -> bool:

@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastopt import _core
+from fastopt.optimizers.adopting import adopted
 from fastopt.optimizers.averages import Averages
-from fastopt.optimizers.entries import Grouping
-from fastopt.optimizers.options import Group, Options
+from fastopt.optimizers.entries import Grouping, matching
+from fastopt.optimizers.exchange import exchange
+from fastopt.optimizers.group import Group, Groups, one_or_all
+from fastopt.optimizers.options import Options
 from fastopt.tree import Tree, names, zeros_like, zip_trees
 
 
 class Held:
     """All of it, in step with each other. The core reads it, and makes the steps."""
 
+    grouping: Grouping
+    groups: Groups
+    names: tuple[str, ...]
+    averages: Averages | None
+    plan: _core.Plan
+
     def __init__(
         self,
         owner: str,
         rule: str,
-        new_state: Callable[[tuple[Any, ...]], Any],
+        new_state: Callable[[Any], Any],
         grouping: Grouping,
         defaults: dict[str, Any],
         shared: dict[str, Any],
+        state: Any,
     ) -> None:
         self.owner, self.rule, self.new_state = owner, rule, new_state
-        self.grouping, self.defaults = grouping, defaults
+        self.defaults = defaults
         self.sums: Tree | None = None
         self.count = _core.StepCount()
         self.options = Options(owner, shared, self.count)
         own = grouping.entries(owner)
         _core.check_params(owner, grouping.tree)
-        groups = tuple(self._new_group(grouping, i, entries) for i, entries in enumerate(own))
-        with_averages = self.options["ema_decay"] is not None
-        averages = Averages(grouping.tree) if with_averages else None
-        self._take(grouping, groups, averages, [0.0] * len(groups))
+        states = (
+            [new_state(one_or_all(array for _, array in entries)) for entries in own]
+            if state is None
+            else adopted(owner, grouping, own, new_state, state)
+        )
+        groups = [
+            self._new_group(grouping, number, entries, its_state)
+            for number, (entries, its_state) in enumerate(zip(own, states, strict=True))
+        ]
+        self._take(grouping, groups, {} if self.options["ema_decay"] is not None else None, {})
 
     @property
     def params(self) -> Tree:
@@ -45,63 +61,142 @@ class Held:
 
     def arrays_that_change(self) -> list[Any]:
         """Return the arrays of states, averages and sums."""
-        of_groups = [tree for group in self.groups for tree in group.arrays().values()]
+        of_groups = [tree for group in self.groups for tree in group._arrays().values()]
         states = [array for tree in of_groups for array in tree or ()]
         return [*states, *(self.averages_of_entries() or ()), *arrays_of(self.sums)]
 
+    def weights(self) -> dict[str, float]:
+        """Return how much of each average is free of its start."""
+        return dict(zip(self.names, self.plan.weights, strict=True))
+
+    def reset_averages(self, where: str) -> None:
+        if self.averages is None:
+            raise ValueError(f"{where}: there are no averages without ema_decay")
+        self.averages.check(where, self.names, self.params)
+        self.averages.reset()
+        self.plan.weights = [0.0] * len(self.names)
+
     # Sums of gradients
 
-    def accumulate(self, grads: Tree) -> None:
+    def accumulate(self, grads: Tree, weight: float) -> None:
         if self.sums is None:
             where = f"{self.owner}.accumulate"
             with self.plan.turn(where):
                 self.plan.check_not_swapped(where)
-                self.use_sums(zeros_like(where, self.params), 0, [])
-        self._accumulate(grads)
+                self.use_sums(zeros_like(where, self.params), 0, 0.0, (), ())
+        self._accumulate(grads, weight)
 
-    def use_sums(self, sums: Tree, waiting: int, frozen: Sequence[bool]) -> None:
-        self.plan.use_sums(sums, waiting, frozen)
+    def use_sums(
+        self, sums: Tree, count: int, weight: float, has: Sequence[int], frozen: Sequence[int]
+    ) -> None:
+        self.plan.use_sums(sums, count, weight, has, frozen)
         self.sums = sums
 
-    # Groups
+    def check_nothing_waits(self, where: str) -> None:
+        if self.plan.waiting:
+            raise ValueError(f"{where}: accumulated gradients are waiting; make their step first")
+
+    # Entries that are frozen, besides frozen groups
+
+    def frozen(self) -> list[str]:
+        frozen = self.plan.frozen or [0] * len(self.names)
+        return [name for name, flag in zip(self.names, frozen, strict=True) if flag]
+
+    def freeze(self, frozen: Iterable[str]) -> None:
+        chosen = set(frozen)
+        self.plan.frozen = [int(name in chosen) for name in self.names]
+
+    def change_frozen(self, where: str, pattern: str, frozen: bool) -> None:
+        """Freeze the entries that match a pattern, or let them go."""
+        if not isinstance(pattern, str):
+            raise TypeError(f"{where}: pattern must be a str, not {type(pattern).__name__}")
+        chosen = set(matching(self.names, pattern))
+        if not chosen:
+            raise ValueError(
+                f"{where}: {pattern!r} matches none of the names {', '.join(self.names)}"
+            )
+        with self.plan.turn(where):
+            if frozen:
+                self.freeze({*self.frozen(), *chosen})
+                return
+            thawing = [g for g in self.groups if g["frozen"] and chosen & set(g.names)]
+            others = {name for group in thawing for name in group.names}
+            self.freeze({*self.frozen(), *others} - chosen)
+            for group in thawing:
+                group["frozen"] = False
+
+    # Other arrays, and more of them
 
     def add_group(self, where: str, group: dict[str, Any]) -> None:
         if not self.grouping.extensible:
             raise ValueError(f"{where}: the optimizer was not made with a list of groups")
         with self.plan.turn(where):
             self.plan.check_not_swapped(where)
-            if self.plan.waiting:
-                raise ValueError(
-                    f"{where}: accumulated gradients are waiting; make their step first"
-                )
-            number = len(self.groups)
+            self.check_nothing_waits(where)
             _core.check_params(where, [*self.params, group["params"]])
             grouping = self.grouping.extended(where, group)
+            number = len(self.groups)
             own = grouping.entries(where)[number]
-            groups = (*self.groups, self._new_group(grouping, number, own))
-            kept = self.averages_of_entries() or ()
-            averages = Averages(grouping.tree, kept) if self.averages else None
-            self._take(grouping, groups, averages, [*self.plan.weights, 0.0])
+            state = self.new_state(one_or_all(array for _, array in own))
+            groups = [*self.groups, self._new_group(grouping, number, own, state)]
+            self._take(grouping, groups, self.kept_averages(), self.weights(), self.frozen())
 
-    def _new_group(self, grouping: Grouping, number: int, own: list[tuple[str, Any]]) -> Group:
-        place = _place(number, len(grouping.groups))
+    def step_with(self, where: str, params: Tree, *of_step: Any) -> Any:
+        """Make a step with these parameters from now on; if it is refused, with those of before."""
+        if self._has(params):
+            return self.step(*of_step)
+        undo = exchange(self, where, params)
+        try:
+            return self.step(*of_step)
+        except BaseException:
+            undo()
+            raise
+
+    def _has(self, params: Tree) -> bool:
+        try:
+            return self.plan.has(params)
+        except (TypeError, ValueError):
+            return False  # another structure: more entries, or a message of its own
+
+    def _new_group(
+        self, grouping: Grouping, number: int, own: list[tuple[str, Any]], state: Any
+    ) -> Group:
         values = {**self.defaults, **grouping.groups[number]}
-        state = self.new_state(tuple(array for _, array in own))
-        return Group(self.owner, place, self.rule, values, self.count, own, state)
+        return self._group(grouping, number, values, own, state)
+
+    def _group(
+        self,
+        grouping: Grouping,
+        number: int,
+        values: dict[str, Any],
+        own: list[tuple[str, Any]],
+        state: Any,
+    ) -> Group:
+        patterns = grouping.matches[number] if grouping.matches else ()
+        several = len(grouping.groups) > 1
+        place = f"groups[{number}]" if several else ""
+        return Group(self.owner, place, self.rule, values, self.count, own, state, patterns)
 
     def _take(
         self,
         grouping: Grouping,
-        groups: tuple[Group, ...],
-        averages: Averages | None,
-        weights: list[float],
+        groups: Sequence[Group],
+        kept_averages: dict[str, Any] | None,
+        weights: dict[str, float],
+        frozen: Iterable[str] = (),
     ) -> None:
-        """Take arrays over, all of them or, if one is refused, none."""
-        places = [group.place for group in groups]
-        for number, group in enumerate(groups):
-            group.place = _place(number, len(groups))
+        """Take arrays over, all of them or, if one is refused, none.
+
+        Of averages some may be kept, by their names; None stands for no averages at all.
+        """
+        places = [group._place for group in groups]
+        found = tuple(names(self.owner, grouping.tree))
         try:
-            found = tuple(names(self.owner, grouping.tree))
+            for number, group in enumerate(groups):
+                group._number(number, len(groups))
+            averages = None
+            if kept_averages is not None:
+                averages = Averages(grouping.tree, found, kept_averages)
             plan = _core.Plan(
                 self.rule,
                 self.owner,
@@ -112,31 +207,41 @@ class Held:
                 [group.state for group in groups],
                 averages.arrays if averages else None,
                 self.count,
-                weights,
+                [weights.get(name, 0.0) for name in found],
             )
+            plan.frozen = [int(name in frozen) for name in found]
         except BaseException:
             for group, place in zip(groups, places, strict=True):
-                group.place = place
+                group._place = place
             raise
-        if grouping is not self.grouping:
+        if getattr(self, "grouping", None) is not grouping:
             self.sums = None  # before others may see the plan, which has none yet
-        self.grouping, self.groups, self.averages, self.names = grouping, groups, averages, found
-        self.plan, self.step, self._accumulate = plan, plan.step, plan.accumulate
+        self.grouping, self.groups, self.averages = grouping, Groups(groups), averages
+        self.names, self.plan, self.step, self._accumulate = (
+            found,
+            plan,
+            plan.step,
+            plan.accumulate,
+        )
+
+    def kept_averages(self) -> dict[str, Any] | None:
+        arrays = self.averages_of_entries()
+        return None if arrays is None else dict(zip(self.names, arrays, strict=True))
 
     # Copies
 
     def __getstate__(self) -> dict[str, Any]:
         self.plan.check_not_swapped(f"a copy of {self.owner}")
-        anew = ("count", "options", "groups", "averages", "plan", "step", "_accumulate")
+        kept = ("owner", "rule", "new_state", "grouping", "defaults", "sums")
         return {
-            "kept": {name: value for name, value in vars(self).items() if name not in anew},
+            "kept": {name: getattr(self, name) for name in kept},
             "step_count": self.count.steps,
             "options": dict(self.options),
             "groups": [(dict(group), group.state) for group in self.groups],
-            "averages": self.averages_of_entries(),
-            "weights": self.plan.weights,
-            "waiting": self.plan.waiting,
-            "frozen": self.plan.frozen_in_sums,
+            "averages": self.kept_averages(),
+            "weights": self.weights(),
+            "frozen": self.frozen(),
+            "added": self.plan.added,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -144,24 +249,15 @@ class Held:
         self.count = _core.StepCount()
         self.count.steps = state["step_count"]
         self.options = Options(self.owner, state["options"], self.count)
-        own = self.grouping.entries(self.owner)
-        groups = tuple(
-            Group(
-                self.owner, _place(i, len(own)), self.rule, values, self.count, entries, its_state
-            )
-            for i, (entries, (values, its_state)) in enumerate(
-                zip(own, state["groups"], strict=True)
-            )
-        )
-        kept = state["averages"]
-        averages = None if kept is None else Averages(self.params, kept)
-        self._take(self.grouping, groups, averages, state["weights"])
-        if self.sums is not None:
-            self.use_sums(self.sums, state["waiting"], state["frozen"])
-
-
-def _place(number: int, groups: int) -> str:
-    return f"groups[{number}]" if groups > 1 else ""
+        own = zip(self.grouping.entries(self.owner), state["groups"], strict=True)
+        groups = [
+            self._group(self.grouping, number, values, entries, its_state)
+            for number, (entries, (values, its_state)) in enumerate(own)
+        ]
+        sums = self.sums
+        self._take(self.grouping, groups, state["averages"], state["weights"], state["frozen"])
+        if sums is not None:
+            self.use_sums(sums, *state["added"])
 
 
 def arrays_of(tree: Tree | None) -> list[Any]:

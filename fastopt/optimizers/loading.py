@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastopt.dropout import Dropout
-from fastopt.optimizers.options import NOT_SAVED, Group, Options, is_schedule, stateful_parts
+from fastopt.optimizers.options import NOT_SAVED, Options, is_schedule, stateful_parts
+
+OLDER: dict[str, Any] = {}
+"""Options that older versions did not have, and what their steps did."""
 
 
 def checked_count(where: str, name: str, value: Any) -> int:
@@ -21,14 +24,25 @@ def checked_count(where: str, name: str, value: Any) -> int:
     return int(value)
 
 
+class Change(NamedTuple):
+    """An option that a state sets to another value."""
+
+    place: str
+    own: Any
+    saved: Any
+
+
 class Loading:
     """Checks everything, and collects what is to be done; then nothing of it can fail."""
 
-    def __init__(self, where: str, own: Iterable[Any]) -> None:
+    def __init__(self, where: str, own: Iterable[Any], strict: bool) -> None:
         """Prepare for an optimizer with these arrays, which the state may be made of itself."""
-        self.where = where
+        self.where, self.strict = where, strict
         self.copies: list[tuple[Any, Any]] = []
         self.remembered: list[tuple[Any, Any]] = []
+        self.changes: list[Change] = []
+        self.missing: list[str] = []
+        self.left_over: list[str] = []
         self.own = list(own)
         self.own_ids = {id(array) for array in self.own}
 
@@ -38,6 +52,8 @@ class Loading:
         for part, state in self.remembered:
             part.load_state_dict(state)
 
+    # Parts of a state
+
     def entry(self, place: str, state: Any, name: str) -> Any:
         if not isinstance(state, dict):
             raise TypeError(f"{self.where}: {place} must be a dict, not {type(state).__name__}")
@@ -45,37 +61,72 @@ class Loading:
             raise ValueError(f"{self.where}: {place} has no {name!r}")
         return state[name]
 
-    def check_keys(self, place: str, state: Any, wanted: Iterable[str]) -> None:
-        wanted = list(wanted)
+    def check_keys(
+        self, place: str, state: Any, wanted: Iterable[str], optional: Iterable[str] = ()
+    ) -> None:
+        wanted, optional = list(wanted), list(optional)
         for name in wanted:
             self.entry(place, state, name)
         for name in state:
-            if name not in wanted:
+            if name not in wanted and name not in optional:
                 raise ValueError(f"{self.where}: {place} has {name!r}, which the optimizer has not")
 
     def count(self, place: str, value: Any) -> int:
         return checked_count(self.where, place, value)
 
-    def arrays(self, place: str, state: Any, names: Iterable[str], own: Any) -> None:
+    def names(self, place: str, given: Any) -> list[str]:
+        right = isinstance(given, (list, tuple)) and all(isinstance(name, str) for name in given)
+        if not right or len(set(given)) < len(given):
+            raise TypeError(f"{self.where}: {place} must be a list of different str")
+        return list(given)
+
+    def of_each(self, place: str, names: Iterable[str], value: Any) -> dict[str, Any]:
+        """Return one value for all names, or a dict with one for each, as a dict."""
+        if not isinstance(value, dict):
+            return dict.fromkeys(names, value)
+        self.check_keys(place, value, names)
+        return value
+
+    # Arrays
+
+    def array(self, place: str, array: Any, to: Any) -> None:
+        """Note to copy an array into one of ours."""
+        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{self.where}: {place} must be an array, not {array!r:.60}")
+        if array.dtype != to.dtype:
+            raise TypeError(f"{self.where}: {place} has dtype {array.dtype}, ours {to.dtype}")
+        if array.shape != to.shape:
+            raise ValueError(f"{self.where}: {place} has shape {array.shape}, ours {to.shape}")
+        if not to.flags.writeable:
+            raise ValueError(f"{self.where}: our {place} is read-only")
+        self.copies.append((to, array.copy() if self._is_ours(array, to) else array))
+
+    def arrays(self, place: str, state: Any, own: dict[str, Any] | None) -> None:
         """Note to copy named arrays into our own, which are None where there are none."""
+        self.check_both(place, state, own)
+        if own is None:
+            return
+        if self.strict:
+            self.check_keys(place, state, own)
+        for name, to in own.items():
+            if not self.fits(f"{place}[{name!r}]", state.get(name), to):
+                self.missing.append(f"{place}.{name}")
+        self.left_over += [f"{place}.{name}" for name in state if name not in own]
+
+    def check_both(self, place: str, state: Any, own: Any) -> None:
         if (own is None) != (state is None):
             without, with_it = ("state", "optimizer") if state is None else ("optimizer", "state")
             raise ValueError(f"{self.where}: the {without} has no {place}, the {with_it} has")
-        if own is None:
-            return
-        self.check_keys(place, state, names)
-        for name, to in zip(names, own, strict=True):
-            array = state[name]
-            entry = f"{place}[{name!r}]"
-            if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
-                raise TypeError(f"{self.where}: {entry} must be an array, not {array!r:.60}")
-            if array.dtype != to.dtype:
-                raise TypeError(f"{self.where}: {entry} has dtype {array.dtype}, ours {to.dtype}")
-            if array.shape != to.shape:
-                raise ValueError(f"{self.where}: {entry} has shape {array.shape}, ours {to.shape}")
-            if not to.flags.writeable:
-                raise ValueError(f"{self.where}: our {entry} is read-only")
-            self.copies.append((to, array.copy() if self._is_ours(array, to) else array))
+
+    def fits(self, place: str, array: Any, to: Any) -> bool:
+        """Note to copy an array, if it fits or must fit."""
+        try:
+            self.array(place, array, to)
+        except (TypeError, ValueError):
+            if self.strict:
+                raise
+            return False
+        return True
 
     def _is_ours(self, array: Any, to: Any) -> bool:
         """Tell whether copying others might change what is to be copied into `to`."""
@@ -85,23 +136,39 @@ class Loading:
             return id(array) in self.own_ids
         return any(np.may_share_memory(array, own) for own in self.own)
 
+    # Options
+
     def options(self, place: str, state: Any, own: Options) -> dict[str, Any]:
         """Return the numbers that it shall have then; schedules stay."""
-        self.check_keys(place, state, [name for name in own if name not in NOT_SAVED])
+        wanted = [name for name in own if name not in NOT_SAVED]
+        if isinstance(state, dict):
+            state = {**{name: value for name, value in OLDER.items() if name in own}, **state}
+        self.check_keys(place, state, wanted if self.strict else (), () if self.strict else state)
         values = {}
         for name, value in state.items():
-            scheduled = isinstance(value, dict)
             entry = f"{place}[{name!r}]"
+            if name not in wanted:
+                self.left_over.append(entry)
+                continue
             if not isinstance(value, (dict, bool, int, float, str, type(None), np.generic)):
                 raise TypeError(f"{self.where}: {entry} must be a number, not {value!r:.60}")
+            scheduled = isinstance(value, dict)
             if scheduled != is_schedule(own[name]):
                 kinds = ("a schedule", "a number") if scheduled else ("a number", "a schedule")
-                raise ValueError(f"{self.where}: {entry} is {kinds[0]}, ours is {kinds[1]}")
+                raise ValueError(
+                    f"{self.where}: {entry} is {kinds[0]}, ours is {kinds[1]}; with "
+                    'options="keep" ours stay'
+                )
             if isinstance(value, dict):
                 self._schedule(entry, value, own[name])
             else:
                 values[name] = value
-        own.check(values)
+        own._check(values)
+        self.changes += [
+            Change(f"{own._place}: {name}" if own._place else name, own[name], value)
+            for name, value in values.items()
+            if own[name] != value
+        ]
         return values
 
     def _schedule(self, place: str, state: dict[str, Any], own: Any) -> None:
@@ -114,50 +181,9 @@ class Loading:
 
     def drop(self, state: Any, own: Dropout | None) -> None:
         if (own is None) != (state is None):
-            raise ValueError(f"{self.where}: either the state or the optimizer has no drop")
-        if own is not None:
+            if self.strict:
+                raise ValueError(f"{self.where}: either the state or the optimizer has no drop")
+            (self.missing if state is None else self.left_over).append("drop")
+        elif own is not None:
             copy.copy(own).load_state_dict(state)  # raises where it would
             self.remembered.append((own, state))
-
-    def accumulated(self, state: Any, groups: int) -> tuple[int, Any, list[bool] | None]:
-        """Return how many gradients wait, their sum, and which groups were frozen, if known."""
-        keys = ["count", "sum"]
-        if isinstance(state, dict) and "frozen" in state:  # version 0.1.0 did not say it
-            keys.append("frozen")
-        self.check_keys("accumulated", state, keys)
-        waiting = self.count("accumulated['count']", state["count"])
-        frozen = state.get("frozen")
-        if not waiting or frozen is None:
-            return waiting, state["sum"], None
-        right = isinstance(frozen, list) and all(isinstance(each, bool) for each in frozen)
-        if not right or len(frozen) != groups:
-            raise ValueError(
-                f"{self.where}: accumulated['frozen'] must be a list of {groups} bools, it is "
-                f"{frozen!r:.60}"
-            )
-        return waiting, state["sum"], frozen
-
-    def group(self, number: int, state: Any, group: Group) -> tuple[dict[str, Any], Any, float]:
-        """Return the options, the count and the weight of the average that a group shall have."""
-        place = f"groups[{number}]"
-        self.check_keys(place, state, ("names", "options", "step", "state", "ema_weight"))
-        given = state["names"]
-        if not isinstance(given, (list, tuple)) or not all(isinstance(name, str) for name in given):
-            raise TypeError(f"{self.where}: {place}['names'] must be a list of str")
-        if tuple(given) != group.names:
-            raise ValueError(
-                f"{self.where}: {place} has the arrays {', '.join(given)}, "
-                f"ours {', '.join(group.names)}"
-            )
-        weight = state["ema_weight"]
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
-            raise ValueError(
-                f"{self.where}: 0 <= {place}['ema_weight'] <= 1 must hold, it is {weight!r}"
-            )
-        values = self.options(f"{place}['options']", state["options"], group)
-        own = group.arrays()
-        self.check_keys(f"{place}['state']", state["state"], own)
-        for name, arrays in own.items():
-            self.arrays(f"{place}['state'][{name!r}]", state["state"][name], group.names, arrays)
-        step = None if group.state is None else self.count(f"{place}['step']", state["step"])
-        return values, step, float(weight)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
-from fastopt.optimizers import saved
-from fastopt.optimizers.entries import grouping_of, is_group
-from fastopt.optimizers.held import Held
-from fastopt.optimizers.loading import checked_count
-from fastopt.optimizers.options import SHARED_DEFAULTS, TERM_DEFAULTS, Group, Options
-from fastopt.result import StepResult
+from fastopt.optimizers import load, saved
+from fastopt.optimizers.options import StepNumbers
+from fastopt.optimizers.settings import Settings
+from fastopt.result import Loaded, StepResult
 from fastopt.tree import Tree
 
-GROUP_DEFAULTS = {"frozen": False, **TERM_DEFAULTS}
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+MaybeNone = Any
 
 
-def no_state(params: tuple[Any, ...]) -> None:
-    """Make the state of a rule that has none."""
-
-
-class Optimizer:
+class Optimizer(Settings):
     """The base of all optimizers, which says what they can do.
 
     Attributes
@@ -30,68 +27,22 @@ class Optimizer:
     params
         The parameters, as they were given: a tree, or a list of the trees of all groups.
     groups : tuple of Group
-        The options of every group: ``opt.groups[0]["lr"] = 1e-4``. They are checked when they are
-        set.
+        The options of every group, by number or pattern: ``opt.groups[0]["lr"] = 1e-4``,
+        ``opt.groups["*.bias"]["l2"] = 0``. They are checked when they are set.
     options : Options
         The options that all groups have in common: ``opt.options["clip_norm"] = 1.0``.
     names : tuple of str
         The dotted names of all arrays.
+    frozen : tuple of str
+        The names of those that are frozen: see :meth:`freeze`.
     step_count : int
         The updates made so far. It is what schedules see, so the first update sees 0.
     """
 
-    rule: ClassVar[str]
-    """The name of the rule: ``"adam"`` for ``adam_step``."""
-    new_state: Callable[[tuple[Any, ...]], Any] = staticmethod(no_state)
-    """Returns the state of the rule for some arrays, or None where it has none."""
-
-    def __init__(self, params: Any, rule_options: dict[str, Any], options: dict[str, Any]) -> None:
-        name = type(self).__name__
-        known = {**rule_options, **TERM_DEFAULTS, **SHARED_DEFAULTS}
-        for option in options:
-            if option not in known:
-                raise TypeError(
-                    f"{name}: there is no option {option!r}; there are {', '.join(known)}"
-                )
-        terms = {k: options.get(k, v) for k, v in GROUP_DEFAULTS.items()}
-        shared = {k: options.get(k, v) for k, v in SHARED_DEFAULTS.items()}
-        self._held = Held(
-            name,
-            self.rule,
-            self.new_state,
-            grouping_of(name, params),
-            {**terms, **rule_options},
-            shared,
-        )
-
     @property
-    def params(self) -> Tree:
-        return self._held.params
-
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        return self._held.groups
-
-    @property
-    def options(self) -> Options:
-        return self._held.options
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self._held.names
-
-    @property
-    def ema(self) -> Tree | None:
+    def ema(self) -> Any:
         """The averages, in the structure of `params`; None without `ema_decay`."""
         return self._held.averages.tree if self._held.averages else None
-
-    @property
-    def step_count(self) -> int:
-        return self._held.count.steps
-
-    @step_count.setter
-    def step_count(self, value: int) -> None:
-        self._held.count.steps = checked_count(type(self).__name__, "step_count", value)
 
     # Steps
 
@@ -99,24 +50,36 @@ class Optimizer:
         self,
         grads: Tree | None = None,
         *,
+        params: Tree | None = None,
         grad_scale: float = 1.0,
         mask: Tree | None = None,
         keep_prob: float = 1.0,
         update_mask: Tree | None = None,
-    ) -> StepResult | None:
+        **numbers: Unpack[StepNumbers],
+    ) -> StepResult | MaybeNone:
         """Update the parameters in place.
 
         Parameters
         ----------
         grads : like `params`, or None
-            The gradients: for a list of groups a list with a tree for each. Where a group is frozen
-            they may be None. Without gradients the step is made with those that were accumulated.
+            The gradients: for a list of groups a list with a tree for each. An entry may be None:
+            that array is left out altogether, its state and average too, and its count of updates
+            stays behind. Without gradients the step is made with those that were accumulated.
+        params : like `params`, or None
+            The parameters from now on: arrays of the same names, shapes and dtypes, for programs
+            that replace arrays. States, averages and counts stay. Entries with new names join the
+            group that their name matches, with a state that begins at step 0. If the step is
+            refused, the parameters of before stay.
         grad_scale : float, default 1.0
             For this step alone, as the others below: gradients are multiplied by it.
         mask, keep_prob : like `params` with bool or uint8, and float in (0, 1], default None, 1.0
             DropConnect: ``g/keep_prob`` where the mask is true, 0 elsewhere.
         update_mask : like `params` with bool or uint8, default None
             Where it is false, parameter, state and average stay as they are.
+        **numbers
+            Any number of :attr:`groups` (then it holds for all of them) or :attr:`options`, for
+            this step alone: ``lr=0.1``, ``clip_norm=1.0``, ``threads=1``. A schedule that it takes
+            the place of is not asked.
 
         Returns
         -------
@@ -127,7 +90,8 @@ class Optimizer:
         ------
         TypeError, ValueError
             As the functional step; and if an array of the parameters has been replaced, resized or
-            made read-only since the optimizer was made. Nothing has been changed then.
+            made read-only since the optimizer was made, or `params` do not fit. Nothing has been
+            changed then.
         RuntimeError
             Within :meth:`averaged`; while another call of the same optimizer is under way, in
             another thread or in a schedule.
@@ -140,20 +104,26 @@ class Optimizer:
         >>> opt.step(np.array([3.0, 4.0]))
         StepResult(skipped=False, grad_norm=5.0, nonfinite=None)
         """
-        return self._held.step(grads, grad_scale, mask, keep_prob, update_mask)
+        of_step = (grads, grad_scale, mask, keep_prob, update_mask, numbers)
+        if params is None:
+            return self._held.step(*of_step)
+        return self._held.step_with(f"{type(self).__name__}.step", params, *of_step)
 
-    def accumulate(self, grads: Tree) -> None:
+    def accumulate(self, grads: Tree, *, weight: float = 1.0) -> None:
         """Add gradients to a sum, in one pass, for a step that comes later.
 
-        ``step()`` without gradients uses their mean (or with ``accumulation="sum"`` their sum) and
-        clears it. Clipping, decay, averages and counting happen once, in that step. A step that is
-        skipped clears it too. Sums have the dtype of the parameters: where gradients are so large
-        that their sum is infinite, scale them before.
+        ``step()`` without gradients uses their mean, ``sum(weight*g) / sum(weight)``, or with
+        ``accumulation="sum"`` their sum, and clears it. Clipping, decay, averages and counting
+        happen once, in that step. A step that is skipped clears it too. Sums have the dtype of the
+        parameters: where gradients are so large that their sum is infinite, scale them before.
 
         Parameters
         ----------
         grads : like `params`
-            The gradients. Where a group is frozen they may be None.
+            The gradients. An entry may be None, which adds nothing; an array that never had a
+            gradient is left out of the step.
+        weight : float, default 1.0, > 0
+            What these gradients count, such as the number of examples that they are the mean of.
 
         Raises
         ------
@@ -173,7 +143,7 @@ class Optimizer:
         >>> w
         array([-2., -3.])
         """
-        self._held.accumulate(grads)
+        self._held.accumulate(grads, weight)
 
     def discard_accumulated(self) -> None:
         """Forget the gradients that were accumulated and not yet used.
@@ -230,38 +200,32 @@ class Optimizer:
         finally:
             back()  # first of all: an interrupt may come in between
 
-    # Groups
+    def reset_averages(self) -> None:
+        """Let the averages begin anew, as copies of the parameters as they are now.
 
-    def add_group(self, group: dict[str, Any]) -> None:
-        """Add a group to an optimizer that was made with a list of groups.
-
-        Parameters
-        ----------
-        group : dict
-            ``{"params": tree, ...}``, with the options that differ from those of the optimizer.
-            Its state begins at step 0. Gradients are a list with one more tree from now on.
+        For parameters that were set since, such as weights that were loaded.
 
         Raises
         ------
-        TypeError, ValueError
-            If it is no group, an option is unknown or out of range, an array cannot be updated or
-            belongs to another group; if the optimizer was not made with a list of groups, or
-            accumulated gradients are waiting. Nothing has been changed then.
+        ValueError
+            Without `ema_decay`.
         RuntimeError
             Within :meth:`averaged`, or while another call of the same optimizer is under way.
 
         Examples
         --------
         >>> import numpy as np, fastopt
-        >>> opt = fastopt.SGD([{"params": np.ones(2)}], lr=0.5)
-        >>> opt.add_group({"params": np.ones(3), "lr": 0.1})
-        >>> [group["lr"] for group in opt.groups]
-        [0.5, 0.1]
+        >>> w = np.zeros(2)
+        >>> opt = fastopt.SGD(w, lr=1.0, ema_decay=0.9)
+        >>> w[:] = 5.0
+        >>> opt.reset_averages()
+        >>> opt.ema
+        array([5., 5.])
         """
-        where = f"{type(self).__name__}.add_group"
-        if not is_group(group):
-            raise TypeError(f"{where}: group must be a dict with 'params', not {group!r:.100}")
-        self._held.add_group(where, group)
+        where = f"{type(self).__name__}.reset_averages"
+        with self._held.plan.turn(where):
+            self._held.plan.check_not_swapped(where)
+            self._held.reset_averages(where)
 
     # Saving
 
@@ -284,16 +248,49 @@ class Optimizer:
         self._held.plan.check_not_swapped(f"{type(self).__name__}.state_dict")
         return saved.state_dict(self._held)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    @overload
+    def load_state_dict(
+        self,
+        state: dict[str, Any],
+        *,
+        options: Literal["saved", "keep"] = "saved",
+        strict: Literal[True] = True,
+    ) -> None: ...
+    @overload
+    def load_state_dict(
+        self,
+        state: dict[str, Any],
+        *,
+        options: Literal["saved", "keep"] = "saved",
+        strict: bool,
+    ) -> Loaded | None: ...
+    def load_state_dict(
+        self,
+        state: dict[str, Any],
+        *,
+        options: Literal["saved", "keep"] = "saved",
+        strict: bool = True,
+    ) -> Loaded | None:
         """Take over what :meth:`state_dict` returned; all of it or, if an entry is wrong, nothing.
 
-        Arrays are copied into those that the optimizer has. Numbers replace its own; a schedule
-        stays, and must be there where the state had one.
+        Arrays are copied into those that the optimizer has, by their names.
 
         Parameters
         ----------
         state : dict
             What :meth:`state_dict` returned, of an optimizer of this rule with these groups.
+        options : "saved" or "keep", default "saved"
+            Whose options hold then. With "saved" the numbers of the state replace those of the
+            optimizer, and a warning names each that differs; a schedule stays, and must be there
+            where the state had one. With "keep" those of the optimizer stay, all of them.
+        strict : bool, default True
+            With False, what fits is loaded by its names, and the rest stays as it is. Then a group
+            takes the options that the first of its arrays had.
+
+        Returns
+        -------
+        Loaded or None
+            With ``strict=False`` what was ``missing`` and what was ``left_over``.
 
         Raises
         ------
@@ -302,33 +299,29 @@ class Optimizer:
             state is that of another rule or of other groups. The message names it.
         RuntimeError
             Within :meth:`averaged`, or while another call of the same optimizer is under way.
+
+        Notes
+        -----
+        Averages that the state has not, but the optimizer has, begin as copies of the parameters as
+        they are then.
+
+        Examples
+        --------
+        >>> import numpy as np, fastopt
+        >>> w = np.ones(2)
+        >>> saved = fastopt.Adam(w, lr=0.1).state_dict()
+        >>> opt = fastopt.Adam(w, lr=0.001, clip_norm=1.0)
+        >>> opt.load_state_dict(saved, options="keep")
+        >>> opt.groups[0]["lr"], opt.options["clip_norm"]
+        (0.001, 1.0)
         """
         where = f"{type(self).__name__}.load_state_dict"
         with self._held.plan.turn(where):
-            saved.load_state_dict(self._held, where, state)
+            loaded = load.Load(self._held, where, options, strict)(state)
+        return None if strict else loaded
 
     def __copy__(self) -> NoReturn:
         raise TypeError(
             f"{type(self).__name__}: a shallow copy would share its arrays; copy.deepcopy makes "
             "one that stands by itself"
         )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        held = vars(self).get("_held")
-        for place, options in (("groups[...]", "defaults"), ("options", "options")):
-            if held and name in getattr(held, options):
-                raise AttributeError(
-                    f"{type(self).__name__}: {name} is an option, and set by "
-                    f"opt.{place}[{name!r}] = ..."
-                )
-        super().__setattr__(name, value)
-
-    def __repr__(self) -> str:
-        count = sum(array.size for group in self.groups for array in group.params)
-        head = f"{count:,} parameters in {len(self.names)} arrays, step_count={self.step_count}"
-        lines = [f"{type(self).__name__}({head}"]
-        if shared := self.options.shown(SHARED_DEFAULTS):
-            lines.append(f"  {shared}")
-        for i, group in enumerate(self.groups):
-            lines.append(f"  groups[{i}]: {len(group.names)} arrays, {group.shown(GROUP_DEFAULTS)}")
-        return "\n".join(lines) + ")"

@@ -39,6 +39,38 @@ class OptimizerOptions(TypedDict, total=False):
     accumulation: str
 
 
+class StepNumbers(TypedDict, total=False):
+    """What a step of an optimizer may have in place of the options that are set."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+    epsilon_hat: bool
+    momentum: float
+    dampening: float
+    nesterov: bool
+    rho: float
+    eps_inside_sqrt: bool
+    scaled_prox: bool
+    l1: float
+    l2: float
+    weight_decay: float
+    decay_after: bool
+    l1_prox: float
+    nonneg: bool
+    maximize: bool
+    clip_value: float | None
+    clip_norm: float | None
+    clip_tensor_norm: float | None
+    clip_eps: float
+    skip_nonfinite: bool
+    ema_decay: float
+    zero_grads: bool
+    flush_denormals: bool
+    threads: int | None
+
+
 TERM_DEFAULTS: dict[str, Any] = _core.term_defaults
 """Options of steps that every group has for itself, besides those of the rule."""
 
@@ -67,12 +99,27 @@ class Options(_core.Options, MutableMapping[str, Any]):
     them where they are set.
     """
 
+    _written = "opt.options"
+
     def __init__(self, owner: str, values: Mapping[str, Any], count: _core.StepCount) -> None:
+        self._owner = owner
         super().__init__(owner, "", None, dict(values), count, ())
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Set several options; all of them or, if one is refused, none."""
-        self.set_all({**dict(other), **more})
+        self._set_all({**dict(other), **more})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            super().__setattr__(name, value)
+            return
+        said = f"{self._written} has no attribute {name!r} to set"
+        if name in self:
+            said = f"{name} is an option, and set by {self._written}[{name!r}] = ..."
+        raise AttributeError(f"{self._owner}: {said}")
+
+    def __dir__(self) -> list[str]:
+        return public(super().__dir__())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self)!r})"
@@ -82,25 +129,40 @@ class Options(_core.Options, MutableMapping[str, Any]):
             f"{type(self).__name__} belongs to its optimizer; dict(options) is a copy of its values"
         )
 
-    def shown(self, defaults: Mapping[str, Any]) -> str:
-        """Return those that are not at their default; what has none is always shown."""
+    def _shown(self, *defaults: Mapping[str, Any]) -> str:
+        """Return those that differ from one of their defaults; what has none is always shown."""
         missing = object()
         return ", ".join(
             f"{name}={value!r}"
             for name, value in self.items()
-            if is_schedule(value) or value != defaults.get(name, missing)
+            if is_schedule(value) or any(value != known.get(name, missing) for known in defaults)
         )
 
-    def saved(self) -> dict[str, Any]:
+    def _now(self, step: int) -> dict[str, Any]:
+        """Return the numbers of an update; schedules are asked."""
+        asked = {name: value(step) for name, value in self.items() if is_schedule(value)}
+        self._check(asked)
+        return {name: _plain(value) for name, value in ({**self} | asked).items()}
+
+    def _saved(self) -> dict[str, Any]:
         """Return plain values; of a schedule only what it remembers."""
         return {name: _saved(value) for name, value in self.items() if name not in NOT_SAVED}
+
+
+def public(names: Iterable[str]) -> list[str]:
+    """Return the names that are no part of how a class works."""
+    return [name for name in names if not name.startswith("_") or name.endswith("__")]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _saved(value: Any) -> Any:
     if is_schedule(value):
         parts = [part.state_dict() for part in stateful_parts(value)]
         return {"schedule": _described(value), "states": parts}
-    return value.item() if isinstance(value, np.generic) else value
+    return _plain(value)
 
 
 def stateful_parts(schedule: Any) -> list[Any]:
@@ -118,56 +180,3 @@ def _described(schedule: Any) -> str:
     if dataclasses.is_dataclass(schedule):
         return repr(schedule)
     return getattr(schedule, "__qualname__", type(schedule).__qualname__)
-
-
-class Group(Options):
-    """Some of the parameters, with options of their own.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The dotted names of its arrays.
-    params : tuple of arrays
-        The arrays, in that order.
-    state
-        The state of the functional step, such as :class:`fastopt.AdamState`, whose arrays are
-        tuples in that order, or None. Change its arrays in place, do not replace them.
-    """
-
-    def __init__(
-        self,
-        owner: str,
-        place: str,
-        rule: str,
-        values: Mapping[str, Any],
-        count: _core.StepCount,
-        entries: Iterable[tuple[str, Any]],
-        state: Any,
-    ) -> None:
-        arrays = _core.rules[rule][1]
-        lacking = [name for name in arrays if getattr(state, name) is None]
-        super(Options, self).__init__(owner, place, rule, dict(values), count, lacking)
-        named = list(entries)
-        self.names = tuple(name for name, _ in named)
-        self.params = tuple(array for _, array in named)
-        self._state, self._arrays = state, tuple(arrays)
-
-    @property
-    def state(self) -> Any:
-        return self._state
-
-    def arrays(self) -> dict[str, tuple[Any, ...] | None]:
-        """Return what the state has besides its count."""
-        return {name: getattr(self.state, name) for name in self._arrays}
-
-    def saved(self) -> dict[str, Any]:
-        """Return its options and state, under names."""
-        return {
-            "names": list(self.names),
-            "options": super().saved(),
-            "step": None if self.state is None else int(self.state.step),
-            "state": {
-                name: None if arrays is None else dict(zip(self.names, arrays, strict=True))
-                for name, arrays in self.arrays().items()
-            },
-        }

@@ -11,6 +11,7 @@ from typing import Any
 from fastopt.options import DEFAULTS
 from fastopt.reference.terms import entries, measure
 from fastopt.rules import RULES, Rule
+from fastopt.tree import unflatten, zip_trees
 
 
 def step_of(name: str, rule: Rule) -> Callable[..., Any]:
@@ -28,13 +29,15 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
         if result and result.skipped:
             return result
         trees = [] if state is None else [getattr(state, f.name) for f in fields(state)][1:]
-        if state is not None:
-            state.step += 1
-        t = 1 if state is None else state.step
-        for entry, p, *arrays in entries(o, params, grads, *trees):
+        updates = [step for _, step in zip_trees(params, 0 if state is None else state.step)]
+        for k, entry, p, *arrays in entries(o, params, grads, *trees):
+            updates[k] += 1  # of an array without a gradient they stay behind
             g = entry.before_rule()
-            metric = rule.formula(p.dtype.type, t, o, p, g, *arrays)
+            metric = rule.formula(p.dtype.type, updates[k], o, p, g, *arrays)
             entry.after_rule(*metric if getattr(o, "scaled_prox", False) else (None, o.lr))
+        if state is not None and updates:
+            agree = len(set(updates)) == 1
+            state.step = updates[0] if agree else unflatten(params, iter(updates))
         return result
 
     step.__name__ = step.__qualname__ = f"{name}_step"

@@ -21,7 +21,9 @@ def measure(o: SimpleNamespace, params: Tree, grads: Tree) -> StepResult | None:
     """Look at all gradients first, where an option asks for it; clip them by `o.grad_scale`."""
     if not (o.clip_norm or o.clip_tensor_norm or o.skip_nonfinite):
         return None
-    norm = norm_of([g for _, g in zip_trees(params, grads)], paths(params))
+    named = zip(paths(params), zip_trees(params, grads), strict=True)
+    there = {path: g for path, (_, g) in named if g is not None}
+    norm = norm_of(list(there.values()), list(there))
     result = StepResult(
         skipped=o.skip_nonfinite and not norm.finite,
         grad_norm=abs(o.grad_scale) * norm,
@@ -43,10 +45,12 @@ def _clip_factor(max_norm: float, norm: float, eps: float) -> float:
 def entries(
     o: SimpleNamespace, params: Tree, grads: Tree, *state: Tree | None
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield every entry with its options, its parameter, and what the state has for it."""
+    """Yield every entry that has a gradient: its number, options, parameter, and state."""
     drop = o.drop if o.drop is not None and o.drop.training else None
     trees = zip_trees(params, grads, *state, *(getattr(o, name) for name in OF_ENTRIES))
     for number, (p, g, *rest) in enumerate(trees):
+        if g is None:
+            continue
         arrays, own = rest[: len(state)], rest[len(state) :]
         entry = Entry(**vars(o) | dict(zip(OF_ENTRIES, own, strict=True)), p=p, g=g, arrays=arrays)
         entry.mask, entry.update_mask = as_bools(entry.mask, p), as_bools(entry.update_mask, p)
@@ -54,7 +58,7 @@ def entries(
             offset = (drop.offset + number) % 2**64
             entry.mask = keep_mask(p.size, drop.p, seed=drop.seed, offset=offset).reshape(p.shape)
             entry.keep_prob = keep_prob(drop.p)
-        yield entry, p, *arrays
+        yield number, entry, p, *arrays
     if drop is not None:
         drop.offset = (drop.offset + len(paths(params))) % 2**64
 

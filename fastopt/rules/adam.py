@@ -148,12 +148,13 @@ class Adam(Optimizer):
     """
 
     rule = "adam"
-    new_state = staticmethod(adam_init)
+    _new_state = staticmethod(adam_init)
 
     def __init__(
         self,
         params: Any,
         *,
+        state: AdamState | None = None,
         lr: Scheduled = 1e-3,
         beta1: Scheduled = 0.9,
         beta2: Scheduled = 0.999,
@@ -164,7 +165,7 @@ class Adam(Optimizer):
     ) -> None:
         rule = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         flags = {"epsilon_hat": epsilon_hat, "scaled_prox": scaled_prox}
-        super().__init__(params, {**rule, **flags}, dict(options))
+        super().__init__(params, state=state, **rule, **flags, **options)
 
 
 @document_class(adam_step)

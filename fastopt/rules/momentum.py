@@ -130,12 +130,13 @@ class Momentum(Optimizer):
     """
 
     rule = "momentum"
-    new_state = staticmethod(momentum_init)
+    _new_state = staticmethod(momentum_init)
 
     def __init__(
         self,
         params: Any,
         *,
+        state: MomentumState | None = None,
         lr: Scheduled = 1e-2,
         momentum: Scheduled = 0.9,
         dampening: Scheduled = 0.0,
@@ -143,4 +144,4 @@ class Momentum(Optimizer):
         **options: Unpack[OptimizerOptions],
     ) -> None:
         rule = {"lr": lr, "momentum": momentum, "dampening": dampening, "nesterov": nesterov}
-        super().__init__(params, rule, dict(options))
+        super().__init__(params, state=state, **rule, **options)

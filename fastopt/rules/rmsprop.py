@@ -176,6 +176,7 @@ class RMSprop(Optimizer):
         self,
         params: Any,
         *,
+        state: RMSpropState | None = None,
         lr: Scheduled = 1e-2,
         rho: Scheduled = 0.99,
         eps: Scheduled = 1e-8,
@@ -188,7 +189,7 @@ class RMSprop(Optimizer):
         if not isinstance(centered, bool):
             raise TypeError(f"RMSprop: centered must be True or False, not {centered!r}")
         has_buf = callable(momentum) or momentum != 0
-        self.new_state = partial(rmsprop_init, centered=centered, momentum=has_buf)
+        self._new_state = partial(rmsprop_init, centered=centered, momentum=has_buf)
         rule = {"lr": lr, "rho": rho, "eps": eps, "momentum": momentum}
         flags = {"eps_inside_sqrt": eps_inside_sqrt, "scaled_prox": scaled_prox}
-        super().__init__(params, {**rule, **flags}, dict(options))
+        super().__init__(params, state=state, **rule, **flags, **options)

@@ -80,6 +80,11 @@ class SGD(Optimizer):
     rule = "sgd"
 
     def __init__(
-        self, params: Any, *, lr: Scheduled = 1e-2, **options: Unpack[OptimizerOptions]
+        self,
+        params: Any,
+        *,
+        state: None = None,
+        lr: Scheduled = 1e-2,
+        **options: Unpack[OptimizerOptions],
     ) -> None:
-        super().__init__(params, {"lr": lr}, dict(options))
+        super().__init__(params, state=state, lr=lr, **options)

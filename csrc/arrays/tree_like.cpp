@@ -1,0 +1,68 @@
+#include "tree_like.hpp"
+
+#include "../python/errors.hpp"
+
+namespace fastopt {
+namespace {
+
+class Maker {
+ public:
+  Maker(const char* function, const NamedTree& tree, const std::vector<Object>& leaves)
+      : function_(function), tree_(tree), leaves_(leaves) {}
+
+  Object make() {
+    Object made = like(tree_.root);
+    if (next_ != leaves_.size()) raise_changed();
+    return made;
+  }
+
+ private:
+  Object like(PyObject* node) {
+    if (PyDict_Check(node)) return like_dict(node);
+    if (PyList_Check(node) || PyTuple_Check(node)) return like_sequence(node);
+    if (next_ == leaves_.size()) raise_changed();
+    return leaves_[next_++];
+  }
+
+  Object like_dict(PyObject* node) {
+    Object made = Object::made(PyDict_New());
+    const Object keys = Object::made(PySequence_List(node));
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(keys.ptr()); ++i) {
+      PyObject* key = PyList_GET_ITEM(keys.ptr(), i);
+      const Object child = Object::made(PyObject_GetItem(node, key));
+      if (PyDict_SetItem(made.ptr(), key, like(child.ptr()).ptr()) < 0) throw PythonError{};
+    }
+    return made;
+  }
+
+  Object like_sequence(PyObject* node) {
+    const Object children = Object::made(PySequence_Tuple(node));
+    const Py_ssize_t length = PyTuple_GET_SIZE(children.ptr());
+    Object made = Object::made(PyList_Check(node) ? PyList_New(length) : PyTuple_New(length));
+    for (Py_ssize_t i = 0; i < length; ++i) {
+      PyObject* child = like(PyTuple_GET_ITEM(children.ptr(), i)).release();
+      if (PyList_Check(node))
+        PyList_SET_ITEM(made.ptr(), i, child);
+      else
+        PyTuple_SET_ITEM(made.ptr(), i, child);
+    }
+    return made;
+  }
+
+  [[noreturn]] void raise_changed() const {
+    raise_value_error(std::string(function_) + ": " + tree_.name + " changed while it was read");
+  }
+
+  const char* function_;
+  const NamedTree& tree_;
+  const std::vector<Object>& leaves_;
+  std::size_t next_ = 0;
+};
+
+}  // namespace
+
+Object tree_like(const char* function, const NamedTree& tree, const std::vector<Object>& leaves) {
+  return Maker(function, tree, leaves).make();
+}
+
+}  // namespace fastopt

@@ -1,0 +1,49 @@
+"""A state that exists, taken over by an optimizer: its arrays, not copies of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from fastopt import _core
+from fastopt.optimizers.entries import Grouping
+from fastopt.optimizers.group import one_or_all, one_or_each
+from fastopt.optimizers.loading import checked_count
+
+
+def adopted(
+    where: str,
+    grouping: Grouping,
+    entries: list[list[tuple[str, Any]]],
+    new_state: Callable[[Any], Any],
+    state: Any,
+) -> list[Any]:
+    """Return the states of all groups, with the arrays of one state for all parameters."""
+    wanted = new_state(())
+    if wanted is None:
+        raise TypeError(f"{where}: state must be None, as the rule has no state")
+    if type(state) is not type(wanted):
+        raise TypeError(
+            f"{where}: state must be {type(wanted).__name__}, not {type(state).__name__}"
+        )
+    parts: dict[str, Any] = {}
+    for name in (field.name for field in fields(wanted) if field.name != "step"):
+        tree = getattr(state, name)
+        if (tree is None) != (getattr(wanted, name) is None):
+            without, with_it = ("state", "optimizer") if tree is None else ("optimizer", "state")
+            raise ValueError(f"{where}: the {without} has no {name}, the {with_it} has")
+        if tree is not None:
+            parts[name] = _core.matched(where, grouping.tree, f"state.{name}", tree)
+    counts = [state.step] * len(grouping.group_of_entry)
+    if not isinstance(state.step, (int, np.integer)):
+        counts = _core.matched(where, grouping.tree, "state.step", state.step)
+    counts = [checked_count(where, "state.step", count) for count in counts]
+    states = []
+    for number in range(len(entries)):
+        places = [k for k, group in enumerate(grouping.group_of_entry) if group == number]
+        own = {name: one_or_all(arrays[k] for k in places) for name, arrays in parts.items()}
+        states.append(replace(state, step=one_or_each(counts[k] for k in places), **own))
+    return states

@@ -1,0 +1,182 @@
+"""A group of an optimizer: some of the parameters, their options and their state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, overload
+
+from fastopt import _core
+from fastopt.optimizers.options import Options
+
+Arrays = tuple[Any, ...]
+
+
+class Group(Options):
+    """Some of the parameters, with options of their own: ``group["lr"] = 1e-4``.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The dotted names of its arrays.
+    params : tuple of arrays
+        The arrays, in that order.
+    patterns : tuple of str
+        The patterns of :func:`fastopt.groups` that these names match.
+    state
+        The state of the functional step, such as :class:`fastopt.AdamState`, or None. Its arrays
+        are tuples in the order of `names`; of a group with a single array they are arrays. Change
+        them in place, do not replace them. ``state.step`` counts the updates; where the arrays have
+        seen unequally many, it is a tuple with one count for each.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        place: str,
+        rule: str,
+        values: Mapping[str, Any],
+        count: _core.StepCount,
+        entries: Iterable[tuple[str, Any]],
+        state: Any,
+        patterns: tuple[str, ...],
+    ) -> None:
+        slots = tuple(_core.rules[rule][1])
+        lacking = [name for name in slots if getattr(state, name) is None]
+        super(Options, self).__init__(owner, place, rule, dict(values), count, lacking)
+        self._owner, self._slots, self._state, self._patterns = owner, slots, state, patterns
+        self._hold(entries)
+
+    def _hold(self, entries: Iterable[tuple[str, Any]]) -> None:
+        self._entries = tuple(entries)
+
+    def _number(self, number: int, groups: int) -> None:
+        """Say which of how many groups it is: messages name it where there are several."""
+        self._written = f"opt.groups[{number}]"
+        self._place = f"groups[{number}]" if groups > 1 else ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self._entries)
+
+    @property
+    def params(self) -> Arrays:
+        return tuple(array for _, array in self._entries)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        return self._patterns
+
+    @property
+    def state(self) -> Any:
+        return self._state
+
+    def _arrays(self) -> dict[str, Arrays | None]:
+        """Return what the state has besides its count."""
+        held = {name: getattr(self._state, name) for name in self._slots}
+        return {k: v if v is None or isinstance(v, tuple) else (v,) for k, v in held.items()}
+
+    def _steps(self) -> list[int]:
+        """Return how many updates each array has seen."""
+        step = 0 if self._state is None else self._state.step
+        if isinstance(step, tuple):
+            return [int(each) for each in step]
+        return [int(step)] * len(self._entries)
+
+    def _saved(self) -> dict[str, Any]:
+        """Return its options and state, under names."""
+        steps = self._steps()
+        return {
+            "names": list(self.names),
+            "options": super()._saved(),
+            "step": None if self._state is None else one_or_named(self.names, steps),
+            "state": {
+                name: None if arrays is None else dict(zip(self.names, arrays, strict=True))
+                for name, arrays in self._arrays().items()
+            },
+        }
+
+
+def one_or_all(arrays: Iterable[Any]) -> Any:
+    """Return arrays of a group as its state has them: of a single one, that."""
+    found = tuple(arrays)
+    return found[0] if len(found) == 1 else found
+
+
+def one_or_each(steps: Iterable[int]) -> int | tuple[int, ...]:
+    """Return counts as a state has them: one, where all arrays agree."""
+    found = tuple(steps)
+    return found[0] if len(set(found)) == 1 else found or 0
+
+
+def one_or_named(names: Iterable[str], values: Iterable[Any]) -> Any:
+    """Return one value for all names if they agree, else each under its name."""
+    named = dict(zip(names, values, strict=True))
+    found = set(named.values())
+    return found.pop() if len(found) == 1 else named
+
+
+class Groups(tuple[Group, ...]):
+    """The groups of an optimizer: by their number, or by one of their patterns.
+
+    ``opt.groups["*.bias"]`` is the group whose names match this pattern of :func:`fastopt.groups`;
+    where several do, their options can be set together.
+    """
+
+    __slots__ = ()
+
+    @overload  # type: ignore[override]
+    def __getitem__(self, key: slice) -> tuple[Group, ...]: ...
+    @overload
+    def __getitem__(self, key: str) -> Group | SeveralGroups: ...
+    @overload
+    def __getitem__(self, key: int) -> Group: ...
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        found = [group for group in self if key in group.patterns]
+        if not found:
+            known = sorted({pattern for group in self for pattern in group.patterns})
+            raise KeyError(f"groups: no group has the pattern {key!r}; there are {known}")
+        return found[0] if len(found) == 1 else SeveralGroups(key, found)
+
+
+class SeveralGroups(MutableMapping[str, Any]):
+    """The options of all groups that have a pattern: what is set is set in each of them."""
+
+    __slots__ = ("_groups", "_pattern")
+
+    def __init__(self, pattern: str, groups: Iterable[Group]) -> None:
+        self._pattern, self._groups = pattern, tuple(groups)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for group in self._groups for name in group.names)
+
+    def __getitem__(self, key: str) -> Any:
+        values = [group[key] for group in self._groups]
+        if all(value == values[0] for value in values):
+            return values[0]
+        raise ValueError(f"groups[{self._pattern!r}] are {len(values)}, whose {key} is {values}")
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.update({key: value})
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """Set several options in all groups, or, if one is refused, in none."""
+        values = {**dict(other), **more}
+        for group in self._groups:
+            group._check(values)
+        for group in self._groups:
+            group._set_all(values)
+
+    def __delitem__(self, key: str) -> None:
+        del self._groups[0][key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._groups[0])
+
+    def __len__(self) -> int:
+        return len(self._groups[0])
+
+    def __repr__(self) -> str:
+        return f"{len(self._groups)} groups of the pattern {self._pattern!r}: {self.names}"

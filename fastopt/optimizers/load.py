@@ -1,0 +1,228 @@
+"""A saved state, loaded into an optimizer: all of it, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from math import inf
+from typing import Any, NamedTuple
+
+from fastopt.optimizers.group import Group, one_or_each
+from fastopt.optimizers.held import Held, arrays_of
+from fastopt.optimizers.loading import Loading
+from fastopt.result import Loaded
+from fastopt.tree import zeros_like
+
+
+class SavedGroup(NamedTuple):
+    """A group of a state, its parts by the names of arrays."""
+
+    place: str
+    options: Any
+    steps: dict[str, Any]
+    weights: dict[str, Any]
+    arrays: dict[str, Any]
+
+
+class Load:
+    """Loads a state into an optimizer: first all checks, then all changes."""
+
+    def __init__(self, held: Held, where: str, options: str, strict: bool) -> None:
+        for name, value, known in (
+            ("options", options, ("saved", "keep")),
+            ("strict", strict, (True, False)),
+        ):
+            if value not in known:
+                raise ValueError(f"{where}: {name} must be one of {known}, it is {value!r}")
+        self.held, self.where, self.keep, self.strict = held, where, options == "keep", strict
+        self.check = Loading(where, held.arrays_that_change(), strict)
+
+    def __call__(self, state: Any) -> Loaded:
+        held, check = self.held, self.check
+        rule = check.entry("state", state, "rule")
+        if not isinstance(rule, str) or rule != held.rule:
+            raise ValueError(f"{self.where}: the state is one of {rule!r}, not of {held.rule!r}")
+        held.plan.check_not_swapped(self.where)
+        keys = ("rule", "step_count", "options", "groups", "ema", "accumulated", "drop")
+        check.check_keys("state", state, keys, optional=["frozen"])  # version 0.1.0 had none
+        step_count = check.count("step_count", state["step_count"])
+        groups = self._groups(state["groups"])
+        shared = self._shared(state)
+        seed = state["ema"] is None and held.averages is not None
+        if not seed:
+            self._averages(state["ema"])
+        of_groups = [self._group(i, group, groups) for i, group in enumerate(held.groups)]
+        known = [name for group in groups for name in group.steps]
+        check.left_over += [name for name in known if name not in held.names]
+        frozen = None if self.keep else check.names("frozen", state.get("frozen", []))
+        check.drop(state["drop"], held.options["drop"])
+        sums = self._sums(state["accumulated"])
+        self._warn()
+
+        check.finish()
+        held.count.steps = step_count
+        weights = held.weights()
+        for _, _, own_weights in of_groups:
+            weights.update(own_weights)
+        held.plan.weights = [weights[name] for name in held.names]
+        held.options._set_all(shared)
+        for group, (values, steps, _) in zip(held.groups, of_groups, strict=True):
+            group._set_all(values)
+            if group.state is not None:
+                group.state.step = one_or_each(steps)
+        if frozen is not None:
+            held.freeze(frozen)
+        self._set_sums(sums, state["accumulated"])
+        if seed:
+            held.reset_averages(self.where)
+        return Loaded(tuple(check.missing), tuple(check.left_over))
+
+    def _groups(self, given: Any) -> list[SavedGroup]:
+        is_list = isinstance(given, (list, tuple))
+        if not is_list or (self.strict and len(given) != len(self.held.groups)):
+            count = len(given) if is_list else type(given).__name__
+            raise ValueError(
+                f"{self.where}: the state must have {len(self.held.groups)} groups in a list, as "
+                f"the optimizer has, it has {count}; those that were added must be added before"
+            )
+        return [self._saved_group(f"groups[{i}]", group) for i, group in enumerate(given)]
+
+    def _saved_group(self, place: str, state: Any) -> SavedGroup:
+        check = self.check
+        check.check_keys(place, state, ("names", "options", "step", "state", "ema_weight"))
+        names = check.names(f"{place}['names']", state["names"])
+        return SavedGroup(
+            place,
+            state["options"],
+            check.of_each(f"{place}['step']", names, state["step"]),
+            check.of_each(f"{place}['ema_weight']", names, state["ema_weight"]),
+            state["state"],
+        )
+
+    def _group(
+        self, number: int, group: Group, saved: list[SavedGroup]
+    ) -> tuple[dict[str, Any], list[int], dict[str, float]]:
+        """Return the options, the counts and the weights of averages that a group shall have."""
+        check, own = self.check, group._arrays()
+        sources = {name: each for each in saved for name in each.steps if name in group.names}
+        if self.strict:
+            same = saved[number]
+            if set(same.steps) != set(group.names):
+                raise ValueError(
+                    f"{self.where}: {same.place} has the arrays {', '.join(same.steps)}, "
+                    f"ours {', '.join(group.names)}"
+                )
+            sources = dict.fromkeys(group.names, same)
+            check.check_keys(f"{same.place}['state']", same.arrays, own)
+            for slot, arrays in own.items():
+                given, place = same.arrays[slot], f"{same.place}['state'][{slot!r}]"
+                check.check_both(place, given, arrays)
+                if arrays is not None:
+                    check.check_keys(place, given, group.names)
+        first = next((sources[name] for name in group.names if name in sources), None)
+        values = {}
+        if first and not self.keep:
+            values = check.options(f"{first.place}['options']", first.options, group)
+        steps, weights = dict(zip(group.names, group._steps(), strict=True)), {}
+        for k, name in enumerate(group.names):
+            source = sources.get(name)
+            if source is None or not self._entry(source, name, k, own):
+                check.missing.append(name)
+                continue
+            weights[name] = self._weight(f"{source.place}['ema_weight']", source.weights[name])
+            if group.state is not None:
+                steps[name] = check.count(f"{source.place}['step']", source.steps[name])
+        return values, list(steps.values()), weights
+
+    def _entry(self, source: SavedGroup, name: str, k: int, own: dict[str, Any]) -> bool:
+        """Note to copy what a state has for one array of parameters, if all of it fits."""
+        noted = len(self.check.copies)
+        for slot, arrays in own.items():
+            given = source.arrays.get(slot) if isinstance(source.arrays, dict) else None
+            if arrays is None and given is None:
+                continue
+            place = f"{source.place}['state'][{slot!r}][{name!r}]"
+            array = given.get(name) if isinstance(given, dict) else None
+            if arrays is None or not self.check.fits(place, array, arrays[k]):
+                del self.check.copies[noted:]
+                return False
+        return True
+
+    def _weight(self, place: str, weight: Any) -> float:
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+            raise ValueError(f"{self.where}: 0 <= {place} <= 1 must hold, it is {weight!r}")
+        return float(weight)
+
+    def _shared(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the options for all groups. A state does not say whether there are averages."""
+        if self.keep:
+            return {}
+        own, given = self.held.options, state["options"]
+        if isinstance(given, dict) and (state["ema"] is None) != (own["ema_decay"] is None):
+            of_averages = {name: own._saved()[name] for name in ("ema_decay", "ema_debias")}
+            given = {**given, **of_averages}
+        return self.check.options("options", given, own)
+
+    def _averages(self, state: Any) -> None:
+        own = self.held.kept_averages()
+        if own is None and not self.strict:
+            self.check.left_over += [] if state is None else ["ema"]
+        else:
+            self.check.arrays("ema", state, own)
+
+    def _sums(self, state: Any) -> Any:
+        """Return the sums of gradients that shall wait, and how many they are; None for none."""
+        held, check = self.held, self.check
+        check.check_keys("accumulated", state, ("count", "sum"), optional=("weight", "frozen"))
+        count, saved = check.count("accumulated['count']", state["count"]), state["sum"]
+        if not count:
+            return None
+        sums = zeros_like(self.where, held.params)
+        own = dict(zip(held.names, arrays_of(sums), strict=True))
+        place = "accumulated['sum']"
+        if not self.strict and (not isinstance(saved, dict) or set(saved) != set(own)):
+            check.left_over.append("accumulated")
+            return None
+        check.check_keys(place, saved, own)
+        for name, to in own.items():
+            if saved[name] is not None:
+                check.array(f"{place}[{name!r}]", saved[name], to)
+        weight = state.get("weight", count)  # version 0.1.0 had none, nor any other than 1
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < inf:
+            raise ValueError(
+                f"{self.where}: accumulated['weight'] must be finite and > 0, it is {weight!r}"
+            )
+        if "frozen" in state:
+            check.names("accumulated['frozen']", state["frozen"])
+        return sums, count, float(weight), [int(saved[name] is not None) for name in own]
+
+    def _set_sums(self, found: Any, state: dict[str, Any]) -> None:
+        held = self.held
+        if found is None:
+            if held.sums is not None:
+                held.use_sums(zeros_like(self.where, held.params), 0, 0.0, (), ())
+            return
+        frozen = state.get("frozen")  # version 0.1.0 did not say it: what is frozen was so
+        if frozen is None:
+            frozen = [name for group in held.groups if group["frozen"] for name in group.names]
+        sums, count, weight, has = found
+        held.use_sums(sums, count, weight, has, [int(name in frozen) for name in held.names])
+
+    def _warn(self) -> None:
+        """Name the options that the state replaces, before anything is changed."""
+        if not self.check.changes:
+            return
+        told = ", ".join(f"{at}={own!r} becomes {new!r}" for at, own, new in self.check.changes)
+        warnings.warn(
+            f"{self.where}: the saved options replace those of the optimizer: {told}; "
+            'options="keep" keeps them',
+            stacklevel=_depth_of_user(),
+        )
+
+
+def _depth_of_user() -> int:
+    """Return how many calls lie between the code of the user and a warning of the caller."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("fastopt."):
+        depth, frame = depth + 1, frame.f_back
+    return depth
