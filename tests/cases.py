@@ -67,6 +67,8 @@ CASES = [
     Case("momentum", {"momentum": 0.5, "dampening": 0.5}),
     Case("momentum", {"nesterov": True}),
     Case("momentum", {"nesterov": True, "dampening": 0.9, "lr": 0.3}),
+    Case("momentum", {"lr_inside": True}),
+    Case("momentum", {"lr_inside": True, "nesterov": True, "dampening": 0.9, "lr": 0.3}),
     Case("adam"),
     Case("adam", {"epsilon_hat": True, "eps": 1e-3}),
     Case("adam", {"beta1": 0.0, "beta2": 0.0}),

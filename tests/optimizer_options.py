@@ -92,6 +92,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "momentum": numbers(0.0, 0.5, 0.9),
         "dampening": numbers(0.0, 0.5, 0.9),
         "nesterov": st.booleans(),
+        "lr_inside": st.booleans(),
     }
     | TERMS,
     "Adam": ADAM | TERMS,

@@ -6,6 +6,7 @@ library that is light enough to be installed has the rule, it is asked itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,6 +19,10 @@ import fastopt
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}
 STEPS = 20
 LR = 0.02
+
+
+def changing_lr(t: int) -> float:
+    return LR * (1.5 + math.sin(t))
 
 
 def run(ours: Callable[[Any, Any], None], theirs: Callable[[Any, Any, int], Any]) -> None:
@@ -87,6 +92,45 @@ def test_keras_momentum(nesterov: bool) -> None:
 
     run(lambda p, g: fastopt.momentum_step(p, g, state, lr=LR, nesterov=nesterov), keras)
     np.testing.assert_allclose(state.buf, -velocity / LR, **TOLERANCE)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("dampening", [0.0, 0.3])  # Keras has none
+def test_keras_momentum_under_a_schedule(nesterov: bool, dampening: float) -> None:
+    state = fastopt.momentum_init(np.zeros(50))
+    velocity = np.zeros(50)
+
+    def keras(p: Any, g: Any, t: int) -> Any:
+        nonlocal velocity
+        lr = changing_lr(t)
+        velocity = velocity * 0.9 - g * lr * (1 if t == 1 else 1 - dampening)
+        return p + (velocity * 0.9 - g * lr if nesterov else velocity)
+
+    def ours(p: Any, g: Any) -> None:
+        options = {"dampening": dampening, "nesterov": nesterov, "lr_inside": True}
+        fastopt.momentum_step(p, g, state, lr=changing_lr(state.step + 1), **options)
+
+    run(ours, keras)
+    np.testing.assert_allclose(state.buf, velocity, **TOLERANCE)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_the_two_places_of_lr_differ_under_a_schedule_and_convert(nesterov: bool) -> None:
+    rng = np.random.default_rng(1)
+    outside, inside = np.zeros((2, 50))
+    state, other = map(fastopt.momentum_init, (outside, inside))
+
+    def both(lr: float) -> float:
+        g = rng.standard_normal(50)
+        fastopt.momentum_step(outside, g, state, lr=lr, nesterov=nesterov)
+        fastopt.momentum_step(inside, g, other, lr=lr, nesterov=nesterov, lr_inside=True)
+        return np.max(np.abs(outside - inside))
+
+    assert max(both(LR) for _ in range(STEPS)) < 1e-12
+    np.testing.assert_allclose(other.buf, -LR * state.buf, **TOLERANCE)
+    assert both(2 * LR) > LR
+    inside[...], other.buf[...] = outside, -2 * LR * state.buf
+    assert max(both(2 * LR) for _ in range(STEPS)) < 1e-12
 
 
 @pytest.mark.parametrize("centered", [False, True])
@@ -165,6 +209,24 @@ def test_scikit_learn_adam() -> None:
         return q + theirs._get_updates([g])[0]
 
     run(lambda p, g: fastopt.adam_step(p, g, state, lr=LR, epsilon_hat=True), sklearn)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_scikit_learn_sgd_under_a_schedule(nesterov: bool) -> None:
+    optimizers = pytest.importorskip("sklearn.neural_network._stochastic_optimizers")
+    theirs = optimizers.SGDOptimizer([np.zeros(50)], momentum=0.9, nesterov=nesterov)
+    state = fastopt.momentum_init(np.zeros(50))
+
+    def sklearn(q: Any, g: Any, t: int) -> Any:
+        theirs.learning_rate = changing_lr(t)
+        return q + theirs._get_updates([g])[0]
+
+    def ours(p: Any, g: Any) -> None:
+        lr = changing_lr(state.step + 1)
+        fastopt.momentum_step(p, g, state, lr=lr, nesterov=nesterov, lr_inside=True)
+
+    run(ours, sklearn)
+    np.testing.assert_allclose(state.buf, theirs.velocities[0], **TOLERANCE)
 
 
 def test_thinc_adam() -> None:
@@ -272,7 +334,8 @@ def test_inverted_dropout_of_torch_and_keras() -> None:
 def test_a_converted_velocity_is_used() -> None:
     """With step 0 the buffer would be overwritten by the first gradient."""
     velocity = np.full(3, -0.2)
-    state = fastopt.MomentumState(step=1, buf=-velocity / LR)
-    p = np.zeros(3)
-    fastopt.momentum_step(p, np.ones(3), state, lr=LR)
-    np.testing.assert_allclose(p, 0.9 * velocity - LR * 1.0, **TOLERANCE)
+    for lr_inside, buf in ((False, -velocity / LR), (True, velocity.copy())):
+        state = fastopt.MomentumState(step=1, buf=buf)
+        p = np.zeros(3)
+        fastopt.momentum_step(p, np.ones(3), state, lr=LR, lr_inside=lr_inside)
+        np.testing.assert_allclose(p, 0.9 * velocity - LR * 1.0, **TOLERANCE)

@@ -25,7 +25,7 @@ DATA = Path(__file__).with_name("data")
 
 CLASSES: dict[str, dict[str, Any]] = {
     "SGD": {},
-    "Momentum": {"nesterov": True},
+    "Momentum": {"nesterov": True, "lr_inside": True},
     "Adam": {"epsilon_hat": True},
     "AdamW": {},
     "RMSprop": {"centered": True, "momentum": 0.8},
@@ -288,6 +288,19 @@ def test_options_come_with_the_state() -> None:
     for each in (opt, other):
         each.step(copy.deepcopy(each.params))
     assert_same_bits(other.params, opt.params)
+
+
+@pytest.mark.parametrize(("name", "option", "default"), [("Momentum", "lr_inside", False)])
+def test_options_that_a_saved_state_is_too_old_to_have(
+    name: str, option: str, default: bool
+) -> None:
+    opt = trained(name, **{option: default})
+    state = copy.deepcopy(opt.state_dict())
+    del state["groups"][0]["options"][option]
+    other = trained(name, **{option: not default})
+    other.load_state_dict(state)
+    assert other.groups[0][option] is default
+    assert repr(other.state_dict()) == repr(opt.state_dict())
 
 
 def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:

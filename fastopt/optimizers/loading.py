@@ -11,8 +11,8 @@ import numpy as np
 from fastopt.dropout import Dropout
 from fastopt.optimizers.options import NOT_SAVED, Options, is_schedule, stateful_parts
 
-OLDER: dict[str, Any] = {}
-"""Options that older versions did not have, and what their steps did."""
+LATER_OPTIONS = {"lr_inside": False}
+"""Options that states of earlier versions lack, with what those versions did."""
 
 
 def checked_count(where: str, name: str, value: Any) -> int:
@@ -142,7 +142,7 @@ class Loading:
         """Return the numbers that it shall have then; schedules stay."""
         wanted = [name for name in own if name not in NOT_SAVED]
         if isinstance(state, dict):
-            state = {**{name: value for name, value in OLDER.items() if name in own}, **state}
+            state = {name: LATER_OPTIONS[name] for name in LATER_OPTIONS.keys() & own} | state
         self.check_keys(place, state, wanted if self.strict else (), () if self.strict else state)
         values = {}
         for name, value in state.items():

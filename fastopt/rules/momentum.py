@@ -49,9 +49,12 @@ def momentum_init(params: Tree) -> MomentumState:
 
 
 def formula(T: Any, t: int, o: Any, p: Any, g: Any, buf: Any) -> None:
+    # With lr inside, buf is a velocity, which is added. To multiply by 1 or -1 rounds nothing.
+    factor, rate = (-o.lr, -1.0) if o.lr_inside else (1.0, o.lr)
+    undamped, damped = T(factor), T(factor * (1 - o.dampening))
     # The first gradient enters undamped, or an average would start near zero.
-    buf[...] = g if t == 1 else T(o.momentum) * buf + T(1 - o.dampening) * g
-    p -= T(o.lr) * (g + T(o.momentum) * buf if o.nesterov else buf)
+    buf[...] = undamped * g if t == 1 else T(o.momentum) * buf + damped * g
+    p -= T(rate) * (undamped * g + T(o.momentum) * buf if o.nesterov else buf)
 
 
 @document_step
@@ -64,6 +67,7 @@ def momentum_step(
     momentum: float = 0.9,
     dampening: float = 0.0,
     nesterov: bool = False,
+    lr_inside: bool = False,
     **options: Unpack[StepOptions],
 ) -> StepResult | None:
     """Update `params` and `state` in place by one step of SGD with momentum.
@@ -72,6 +76,9 @@ def momentum_step(
 
         buf = momentum*buf + (1 - dampening)*g      (first step: buf = g)
         p -= lr * buf                               (nesterov: p -= lr * (g + momentum*buf))
+
+        lr_inside: buf = momentum*buf - lr*(1 - dampening)*g    (first step: buf = -lr*g)
+                   p += buf                         (nesterov: p += momentum*buf - lr*g)
 
     Parameters
     ----------
@@ -86,13 +93,16 @@ def momentum_step(
         gradients instead of a sum.
     nesterov : bool, default False
         Nesterov's momentum: look ahead by one step of the buffer.
+    lr_inside : bool, default False
+        Keep the learning rate inside of the buffer, as Keras and scikit-learn do: `buf` is their
+        velocity. While `lr` is constant, nothing else changes. Where it changes, each gradient
+        keeps the one of its own step, instead of all taking the latest.
 
     Notes
     -----
-    The same as ``torch.optim.SGD(momentum=...)``; its ``weight_decay`` is `l2` here. Keras and
-    scikit-learn keep the learning rate inside of the buffer (``vel = momentum*vel - lr*g;
-    p += vel``): the same while lr is constant, with ``buf = -vel / lr`` and ``state.step`` at
-    least 1 (in the first step ``buf`` is not read).
+    The same as ``torch.optim.SGD(momentum=...)``; its ``weight_decay`` is `l2` here. With
+    `lr_inside` as Keras and scikit-learn. To go from one to the other, ``buf`` of `lr_inside` is
+    ``-lr*buf``; ``state.step`` must be at least 1 for ``buf`` to be read.
 
     Momentum makes steps (1 - dampening)/(1 - momentum) times as long in the end, but neither
     `l1_prox` nor `weight_decay`, which pass it by: at the minimum they weigh by so much less than
@@ -111,7 +121,9 @@ def momentum_step(
     >>> w, state
     (array([0.71]), MomentumState(step=2, buf=array([1.9])))
     """
-    return _step(MomentumState, params, grads, state, lr, momentum, dampening, nesterov, options)
+    return _step(
+        MomentumState, params, grads, state, lr, momentum, dampening, nesterov, lr_inside, options
+    )
 
 
 @document_class(momentum_step)
@@ -141,7 +153,9 @@ class Momentum(Optimizer):
         momentum: Scheduled = 0.9,
         dampening: Scheduled = 0.0,
         nesterov: bool = False,
+        lr_inside: bool = False,
         **options: Unpack[OptimizerOptions],
     ) -> None:
-        rule = {"lr": lr, "momentum": momentum, "dampening": dampening, "nesterov": nesterov}
-        super().__init__(params, state=state, **rule, **options)
+        rule = {"lr": lr, "momentum": momentum, "dampening": dampening}
+        flags = {"nesterov": nesterov, "lr_inside": lr_inside}
+        super().__init__(params, state=state, **rule, **flags, **options)
