@@ -73,6 +73,8 @@ CASES = [
     Case("adam", {"epsilon_hat": True, "eps": 1e-3}),
     Case("adam", {"beta1": 0.0, "beta2": 0.0}),
     Case("adam", {"lr": 0.1, "beta1": 0.5, "beta2": 0.99}),
+    Case("adam", {"bias_correction": False}),
+    Case("adam", {"bias_correction": False, "epsilon_hat": True, "eps": 1e-3}),
     *rmsprop_cases(),
 ]
 
@@ -81,6 +83,7 @@ SCALED_CASES = [
     Case("adam", {"scaled_prox": True, "lr": 0.3}),
     Case("adam", {"scaled_prox": True, "lr": 0.3, "epsilon_hat": True, "eps": 1e-3}),
     Case("adam", {"scaled_prox": True, "lr": 0.3, "beta1": 0.0, "beta2": 0.0}),
+    Case("adam", {"scaled_prox": True, "lr": 0.3, "bias_correction": False}),
     *rmsprop_cases(scaled_prox=True, lr=0.3),
 ]
 

@@ -82,6 +82,7 @@ ADAM = {
     "eps": numbers(1e-8, 1e-3, 0.1),
     "epsilon_hat": st.booleans(),
     "scaled_prox": st.booleans(),
+    "bias_correction": st.booleans(),
 }
 
 # The options of every class that a group can have for itself.

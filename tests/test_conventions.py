@@ -80,6 +80,65 @@ def test_the_two_epsilons_differ_and_convert() -> None:
     run(lambda p, g: fastopt.adam_step(p, g, state, lr=LR, eps=eps, epsilon_hat=True), converted)
 
 
+@pytest.mark.parametrize("epsilon_hat", [False, True])
+def test_berts_adam_corrects_no_bias(epsilon_hat: bool) -> None:
+    """AdamWeightDecayOptimizer of BERT's optimization.py."""
+    state = fastopt.adam_init(np.zeros(50))
+    m, v = np.zeros(50), np.zeros(50)
+
+    def bert(p: Any, g: Any, t: int) -> Any:
+        nonlocal m, v
+        m = 0.9 * m + (1.0 - 0.9) * g
+        v = 0.999 * v + (1.0 - 0.999) * np.square(g)
+        update = m / (np.sqrt(v) + 1e-6)
+        update += 0.01 * p
+        return p - LR * update
+
+    options = {"lr": LR, "eps": 1e-6, "weight_decay": 0.01, "bias_correction": False}
+    run(lambda p, g: fastopt.adam_step(p, g, state, epsilon_hat=epsilon_hat, **options), bert)
+
+
+@pytest.mark.parametrize("corrects", [False, True])
+def test_flowers_fedadam(corrects: bool) -> None:
+    """Its gradient is the way from the current weights to the average of the clients'."""
+    beta1, beta2, eta, tau = 0.9, 0.99, 0.1, 1e-9
+    state = fastopt.adam_init(np.zeros(50))
+    m, v = np.zeros(50), np.zeros(50)
+
+    def flower(p: Any, delta: Any, t: int) -> Any:
+        nonlocal m, v
+        m = np.multiply(beta1, m) + (1 - beta1) * delta
+        v = beta2 * v + (1 - beta2) * np.multiply(delta, delta)
+        norm = np.sqrt(1 - beta2 ** (t + 1.0)) / (1 - beta1 ** (t + 1.0)) if corrects else 1.0
+        return p + eta * norm * m / (np.sqrt(v) + tau)
+
+    options = {"epsilon_hat": True} if corrects else {"bias_correction": False}
+    state.step = int(corrects)  # its corrections are one step ahead
+
+    def ours(p: Any, delta: Any) -> None:
+        fastopt.adam_step(p, delta, state, lr=eta, beta2=beta2, eps=tau, maximize=True, **options)
+
+    run(ours, flower)
+
+
+@pytest.mark.parametrize("correction", [False, True])
+def test_deepspeed_may_leave_out_the_bias_corrections(correction: bool) -> None:
+    """As its csrc/adam/cpu_adam_impl.cpp has them, in float64."""
+    state = fastopt.adam_init(np.zeros(50))
+    m, v = np.zeros(50), np.zeros(50)
+
+    def deepspeed(p: Any, g: Any, t: int) -> Any:
+        nonlocal m, v
+        m = m * 0.9 + g * (1 - 0.9)
+        v = v * 0.999 + g * g * (1 - 0.999)
+        step_size, root = -LR, np.sqrt(v)
+        if correction:
+            step_size, root = -LR / (1 - 0.9**t), root * (1 / math.sqrt(1 - 0.999**t))
+        return m / (root + 1e-8) * step_size + p
+
+    run(lambda p, g: fastopt.adam_step(p, g, state, lr=LR, bias_correction=correction), deepspeed)
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_keras_momentum(nesterov: bool) -> None:
     state = fastopt.momentum_init(np.zeros(50))

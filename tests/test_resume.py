@@ -27,7 +27,7 @@ CLASSES: dict[str, dict[str, Any]] = {
     "SGD": {},
     "Momentum": {"nesterov": True, "lr_inside": True},
     "Adam": {"epsilon_hat": True},
-    "AdamW": {},
+    "AdamW": {"bias_correction": False},
     "RMSprop": {"centered": True, "momentum": 0.8},
 }
 
@@ -290,7 +290,10 @@ def test_options_come_with_the_state() -> None:
     assert_same_bits(other.params, opt.params)
 
 
-@pytest.mark.parametrize(("name", "option", "default"), [("Momentum", "lr_inside", False)])
+@pytest.mark.parametrize(
+    ("name", "option", "default"),
+    [("Momentum", "lr_inside", False), ("Adam", "bias_correction", True)],
+)
 def test_options_that_a_saved_state_is_too_old_to_have(
     name: str, option: str, default: bool
 ) -> None:

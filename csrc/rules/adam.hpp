@@ -11,13 +11,14 @@
 namespace fastopt {
 
 struct AdamOptions {
-  double lr, beta1, beta2, eps, epsilon_hat, scaled_prox;
+  double lr, beta1, beta2, eps, epsilon_hat, scaled_prox, bias_correction;
 
   static constexpr const char* name = "adam";
   static constexpr std::array options{
       Option{"lr", Range::non_negative},       Option{"beta1", Range::zero_to_below_1},
       Option{"beta2", Range::zero_to_below_1}, Option{"eps", Range::non_negative},
-      Option{"epsilon_hat", Range::flag},      Option{"scaled_prox", Range::flag}};
+      Option{"epsilon_hat", Range::flag},      Option{"scaled_prox", Range::flag},
+      Option{"bias_correction", Range::flag}};
   static constexpr std::array arrays{StateArray{"m"}, StateArray{"v"}};
 };
 
@@ -33,9 +34,9 @@ struct Adam {
         beta2(T(given.beta2)),
         one_minus_beta2(T(1 - given.beta2)),
         eps(T(given.eps)) {
-    const bool hat = given.epsilon_hat != 0;
-    const double correction1 = 1 - power(given.beta1, t);
-    const double sqrt_correction2 = std::sqrt(1 - power(given.beta2, t));
+    const bool hat = given.epsilon_hat != 0, corrects = given.bias_correction != 0;
+    const double correction1 = corrects ? 1 - power(given.beta1, t) : 1;
+    const double sqrt_correction2 = corrects ? std::sqrt(1 - power(given.beta2, t)) : 1;
     // The paper corrects v before eps is added; "epsilon hat" (the remark at the end of its section
     // 2, and what Keras does) moves the correction of v into the step size.
     step_size = T(hat ? given.lr * sqrt_correction2 / correction1 : given.lr / correction1);

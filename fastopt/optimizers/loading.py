@@ -11,7 +11,7 @@ import numpy as np
 from fastopt.dropout import Dropout
 from fastopt.optimizers.options import NOT_SAVED, Options, is_schedule, stateful_parts
 
-LATER_OPTIONS = {"lr_inside": False}
+LATER_OPTIONS = {"lr_inside": False, "bias_correction": True}
 """Options that states of earlier versions lack, with what those versions did."""
 
 
