@@ -341,6 +341,8 @@ LOST: list[tuple[str, Options, str]] = [
     ("SGD", {"nonneg": True}, "groups[0]: torch's optimizer has no nonneg=True"),
     ("SGD", {"clip_norm": 1.0}, "torch's optimizer has no clip_norm=1.0; set it to None before"),
     ("Adam", {"epsilon_hat": True}, "groups[0]: torch's optimizer has no epsilon_hat=True"),
+    ("Adam", {"bias_correction": False}, "groups[0]: torch's optimizer has no bias_correction=F"),
+    ("Momentum", {"lr_inside": True}, "groups[0]: torch's optimizer has no lr_inside=True; set"),
     ("RMSprop", {"eps_inside_sqrt": True}, "groups[0]: torch's optimizer has no eps_inside_sqrt"),
     ("SGD", {"weight_decay": 0.1}, "groups[0]: torch has a decoupled weight_decay=0.1 for Adam"),
     ("AdamW", {"l2": 0.1}, "groups[0]: torch has weight_decay=0.01 or l2=0.1, but not both"),

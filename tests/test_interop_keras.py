@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import assert_same_bits
 
 import fastopt
 from fastopt.interop import from_keras_variables, to_keras_variables
@@ -134,12 +135,6 @@ def changed(**config: Any) -> dict[str, Any]:
     return {"class_name": "Adam", "config": {**ADAM["config"], **config}}  # type: ignore[dict-item]
 
 
-MOMENTUM = {
-    "class_name": "SGD",
-    "config": {"learning_rate": 0.0, "momentum": 0.9, "nesterov": False},
-}
-
-
 @pytest.mark.parametrize(
     ("variables", "serialized", "names", "error", "message"),
     [
@@ -161,7 +156,6 @@ MOMENTUM = {
         (VARIABLES, ADAM, [1], TypeError, "names must be strings, not 1"),
         ([0.5, *VARIABLES[1:]], ADAM, ["w"], ValueError, "must be the iteration, an int"),
         ([*VARIABLES[:3], np.ones(2, int)], ADAM, ["w"], TypeError, "v of 'w' must be float32 or"),
-        (VARIABLES[:3], MOMENTUM, ["w"], ValueError, "momentum of 'w' cannot be divided by"),
     ],
 )
 def test_from_keras_refuses(
@@ -169,6 +163,60 @@ def test_from_keras_refuses(
 ) -> None:
     with pytest.raises(error, match=f"^from_keras_variables: .*{message}"):
         from_keras_variables(variables, serialized, names)
+
+
+@pytest.mark.parametrize("lr", [0.0, 0.1])
+def test_the_velocity_is_carried_over_as_it_is(lr: float) -> None:
+    velocity = np.array([0.3, -0.1])
+    config = {"learning_rate": lr, "momentum": 0.9, "nesterov": False}
+    serialized = {"class_name": "SGD", "config": config}
+    state = from_keras_variables([np.array(3), np.array(lr), velocity], serialized, ["w"])
+    opt = fastopt.Momentum({"w": np.zeros(2)})
+    opt.load_state_dict(state)
+    assert opt.groups[0]["lr_inside"] is True
+    assert opt.groups[0]["lr"] == lr
+    assert_same_bits(opt.groups[0].state.buf, (velocity,))
+    *_, back = to_keras_variables(opt.state_dict())
+    assert_same_bits(back, velocity)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_schedules_go_on_as_in_keras(keras: Any, nesterov: bool) -> None:
+    def lr(step: int) -> float:
+        return 0.1 / (1 + step)
+
+    options = {"learning_rate": 0.1, "momentum": 0.9, "nesterov": nesterov}
+    whole, half = (OfKeras(keras, "SGD", options, arrays(0)) for _ in range(2))
+    for step in range(20):
+        for run in (whole, half) if step < 10 else (whole,):
+            run.optimizer.learning_rate = lr(step)
+            run.train(range(step, step + 1))
+    params = half.params()
+    opt = fastopt.Momentum(params)
+    opt.load_state_dict(half.state())
+    opt.groups[0]["lr"] = lr
+    train(opt, range(10, 20))
+    assert_close(params, whole.params(), options)
+    opt.groups[0]["lr"] = lr(19)
+    moved = OfKeras(keras, "SGD", options, params)
+    values = to_keras_variables(opt.state_dict())
+    for variable, value in zip(moved.optimizer.variables, values, strict=True):
+        variable.assign(value)
+    for run in (whole, moved):
+        run.optimizer.learning_rate = lr(20)
+        run.train(range(20, 21))
+    assert_close(moved.params(), whole.params(), options)
+
+
+@pytest.mark.parametrize("old", [False, True])  # states of 0.1.0 did not say where lr is
+def test_lr_outside_is_converted(old: bool) -> None:
+    opt = fastopt.Momentum({"w": np.zeros(2)}, lr=0.5)
+    opt.step({"w": np.array([2.0, -4.0])})
+    state = opt.state_dict()
+    if old:
+        del state["groups"][0]["options"]["lr_inside"]
+    count, lr, velocity = to_keras_variables(state)
+    assert (int(count), float(lr), velocity.tolist()) == (1, 0.5, [-1.0, 2.0])
 
 
 def test_what_is_loaded_must_fit() -> None:
@@ -183,6 +231,7 @@ def test_what_is_loaded_must_fit() -> None:
     ("options", "message"),
     [
         ({}, "Keras' optimizer has no epsilon_hat=False; set it to True before"),
+        ({"bias_correction": False}, "Keras' optimizer has no bias_correction=False; set it to T"),
         ({"l2": 0.1}, "Keras' optimizer has no l2=0.1; set it to 0.0 before"),
         ({"nonneg": True}, "no nonneg=True"),
         ({"maximize": True}, "no maximize=True"),

@@ -27,7 +27,7 @@ KERAS = {
         Momentum,
         {"buf": "momentum"},
         {**OPTIONS, "momentum": "momentum", "nesterov": "nesterov"},
-        ours={"dampening": 0.0},
+        ours={"lr_inside": True},
     ),
     "adam": Row(
         Adam,
@@ -52,7 +52,8 @@ def from_keras_variables(
 
     ``keras.optimizers.Adam`` and ``AdamW`` become :class:`fastopt.Adam` (and
     :class:`fastopt.AdamW`, which has the same state), with ``epsilon_hat=True``, as theirs is.
-    ``SGD`` becomes :class:`fastopt.Momentum` if it has momentum, else :class:`fastopt.SGD`.
+    ``SGD`` becomes :class:`fastopt.Momentum` with ``lr_inside=True`` if it has momentum, else
+    :class:`fastopt.SGD`.
 
     Parameters
     ----------
@@ -80,12 +81,12 @@ def from_keras_variables(
     ValueError
         If it is another optimizer than these, has ``amsgrad``, ``use_ema``,
         ``gradient_accumulation_steps``, ``loss_scale_factor`` or a schedule as its learning rate;
-        if the variables are too few or too many for the names; if SGD with momentum has a learning
-        rate of 0, by which its momentum cannot be divided.
+        if the variables are too few or too many for the names.
 
     Notes
     -----
-    Keras' momentum has the learning rate in it: ``buf = -momentum/learning_rate``. ``clipnorm`` is
+    Keras' momentum has the learning rate in it, as `buf` has with `lr_inside`: it is carried over
+    as it is, and a schedule that is set after loading goes on as in Keras. ``clipnorm`` is
     `clip_tensor_norm`, ``global_clipnorm`` is `clip_norm`, both with ``clip_eps=0``, and
     ``clipvalue`` is `clip_value`. ``weight_decay`` is decoupled in all of Keras' optimizers, and is
     `weight_decay` here. What was excluded from it Keras does not tell; use groups.
@@ -100,7 +101,7 @@ def from_keras_variables(
     >>> opt = fastopt.Momentum({"w": np.zeros(2)})
     >>> opt.load_state_dict(from_keras_variables(variables, serialized, ["w"]))
     >>> opt.groups[0].state
-    MomentumState(step=3, buf=(array([ 0.2, -0.4]),))
+    MomentumState(step=3, buf=(array([-0.1,  0.2]),))
     """
     class_name, config = _config(serialized)
     names = checked_names(FROM, "names", names)
@@ -122,10 +123,6 @@ def from_keras_variables(
     for number, name in enumerate(names):
         for offset, slot in enumerate(row.arrays, start=2 + number * len(row.arrays)):
             array = checked_array(FROM, f"{slot} of {name!r}", _numpy(arrays[offset]))
-            if slot == "buf":  # Keras has the learning rate in it
-                said = f"the momentum of {name!r} cannot be divided by learning_rate=0"
-                ensure(FROM, options["lr"] != 0, said)
-                array = np.asarray(-array / array.dtype.type(options["lr"]))
             state[slot][name] = array
     group = {"names": ranked, "options": options, "step": step if state else None, "state": state}
     new = row.state(step, [group])
@@ -165,6 +162,11 @@ def to_keras_variables(
         schedules, ``epsilon_hat=False``, dampening, clipping by a norm with another `clip_eps` than
         0, and options such as `l1`, `l2` or `nonneg` that are not at their default.
 
+    Notes
+    -----
+    Where Momentum has not `lr_inside`, its `buf` is multiplied by ``-lr``. Training goes on the
+    same then as long as the learning rate stays.
+
     Examples
     --------
     >>> import numpy as np, fastopt
@@ -182,16 +184,17 @@ def to_keras_variables(
     ensure(TO, len(groups) == 1, f"Keras' optimizers have one group, the state has {len(groups)}")
     (group,) = groups
     ranked = checked_order(TO, "names", names, group["names"])
-    row.refuse_what_would_be_lost(TO, "Keras'", state_dict)
+    row.refuse_what_would_be_lost(TO, "Keras'", state_dict, {"lr_inside"})
     clips = [name for name in CLIPS if shared[name] is not None]
     said = f"Keras clips with clip_eps=0, not {shared['clip_eps']!r}; set it to 0 before"
     ensure(TO, not clips or shared["clip_eps"] == 0, said)
     lr, step = group["options"]["lr"], group["step"]
+    outside = rule == "momentum" and not group["options"].get("lr_inside")
     arrays = []
     for name in ranked:
         for slot in row.arrays:
             array = group["state"][slot][name]
-            array = -array * array.dtype.type(lr) if slot == "buf" else array
+            array = -array * array.dtype.type(lr) if outside else array
             arrays.append(np.array(array, order="C"))
     return [np.array(step if row.arrays else state_dict["step_count"]), np.array(lr), *arrays]
 
