@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import make_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from fastopt.schedules import Cosine, Warmup
 
 SIZE, GROUPS = 100, 161
 LONG = 10**9  # a schedule that goes on for ever
+TEN = [f"w{i}" for i in range(10)]
+Model = make_dataclass("Model", TEN)
 
 
 class Call(NamedTuple):
@@ -73,6 +76,12 @@ def groups_on_one_schedule(count: int) -> Callable[[], Any]:
     return lambda: opt.step(grads)
 
 
+def of_ten_arrays(model: Callable[..., Any]) -> Callable[[], Any]:
+    opt = fastopt.Adam(model(**{name: array(1, SIZE // 10) for name in TEN}))
+    grads = model(**{name: array(0.5, SIZE // 10) for name in TEN})
+    return lambda: opt.step(grads)
+
+
 def set_lr_of_every_group(count: int) -> Callable[[], Any]:
     opt = fastopt.Adam([{"params": array(1)} for _ in range(count)])
     grads = [array(0.5)] * count
@@ -97,6 +106,8 @@ CALLS = {
     "clip_norm=1": Call(2, lambda: step(clip_norm=1.0)),
     "averages with debias": Call(1.6, lambda: step(ema_decay=0.99, ema_debias=True)),
     "four times accumulate, then step()": Call(5.5, accumulate_four_times),
+    "dict of ten arrays": Call(2, lambda: of_ten_arrays(dict)),
+    "dataclass of ten arrays": Call(2.6, lambda: of_ten_arrays(Model)),
     "ten groups of one array, one schedule": Call(6, lambda: groups_on_one_schedule(10)),
     f"{GROUPS} groups of one array, lr of each set": Call(
         45, lambda: set_lr_of_every_group(GROUPS)

@@ -17,10 +17,12 @@ Function = TypeVar("Function", bound=Callable[..., object])
 Class = TypeVar("Class", bound=type)
 
 ARRAYS = """\
-params : array, or nested lists, tuples and dicts of arrays
-    The parameters: float32 or float64, any shape, writeable. Changed in place.
+params : array, or nested lists, tuples, dicts and dataclass instances of arrays
+    The parameters: float32 or float64, any shape, writeable. Changed in place. All fields of a
+    dataclass are entries.
 grads : like `params`
-    Their gradients: same structure, shapes and dtypes. Not changed, unless `zero_grads`.
+    Their gradients: same structure, shapes and dtypes. Not changed, unless `zero_grads`. For a
+    dataclass a dict with the names of its fields will do.
 """
 
 TERMS = """\
@@ -127,7 +129,7 @@ scaled_prox : bool, default False
 """
 
 INIT_PARAMS = """\
-params : array, or nested lists, tuples and dicts of arrays
+params : array, or nested lists, tuples, dicts and dataclass instances of arrays
     The parameters to be optimized: float32 or float64, of any shape. They are not changed.
 """
 
@@ -138,10 +140,11 @@ TypeError, ValueError
 
 PARAMS = """\
 params : tree, list of groups, or result of :func:`fastopt.groups`
-    The parameters: float32 or float64 arrays, alone or in nested dicts, lists and tuples. Or
-    groups with options of their own, ``[{"params": tree, "lr": 0.1}, ...]``, whose gradients
-    are a list with a tree for each; ``"frozen": True`` keeps a group as it is. The arrays are
-    checked once and held; they are changed in place by steps.
+    The parameters: float32 or float64 arrays, alone or in nested dicts, lists, tuples and
+    dataclass instances. Or groups with options of their own,
+    ``[{"params": tree, "lr": 0.1}, ...]``, whose gradients are a list with a tree for each;
+    ``"frozen": True`` keeps a group as it is. The arrays are checked once and held; they are
+    changed in place by steps.
 """
 
 COMMON = """\
@@ -179,7 +182,7 @@ or added later.
 """
 
 READ = """\
-array, or nested lists, tuples and dicts of arrays
+array, or nested lists, tuples, dicts and dataclass instances of arrays
     float32 or float64, any shape. They are only read.
 """
 

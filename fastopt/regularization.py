@@ -115,7 +115,7 @@ def max_norm(
 
     Parameters
     ----------
-    params : array, or nested lists, tuples and dicts of arrays
+    params : array, or nested lists, tuples, dicts and dataclass instances of arrays
         float32 or float64, any shape that has `axis`, writeable. Changed in place.
         A bias of one axis counts as one vector: pass the weights alone.
     limit : float, > 0

@@ -1,4 +1,4 @@
-"""Nested lists, tuples and dicts of arrays, walked together in Python.
+"""Nested lists, tuples, dicts and dataclass instances of arrays, walked together in Python.
 
 The core walks them in C++ (``csrc/arrays/tree.cpp``), where their structure is checked too; this
 module serves what is not hot: making states and optimizers, names, checkpoints, and the reference.
@@ -7,6 +7,7 @@ module serves what is not hot: making states and optimizers, names, checkpoints,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,19 @@ import numpy as np
 from fastopt import _core
 
 Tree = Any
-"""One array, or lists, tuples and dicts of trees."""
+"""One array, or lists, tuples, dicts and dataclass instances of trees."""
+
+
+def is_dataclass_node(node: Any) -> bool:
+    """Tell whether `node` is a dataclass instance, and by inheritance no other container."""
+    return hasattr(type(node), "__dataclass_fields__") and not isinstance(node, (dict, list, tuple))
 
 
 def map_tree(function: Callable[[Any], Any], tree: Tree) -> Tree:
-    """Return a tree of the same structure with ``function`` applied to every array."""
+    """Return a tree of the same structure with ``function`` applied to every array.
+
+    Instances of dataclasses are made without their constructors, and have their fields alone.
+    """
     if isinstance(tree, dict):
         return {key: map_tree(function, child) for key, child in tree.items()}
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # a named tuple takes its fields apart
@@ -26,6 +35,11 @@ def map_tree(function: Callable[[Any], Any], tree: Tree) -> Tree:
     if isinstance(tree, (list, tuple)):
         children = [map_tree(function, child) for child in tree]
         return children if isinstance(tree, list) else tuple(children)
+    if is_dataclass_node(tree):
+        new = object.__new__(type(tree))
+        for field in fields(tree):  # also where the dataclass is frozen
+            object.__setattr__(new, field.name, map_tree(function, getattr(tree, field.name)))
+        return new
     return function(tree)
 
 
@@ -33,29 +47,45 @@ def children(tree: Tree) -> list[tuple[Any, Tree]] | None:
     """Return the keys and what stands under them; None of an array."""
     if isinstance(tree, dict):
         return list(tree.items())
-    return list(enumerate(tree)) if isinstance(tree, (list, tuple)) else None
+    if isinstance(tree, (list, tuple)):
+        return list(enumerate(tree))
+    if is_dataclass_node(tree):
+        return [(field.name, getattr(tree, field.name)) for field in fields(tree)]
+    return None
+
+
+def child(tree: Tree, key: Any) -> Tree:
+    """Return what stands under a key; of an array or number, which stands for all, itself."""
+    if isinstance(tree, (dict, list, tuple)):
+        return tree[key]
+    return getattr(tree, key) if is_dataclass_node(tree) else tree
+
+
+def way(tree: Tree, key: Any) -> str:
+    """Return how a child is reached, as ``"['w']"`` or ``".w"``."""
+    return f".{key}" if is_dataclass_node(tree) else f"[{key!r}]"
 
 
 def zip_trees(tree: Tree, *others: Tree | None) -> Iterator[tuple[Any, ...]]:
     """Yield, entry by entry, the arrays of ``tree`` and of trees like it.
 
-    Where another tree has None or a number in place of a container, that stands for all of it.
+    Where another tree has None or a number in place of a container, that stands for all of it. A
+    dict with the names of the fields may stand for an instance of a dataclass.
     """
     inner = children(tree)
     if inner is None:
         yield (tree, *others)
         return
-    for key, child in inner:
-        parts = (o[key] if isinstance(o, (dict, list, tuple)) else o for o in others)
-        yield from zip_trees(child, *parts)
+    for key, part in inner:
+        yield from zip_trees(part, *(child(other, key) for other in others))
 
 
 def paths(tree: Tree) -> list[str]:
-    """Return the way to every array, such as ``"['layers'][0]"``, in the order of zip_trees."""
+    """Return the way to every array, such as ``"['layers'][0].w"``, in the order of zip_trees."""
     inner = children(tree)
     if inner is None:
         return [""]
-    return [f"[{key!r}]{rest}" for key, child in inner for rest in paths(child)]
+    return [way(tree, key) + rest for key, part in inner for rest in paths(part)]
 
 
 def names(function: str, tree: Tree) -> list[str]:
@@ -79,9 +109,7 @@ def _dotted(tree: Tree) -> list[str]:
     inner = children(tree)
     if inner is None:
         return [""]
-    return [
-        f"{key}.{rest}" if rest else str(key) for key, child in inner for rest in _dotted(child)
-    ]
+    return [f"{key}.{rest}" if rest else str(key) for key, part in inner for rest in _dotted(part)]
 
 
 def unflatten(tree: Tree, arrays: Iterator[Any]) -> Tree:

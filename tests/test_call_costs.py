@@ -29,6 +29,8 @@ MOST = {
     "clip_norm=1": (2, 1),
     "averages with debias": (1, 1),
     "four times accumulate, then step()": (9, 5),
+    "dict of ten arrays": (1, 1),
+    "dataclass of ten arrays": (1, 1),
     "ten groups of one array, one schedule": (5, 3),
     "161 groups of one array, lr of each set": (2, 1),
 }

@@ -86,7 +86,9 @@ def test_norm_pickles_and_is_checked() -> None:
     assert (again, again.nonfinite) == (norm, "grads[0]")
     with pytest.raises(TypeError, match=r"global_norm: grads\['w'\] has dtype int64"):
         fastopt.global_norm({"w": np.ones(3, int)})
-    with pytest.raises(TypeError, match="global_norm: grads must be a NumPy array, not NoneType"):
+    with pytest.raises(
+        TypeError, match=r"global_norm: grads must be a NumPy array, or .*, not NoneType$"
+    ):
         fastopt.global_norm(None)
     with pytest.raises(ValueError, match="global_norm: 1 <= threads"):
         fastopt.global_norm(np.ones(1), threads=0)

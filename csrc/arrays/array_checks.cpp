@@ -22,8 +22,15 @@ void ArrayChecks::check(int i) const {
 
 // A subclass is welcome if it is nothing but a view of memory.
 void ArrayChecks::check_class(int i) const {
-  if (const std::string wrong = why_not_plain(nodes_[i]); !wrong.empty())
-    raise_type_error(here() + name(i) + " must be a NumPy array, not " + wrong);
+  const std::string wrong = why_not_plain(nodes_[i]);
+  if (wrong.empty()) return;
+  const std::string must = here() + name(i) + " must be a NumPy array";
+  const bool is_whole_tree = i == 0 && nodes_[0] == arguments_[0].tree.root;
+  if (!is_whole_tree || wrong != type_of(nodes_[0])) raise_type_error(must + ", not " + wrong);
+  const bool is_users = PyType_HasFeature(Py_TYPE(nodes_[0]), Py_TPFLAGS_HEAPTYPE);
+  raise_type_error(
+      must + ", or lists, tuples, dicts or dataclass instances of arrays, not " + wrong +
+      (is_users ? "; pass its arrays themselves (dataclasses.asdict copies them)" : ""));
 }
 
 void ArrayChecks::check_dtype(int i) const {

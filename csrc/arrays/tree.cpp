@@ -5,6 +5,7 @@
 #include "../python/errors.hpp"
 #include "../python/gil.hpp"
 #include "../python/object.hpp"
+#include "dataclass_fields.hpp"
 
 namespace fastopt {
 namespace {
@@ -12,13 +13,14 @@ namespace {
 // Deeper trees are taken for containers that contain themselves.
 constexpr int max_depth = 100;
 
-enum class Kind { leaf, dict, list, tuple };
+enum class Kind { leaf, dict, list, tuple, dataclass };
 
 Kind kind_of(PyObject* node) {
-  return PyDict_Check(node)    ? Kind::dict
-         : PyList_Check(node)  ? Kind::list
-         : PyTuple_Check(node) ? Kind::tuple
-                               : Kind::leaf;
+  return PyDict_Check(node)            ? Kind::dict
+         : PyList_Check(node)          ? Kind::list
+         : PyTuple_Check(node)         ? Kind::tuple
+         : is_dataclass_instance(node) ? Kind::dataclass
+                                       : Kind::leaf;
 }
 
 Py_ssize_t length_of(Kind kind, PyObject* node) {
@@ -63,11 +65,13 @@ PyObject* item_of(PyObject* dict, PyObject* key) {
 // The way to an entry of a tree. Links live on the stack of the walk; only an error makes text.
 struct Path {
   const Path* parent;
-  PyObject* key;     // of a dict, else null
+  Kind kind;         // of what the entry is in
+  PyObject* key;     // of a dict, or the name of a field
   Py_ssize_t index;  // of a list or tuple
 
   std::string text() const {
     if (!parent) return "";
+    if (kind == Kind::dataclass) return parent->text() + "." + text_of(key);
     return parent->text() + "[" + (key ? repr_of(key) : std::to_string(index)) + "]";
   }
 };
@@ -115,7 +119,7 @@ class Walk {
   // Reads all below the roots. Returns the path text of leaf number `wanted`.
   std::string read() {
     for (int tree = 0; tree < count_; ++tree) leaves_.push_back(Py_NewRef(trees_[tree].root));
-    visit(Path{nullptr, nullptr, 0}, 0);
+    visit(Path{nullptr, Kind::leaf, nullptr, 0}, 0);
     return found_;
   }
 
@@ -133,10 +137,13 @@ class Walk {
     if (depth == max_depth)
       raise_value_error(here() + trees_[0].name + " is nested more than " +
                         std::to_string(max_depth) + " deep; does it contain itself?");
+    if (kind == Kind::dataclass) check_reads_plainly(nodes, 0, path);
     for (int tree = 1; tree < count_; ++tree)
       if (!stands_for_all(tree, nodes)) check_container(kind, nodes, tree, path);
     if (kind == Kind::dict)
       visit_dict(nodes, path, depth);
+    else if (kind == Kind::dataclass)
+      visit_dataclass(nodes, path, depth);
     else
       visit_sequence(kind, nodes, path, depth);
   }
@@ -179,7 +186,24 @@ class Walk {
                           name(0, path) + " has");
       leaves_.push_back(node);
     }
-    visit(Path{&path, key, 0}, depth + 1);
+    visit(Path{&path, Kind::dict, key, 0}, depth + 1);
+  }
+
+  void visit_dataclass(PyObject* const* nodes, const Path& path, int depth) {
+    const auto fields = DataclassFields::of(nodes[0]);
+    InStep in_step[max_trees];
+    for (int field = 0; field < fields->count(); ++field) {
+      PyObject* name = fields->name(field);
+      for (int tree = 0; tree < count_; ++tree) {
+        PyObject* node = nodes[tree];
+        PyObject* value = stands_for_all(tree, nodes) ? Py_NewRef(node)
+                          : PyDict_Check(node)        ? in_step[tree].item(node, name)
+                                                      : fields->read(node, field);
+        if (!value) raise_no_field(nodes, tree, name, path);
+        leaves_.push_back(value);
+      }
+      visit(Path{&path, Kind::dataclass, name, 0}, depth + 1);
+    }
   }
 
   void visit_sequence(Kind kind, PyObject* const* nodes, const Path& path, int depth) {
@@ -191,7 +215,7 @@ class Walk {
         if (!node) raise_value_error(here() + name(tree, path) + " changed while it was read");
         leaves_.push_back(node);
       }
-      visit(Path{&path, nullptr, index}, depth + 1);
+      visit(Path{&path, kind, nullptr, index}, depth + 1);
     }
   }
 
@@ -201,24 +225,74 @@ class Walk {
   }
 
   void check_container(Kind kind, PyObject* const* nodes, int tree, const Path& path) const {
+    if (kind == Kind::dataclass) return check_dataclass(nodes, tree, path);
     if (kind_of(nodes[tree]) != kind)
       raise_type_error(here() + name(tree, path) + " must be a " + word(kind) + " like " +
                        name(0, path) + ", not " + type_of(nodes[tree]));
     const Py_ssize_t length = length_of(kind, nodes[0]), other = length_of(kind, nodes[tree]);
     if (length == other) return;
-    if (kind == Kind::dict && other > length) {  // fewer: the walk will name what is missing
-      const CriticalSection lock(nodes[tree]);
-      PyObject *key, *value;
-      for (Py_ssize_t position = 0; PyDict_Next(nodes[tree], &position, &key, &value);) {
-        const Object held_key = Object::borrow(key);
-        if (!Object::steal(item_of(nodes[0], key)))
-          raise_value_error(here() + name(tree, path) + " has an entry " + repr_of(key) +
-                            ", which " + name(0, path) + " has not");
-      }
-    }
+    if (kind == Kind::dict && other > length)  // fewer: the walk will name what is missing
+      for_each_key(nodes[tree], [&](PyObject* key) {
+        if (!Object::steal(item_of(nodes[0], key))) raise_too_many(tree, key, path);
+      });
     if (kind != Kind::dict)
       raise_value_error(here() + name(tree, path) + " has length " + std::to_string(other) + ", " +
                         name(0, path) + " has length " + std::to_string(length));
+  }
+
+  // A dict may stand for a dataclass instance, and so may one of another class.
+  void check_dataclass(PyObject* const* nodes, int tree, const Path& path) const {
+    const Kind kind = kind_of(nodes[tree]);
+    if (kind != Kind::dataclass && kind != Kind::dict)
+      raise_type_error(here() + name(tree, path) + " must be a " + type_of(nodes[0]) +
+                       ", or a dict like " + name(0, path) + ", not " + type_of(nodes[tree]));
+    if (kind == Kind::dataclass) check_reads_plainly(nodes, tree, path);
+    if (Py_TYPE(nodes[tree]) == Py_TYPE(nodes[0])) return;
+    const auto fields = DataclassFields::of(nodes[0]);
+    const auto check_key = [&](PyObject* key) {
+      if (fields->find(key) < 0) raise_too_many(tree, key, path);
+    };
+    if (kind == Kind::dict) {  // fewer keys: the walk will name what is missing
+      if (PyDict_Size(nodes[tree]) > fields->count()) for_each_key(nodes[tree], check_key);
+    } else {
+      const auto others = DataclassFields::of(nodes[tree]);
+      for (int field = 0; field < others->count(); ++field) check_key(others->name(field));
+    }
+  }
+
+  void check_reads_plainly(PyObject* const* nodes, int tree, const Path& path) const {
+    if (!reads_plainly(Py_TYPE(nodes[tree])))
+      raise_type_error(here() + name(tree, path) + " is a " + type_of(nodes[tree]) +
+                       ", which has a __getattribute__ or __getattr__ of its own; only plain "
+                       "attributes are read");
+  }
+
+  [[noreturn]] void raise_too_many(int tree, PyObject* key, const Path& path) const {
+    raise_value_error(here() + name(tree, path) + " has an entry " + repr_of(key) + ", which " +
+                      name(0, path) + " has not");
+  }
+
+  [[noreturn]] void raise_no_field(PyObject* const* nodes, int tree, PyObject* field,
+                                   const Path& path) const {
+    const std::string type = type_of(nodes[tree]);
+    if (!PyDict_Check(nodes[tree]) && !is_read_plainly(Py_TYPE(nodes[tree]), field))
+      raise_type_error(here() + name(tree, path) + "." + text_of(field) +
+                       " must be a plain attribute, not one of " + type + "'s own");
+    if (tree > 0)
+      raise_value_error(here() + name(tree, path) + " has no entry " + repr_of(field) + ", which " +
+                        name(0, path) + " has");
+    raise_value_error(here() + name(0, path) + " has no attribute " + repr_of(field) +
+                      ", which is a field of " + type);
+  }
+
+  template <class Call>
+  static void for_each_key(PyObject* dict, const Call& call) {
+    const CriticalSection lock(dict);
+    PyObject *key, *value;
+    for (Py_ssize_t position = 0; PyDict_Next(dict, &position, &key, &value);) {
+      const Object held_key = Object::borrow(key);
+      call(key);
+    }
   }
 
   static const char* word(Kind kind) {

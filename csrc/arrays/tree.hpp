@@ -1,5 +1,5 @@
-// Nested lists, tuples and dicts, read together. It knows no arrays: whatever is no container is a
-// leaf.
+// Nested lists, tuples, dicts and dataclass instances, read together. It knows no arrays: whatever
+// is no container is a leaf.
 #pragma once
 #include <Python.h>
 

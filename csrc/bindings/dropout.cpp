@@ -17,9 +17,9 @@ DropoutStream dropout_stream(const char* function, py::handle p, py::handle seed
 }
 
 void check_is_one_array(const char* function, const char* name, py::handle given) {
-  if (is_container(given.ptr()))
+  if (!PyArray_Check(given.ptr()))
     raise_type_error(std::string(function) + ": " + name + " must be a NumPy array, not " +
-                     type_of(given.ptr()));
+                     why_not_plain(given.ptr()));
 }
 
 // `out` may be x. The decisions come from `mask` if it is given; what they are goes to `mask_out`

@@ -1,4 +1,5 @@
 // The table of contents of the core, which fastopt/_core.pyi declares.
+#include "../arrays/dataclass_fields.hpp"
 #include "../arrays/numpy_array.hpp"
 #include "../step/declared.hpp"
 #include "../step/names.hpp"
@@ -10,6 +11,7 @@ namespace {
 
 void define(py::module_& module) {
   import_numpy();
+  import_dataclasses();
   intern_names();
   add_rules(module);
   add_options(module);

@@ -1,4 +1,4 @@
-// Attributes of objects that the user holds, set without running code of the user's.
+// Attributes of objects that the user holds, read and set without running code of the user's.
 #pragma once
 #include <Python.h>
 #include <structmember.h>
@@ -16,11 +16,13 @@ inline PyMemberDescrObject* slot_descriptor(PyTypeObject* type, const Object& fo
   return is_its_own && descriptor->d_member->type == T_OBJECT_EX ? descriptor : nullptr;
 }
 
-// What a class has under a name, or null.
+// What a class, or one that it is derived from, has under a name: the descriptor itself; or null.
 inline Object in_class(PyTypeObject* type, PyObject* name) {
-  Object found = Object::steal(PyObject_GetAttr(reinterpret_cast<PyObject*>(type), name));
-  PyErr_Clear();
-  return found;
+#ifdef Py_GIL_DISABLED
+  return Object::steal(_PyType_LookupRef(type, name));
+#else
+  return Object::borrow(_PyType_Lookup(type, name));
+#endif
 }
 
 // Whether to set an attribute runs nothing of the user's: neither __setattr__ nor a property.
@@ -28,6 +30,20 @@ inline bool is_set_plainly(PyTypeObject* type, PyObject* name) {
   if (type->tp_setattro != PyObject_GenericSetAttr) return false;
   const Object found = in_class(type, name);
   return !found || !Py_TYPE(found.ptr())->tp_descr_set || slot_descriptor(type, found);
+}
+
+// Whether to read any attribute runs neither __getattribute__ nor __getattr__ of the user's.
+inline bool reads_plainly(PyTypeObject* type) {
+  return type->tp_getattro == PyObject_GenericGetAttr;
+}
+
+// Whether to read one runs nothing of the user's: no property either.
+inline bool is_read_plainly(PyTypeObject* type, PyObject* name) {
+  if (!reads_plainly(type)) return false;
+  const Object found = in_class(type, name);
+  if (!found || PyFunction_Check(found.ptr())) return true;
+  const PyTypeObject* kind = Py_TYPE(found.ptr());
+  return (!kind->tp_descr_get && !kind->tp_descr_set) || slot_descriptor(type, found);
 }
 
 // Where the instances of a class have an attribute of __slots__. To read and to set it there costs

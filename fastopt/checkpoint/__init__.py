@@ -42,8 +42,8 @@ def save(
         safetensors if the package is installed, and else as ``.npz``; nothing is appended to the
         name, and :func:`load` looks at the content alone. A file that is there is replaced, and
         its permissions are kept; a link stays, and the file that it points to is replaced.
-    params : array, or nested lists, tuples and dicts of arrays, or None
-        The parameters.
+    params : array, or nested lists, tuples, dicts and dataclass instances of arrays, or None
+        The parameters. A dataclass is stored as a dict with the names of its fields.
     optimizer : object with ``state_dict()`` and ``load_state_dict(state)``, or None
         The optimizer, of which ``state_dict()`` is saved.
     extra : nested lists, tuples and dicts, default None
@@ -106,9 +106,9 @@ def load(path: Path, *, params: Tree = None, optimizer: Stateful | None = None) 
     ----------
     path : str or path
         A file that :func:`save` wrote. Its format is seen from its content, not from its name.
-    params : array, or nested lists, tuples and dicts of arrays, or None
-        Where the parameters go. Structure, shapes and dtypes must be those of the file. With None
-        the parameters in the file are left there.
+    params : array, or nested lists, tuples, dicts and dataclass instances of arrays, or None
+        Where the parameters go. Structure, shapes and dtypes must be those of the file, where a
+        dataclass is a dict. With None the parameters in the file are left there.
     optimizer : object with ``state_dict()`` and ``load_state_dict(state)``, or None
         Receives what its ``state_dict()`` was. With None the state in the file is left there.
 

@@ -24,6 +24,7 @@ from urllib.parse import quote
 import numpy as np
 
 from fastopt.checkpoint.files import Arrays
+from fastopt.tree import Tree, children, is_dataclass_node, way
 
 TEXT = "fastopt"
 """The name of the array that holds the text."""
@@ -69,11 +70,12 @@ class _Writer:
             raise ValueError(
                 f"save: {self.root} is nested more than {MAX_DEPTH} deep; does it contain itself?"
             )
-        # The parameters go back into containers that are there, so these may be of any subclass.
-        # Elsewhere the container comes back as well, and must be what it was.
+        # The parameters go back into containers that are there, so these may be of any subclass, or
+        # dataclasses. Elsewhere the container comes back as well, and must be what it was.
         kind = container_of(value) if self.root == "params" else type(value)
         if kind is dict:
-            return {"dict": [self._entry(item, path, name, depth) for item in value.items()]}
+            entries = children(value) or ()
+            return {"dict": [self._entry(value, item, path, name, depth) for item in entries]}
         if kind is list or kind is tuple:
             items = [
                 self.encode(child, f"{path}[{i}]", f"{name}.{i}", depth + 1)
@@ -86,7 +88,9 @@ class _Writer:
             raise TypeError(f"save: {path} must be a NumPy array, not {type(value).__name__}")
         return _encode_leaf(value, path)
 
-    def _entry(self, item: tuple[Any, Any], path: str, name: str, depth: int) -> list[Any]:
+    def _entry(
+        self, parent: Tree, item: tuple[Any, Any], path: str, name: str, depth: int
+    ) -> list[Any]:
         key, value = item
         if type(key) is not str and type(key) is not int:
             raise TypeError(f"save: {path} has the key {key!r}; keys must be str or int")
@@ -94,7 +98,7 @@ class _Writer:
         part = quote(str(key), safe="", errors="surrogatepass").replace(".", "%2E")
         return [
             _encode_leaf(key, path),
-            self.encode(value, f"{path}[{key!r}]", f"{name}.{part}", depth + 1),
+            self.encode(value, path + way(parent, key), f"{name}.{part}", depth + 1),
         ]
 
     def _keep(self, array: Any, path: str, name: str) -> str:
@@ -114,8 +118,12 @@ class _Writer:
 
 
 def container_of(value: Any) -> type | None:
-    """Return which of dict, list and tuple `value` is, perhaps by inheritance, or None."""
-    return next((kind for kind in (dict, list, tuple) if isinstance(value, kind)), None)
+    """Return what is stored for a container: dict, list, tuple; of an array None.
+
+    `value` may have inherited it. For dataclasses it is a dict with the names of their fields.
+    """
+    kind = next((kind for kind in (dict, list, tuple) if isinstance(value, kind)), None)
+    return dict if kind is None and is_dataclass_node(value) else kind
 
 
 def _encode_leaf(value: Any, path: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.checkpoint.document import container_of
-from fastopt.tree import Tree
+from fastopt.tree import Tree, children, way
 
 numpy_with_bounds: Any = getattr(np.lib, "array_utils", np)  # where it is since NumPy 2
 bounds = numpy_with_bounds.byte_bounds
@@ -46,17 +46,19 @@ def _walk(path: str, params: Tree, stored: Tree) -> Iterator[Entry]:
     if kind is None:
         yield Entry(path, params, stored)
         return
+    entries = children(params) or []
     if kind is dict:
-        for key in params:
+        keys = dict(entries)
+        for key in keys:
             if key not in stored:
                 raise ValueError(f"load: {path} has an entry {key!r}, which the file has not")
         for key in stored:
-            if key not in params:
+            if key not in keys:
                 raise ValueError(f"load: {path} has no entry {key!r}, which the file has")
     elif len(params) != len(stored):
         raise ValueError(f"load: {path} has length {len(params)}, the file has {len(stored)}")
-    for key in params if kind is dict else range(len(params)):
-        yield from _walk(f"{path}[{key!r}]", params[key], stored[key])
+    for key, part in entries:
+        yield from _walk(path + way(params, key), part, stored[key])
 
 
 def _is_array(value: Any) -> bool:
