@@ -1,6 +1,6 @@
 """The calls of an optimizer object that must be cheap, on 100 parameters: what people train with.
 
-``test_objects.py`` times them beside the functional step, whose time is 1;
+``test_objects.py`` times them beside the first of their table, whose time is 1;
 ``tests/test_call_costs.py`` counts what Python does in them.
 """
 
@@ -22,7 +22,7 @@ Model = make_dataclass("Model", TEN)
 
 
 class Call(NamedTuple):
-    """A call, and how many times as long as the functional step it may take."""
+    """A call, and how many times as long as the first of its table it may take."""
 
     at_most: float
     make: Callable[[], Callable[[], Any]]
@@ -94,6 +94,11 @@ def set_lr_of_every_group(count: int) -> Callable[[], Any]:
     return call
 
 
+def making(make: Callable[[Any], Any]) -> Callable[[], Any]:
+    arrays = [array(1, 10) for _ in range(1000)]
+    return lambda: make(arrays)
+
+
 CALLS = {
     "adam_step(w, g, state)": Call(1, function),
     "Adam.step(g)": Call(0.9, step),
@@ -113,3 +118,12 @@ CALLS = {
         45, lambda: set_lr_of_every_group(GROUPS)
     ),
 }
+
+MAKING = {
+    "two lists of np.zeros_like, 1,000 arrays": Call(
+        1, lambda: making(lambda arrays: [[np.zeros_like(a) for a in arrays] for _ in range(2)])
+    ),
+    "adam_init(arrays)": Call(0.5, lambda: making(fastopt.adam_init)),
+    "Adam(arrays)": Call(1.8, lambda: making(fastopt.Adam)),
+}
+"""What it takes to begin, beside the zeros that Adam needs for 1,000 arrays of 10 parameters."""

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from object_calls import CALLS
+from object_calls import CALLS, MAKING
 
 import fastopt
 from fastopt.bench.workloads import NETWORKS, arrays_of, one_array
 from fastopt.rules import RULES
 
 WORKLOADS = [one_array(100), NETWORKS["thousand"], NETWORKS["mlp"]]
-ROUNDS, SECONDS = 15, 2e-3
+ROUNDS, SECONDS, TRIED = 15, 2e-3, 20
 
 
 @pytest.mark.parametrize("how", ["function", "object"])
@@ -52,9 +52,10 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_costs_of_calls(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]) -> None:
-    """Print what calls cost, in times of the functional step: medians of rounds in turn."""
-    calls = {name: call.make() for name, call in CALLS.items()}
+@pytest.mark.parametrize("table", [CALLS, MAKING], ids=["calls", "making"])
+def test_costs(table: Any, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]) -> None:
+    """Print what calls cost, in times of the first: medians of rounds in turn."""
+    calls = {name: call.make() for name, call in table.items()}
     for call in calls.values():
         call()
     if pytestconfig.getoption("benchmark_disable"):
@@ -62,9 +63,9 @@ def test_costs_of_calls(pytestconfig: pytest.Config, capsys: pytest.CaptureFixtu
     loops = {}
     for name, call in calls.items():
         start = perf_counter()
-        for _ in range(100):
+        for _ in range(TRIED):
             call()
-        loops[name] = max(1, round(SECONDS * 100 / (perf_counter() - start)))
+        loops[name] = max(1, round(SECONDS * TRIED / (perf_counter() - start)))
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():
@@ -72,9 +73,9 @@ def test_costs_of_calls(pytestconfig: pytest.Config, capsys: pytest.CaptureFixtu
             for _ in range(loops[name]):
                 call()
             seconds[name].append((perf_counter() - start) / loops[name])
-    of_function = seconds[next(iter(calls))]
+    of_first = seconds[next(iter(calls))]
     with capsys.disabled():
         print(f"\n\n{'call':45} {'us':>8} {'times':>6} {'at most':>8}")
         for name, taken in seconds.items():
-            times = median(a / b for a, b in zip(taken, of_function, strict=True))
-            print(f"{name:45} {median(taken) * 1e6:8.3f} {times:6.2f} {CALLS[name].at_most:8}")
+            times = median(a / b for a, b in zip(taken, of_first, strict=True))
+            print(f"{name:45} {median(taken) * 1e6:8.3f} {times:6.2f} {table[name].at_most:8}")

@@ -90,6 +90,19 @@ def test_every_call_of_the_table_is_counted() -> None:
     assert set(MOST) == set(load_calls())
 
 
+def test_making_an_object_is_a_few_calls_for_each_array() -> None:
+    """Or to make one for many arrays takes several times as long as to make their states."""
+
+    def calls_for(arrays: int) -> tuple[int, int]:
+        params = [np.ones(2) for _ in range(arrays)]
+        fastopt.Adam(params)
+        return count(lambda: fastopt.Adam(params))
+
+    (python, c), (more_python, more_c) = calls_for(100), calls_for(300)
+    assert more_python - python <= 200 * 10
+    assert more_c - c <= 200 * 8
+
+
 # Options arrive: what the core was told in the latest launch, read back
 
 

@@ -26,6 +26,25 @@ def test_a_new_state(case: Case) -> None:
         assert_same_bits(tree, {"w": np.zeros((2, 3), "f4"), "b": [np.zeros(()), np.zeros(0)]})
 
 
+@pytest.mark.parametrize(
+    "like",
+    [
+        np.ones((2, 3, 4), np.float32).transpose(1, 2, 0),
+        np.ones((6, 8))[::2, ::-2],
+        np.ones((0, 3)),
+        np.array(1.0),
+        np.ones((300, 1000)),
+        np.ones(3).view(type("Sub", (np.ndarray,), {})),
+    ],
+)
+def test_zeros_are_those_of_numpy(like: Any) -> None:
+    ours, numpys = fastopt.momentum_init(like).buf, np.zeros_like(like, subok=False)
+    assert type(ours) is np.ndarray
+    assert (ours.shape, ours.dtype, ours.strides) == (numpys.shape, numpys.dtype, numpys.strides)
+    assert ours.base is None
+    assert not ours.any()
+
+
 def test_memory_order_follows_the_parameters() -> None:
     state = fastopt.adam_init(np.ones((3, 4), order="F"))
     assert state.m.flags.f_contiguous

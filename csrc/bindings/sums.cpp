@@ -1,4 +1,5 @@
-// Norms, penalties, zeros, and the limit of norms: what is done to arrays besides steps.
+// Norms, penalties, counts of zeros, the limit of norms, and new arrays of zeros: what is done to
+// arrays besides steps.
 #include "../arrays/collection.hpp"
 #include "../engine/passes/max_norm.hpp"
 #include "../engine/passes/norm.hpp"

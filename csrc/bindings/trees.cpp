@@ -1,5 +1,6 @@
 // Trees for Python: checked, and taken apart.
 #include "../arrays/collection.hpp"
+#include "../python/gil.hpp"
 #include "bindings.hpp"
 
 namespace fastopt {
@@ -9,6 +10,22 @@ void check_params(const char* function, const py::object& params) {
   const ArrayArgument argument{{"params", "", params.ptr()}, Streams::param, /*written*/ true};
   Collection checked;
   checked.collect({function, &argument, 1});
+}
+
+// An array of zeros like each of the parameters, which are checked, in a list.
+py::object zeros_like(const char* function, const py::object& params) {
+  const ArrayArgument argument{{"params", "", params.ptr()}, Streams::param, /*written*/ true};
+  Collection checked;
+  checked.collect({function, &argument, 1});
+  Object list = Object::made(PyList_New(checked.entries()));
+  for (int entry = 0; entry < checked.entries(); ++entry) {
+    PyArrayObject* like = as_array(checked.nodes(entry)[0]);
+    PyObject* made = Object::made(PyArray_NewLikeArray(like, NPY_KEEPORDER, nullptr, 0)).release();
+    PyList_SET_ITEM(list.ptr(), entry, made);
+    const WithoutGil released(PyArray_NBYTES(as_array(made)) >= 1 << 20);
+    PyArray_FILLWBYTE(as_array(made), 0);
+  }
+  return to_pybind(std::move(list));
 }
 
 // What another tree has in the places of the arrays of params, in their order.
@@ -27,6 +44,7 @@ py::list matched(const char* function, const py::object& params, const char* nam
 
 void add_trees(py::module_& module) {
   module.def("check_params", check_params, py::arg("function"), py::arg("params"));
+  module.def("zeros_like", zeros_like, py::arg("function"), py::arg("params"));
   module.def("matched", matched, py::arg("function"), py::arg("params"), py::arg("name"),
              py::arg("tree"));
 }
