@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from fastopt import _core
-from fastopt.tree import Tree
+from fastopt.tree import PartialTree, Record, Tree
 
 if TYPE_CHECKING:
     from fastopt.dropout import Dropout
 
-Penalty = Any
+Penalty: TypeAlias = "float | Mapping[Any, Penalty] | Sequence[Penalty] | Record"
 """A number, or numbers in the structure of the parameters; one may stand for a whole branch."""
 
 
@@ -25,10 +26,10 @@ class StepOptions(TypedDict, total=False):
     nonneg: bool
     grad_scale: float
     maximize: bool
-    mask: Tree | None
+    mask: PartialTree | None
     keep_prob: float
     drop: Dropout | None
-    update_mask: Tree | None
+    update_mask: PartialTree | None
     zero_grads: bool
     clip_norm: float | None
     clip_tensor_norm: float | None

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastopt import _core
 from fastopt.docstrings import document
 from fastopt.tree import Tree
+
+MaybeNone: TypeAlias = Any
+"""Stands for None in ``StepResult | MaybeNone``: whether a step returns a result depends on its
+options. Who asked for one writes ``sgd_step(..., clip_norm=1.0).grad_norm``, and need not tell type
+checkers first that it is not None; a misspelt attribute they still find. (typeshed's "Any trick")
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,46 @@ module serves what is not hot: making states and optimizers, names, checkpoints,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import Field, fields
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastopt import _core
 
-Tree = Any
-"""One array, or lists, tuples, dicts and dataclass instances of trees."""
+
+class DataclassInstance(Protocol):
+    """What type checkers know a dataclass by."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+class TypedDictInstance(Protocol):
+    """What type checkers know a TypedDict by, which is no Mapping of its values' types to them."""
+
+    __required_keys__: ClassVar[frozenset[str]]
+
+
+Record: TypeAlias = DataclassInstance | TypedDictInstance
+"""What has a type for each of its entries. These are the user's, and are checked by steps alone."""
+
+Tree: TypeAlias = "NDArray[Any] | Mapping[Any, Tree] | Sequence[Tree] | Record"
+"""An argument: one array, or lists, tuples, dicts and dataclass instances of trees."""
+
+PartialTree: TypeAlias = (
+    "NDArray[Any] | Mapping[Any, PartialTree | None] | Sequence[PartialTree | None] | Record"
+)
+"""An argument in which None may stand for what is not there."""
+
+LikeParams: TypeAlias = Any
+"""A tree that is handed out. Who made the parameters knows its structure, type checkers do not: Any
+lets ``state.m["w"]`` pass without a cast."""
+
+
+Steps: TypeAlias = "int | Any"
+"""How many updates arrays have seen: one count for all, or a tree of counts where they differ."""
 
 
 def is_dataclass_node(node: Any) -> bool:
@@ -23,7 +53,7 @@ def is_dataclass_node(node: Any) -> bool:
     return hasattr(type(node), "__dataclass_fields__") and not isinstance(node, (dict, list, tuple))
 
 
-def map_tree(function: Callable[[Any], Any], tree: Tree) -> Tree:
+def map_tree(function: Callable[[Any], Any], tree: Any) -> LikeParams:
     """Return a tree of the same structure with ``function`` applied to every array.
 
     Instances of dataclasses are made without their constructors, and have their fields alone.
@@ -45,7 +75,7 @@ def map_tree(function: Callable[[Any], Any], tree: Tree) -> Tree:
     return function(tree)
 
 
-def children(tree: Tree) -> list[tuple[Any, Tree]] | None:
+def children(tree: Any) -> list[tuple[Any, Any]] | None:
     """Return the keys and what stands under them; None of an array."""
     if isinstance(tree, dict):
         return list(tree.items())
@@ -56,19 +86,19 @@ def children(tree: Tree) -> list[tuple[Any, Tree]] | None:
     return None
 
 
-def child(tree: Tree, key: Any) -> Tree:
+def child(tree: Any, key: Any) -> Any:
     """Return what stands under a key; of an array or number, which stands for all, itself."""
     if isinstance(tree, (dict, list, tuple)):
         return tree[key]
     return getattr(tree, key) if is_dataclass_node(tree) else tree
 
 
-def way(tree: Tree, key: Any) -> str:
+def way(tree: Any, key: Any) -> str:
     """Return how a child is reached, as ``"['w']"`` or ``".w"``."""
     return f".{key}" if is_dataclass_node(tree) else f"[{key!r}]"
 
 
-def zip_trees(tree: Tree, *others: Tree | None) -> Iterator[tuple[Any, ...]]:
+def zip_trees(tree: Any, *others: Any) -> Iterator[tuple[Any, ...]]:
     """Yield, entry by entry, the arrays of ``tree`` and of trees like it.
 
     Where another tree has None or a number in place of a container, that stands for all of it. A
@@ -86,7 +116,7 @@ def zip_trees(tree: Tree, *others: Tree | None) -> Iterator[tuple[Any, ...]]:
             yield from zip_trees(part, *parts)
 
 
-def paths(tree: Tree) -> list[str]:
+def paths(tree: Any) -> list[str]:
     """Return the way to every array, such as ``"['layers'][0].w"``, in the order of zip_trees."""
     inner = children(tree)
     if inner is None:
@@ -94,7 +124,7 @@ def paths(tree: Tree) -> list[str]:
     return [way(tree, key) + rest for key, part in inner for rest in paths(part)]
 
 
-def names(function: str, tree: Tree) -> list[str]:
+def names(function: str, tree: Any) -> list[str]:
     """Return the dotted name of every array, such as ``layers.0.w``; that of a lone one is params.
 
     Raises
@@ -111,7 +141,7 @@ def names(function: str, tree: Tree) -> list[str]:
     return found
 
 
-def _dotted(tree: Tree) -> list[str]:
+def _dotted(tree: Any) -> list[str]:
     inner = children(tree)
     if inner is None:
         return [""]
@@ -124,11 +154,11 @@ def _dotted(tree: Tree) -> list[str]:
     return found
 
 
-def unflatten(tree: Tree, arrays: Iterator[Any]) -> Tree:
+def unflatten(tree: Any, arrays: Iterator[Any]) -> LikeParams:
     """Return a tree of the same structure whose arrays are the next of `arrays`."""
     return map_tree(lambda _: next(arrays), tree)
 
 
-def zeros_like(function: str, params: Tree) -> Tree:
+def zeros_like(function: str, params: Tree) -> LikeParams:
     """Return a tree of zeros like the parameters, which are checked."""
     return unflatten(params, iter(_core.zeros_like(function, params)))

@@ -16,6 +16,7 @@ from cases import PLAIN_CASES, Case, arrays_of
 from test_optimizers import make
 
 import fastopt
+from fastopt import Optimizer, _core
 
 # NumPy deprecates some of the changes in place, and makes them.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -55,6 +56,25 @@ def replace_in_list(p: dict[str, Any]) -> None:
 
 def set_item(key: Any, value: Any) -> Callable[[dict[str, Any]], None]:
     return lambda p: p.__setitem__(key, value)
+
+
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+def test_a_class_of_its_own_says_all_options_of_its_rule(case: Case) -> None:
+    """What the constructor of the base is for: type[Optimizer] has that of all classes."""
+    opt = make(case, params())
+    options = {name: opt.groups[0][name] for name in _core.rules[case.rule][0]}
+    own = type("Own", (Optimizer,), {"rule": case.rule, "new_state": staticmethod(opt.new_state)})
+    assert own(params(), **options, l2=0.5).groups[0]["l2"] == 0.5
+    del options["lr"]
+    with pytest.raises(TypeError, match=f"^Own: lr is missing, an option of the rule {case.rule}$"):
+        own(params(), **options)
+    with pytest.raises(TypeError, match=r"^Own: there is no option 'l3'; there are lr, "):
+        own(params(), lr=0.1, **options, l3=0.5)
+
+
+def test_the_base_has_no_rule() -> None:
+    with pytest.raises(TypeError, match=r"^Optimizer: it has no rule; a class such as fastopt.A"):
+        Optimizer(params(), lr=0.1)
 
 
 CHANGES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [

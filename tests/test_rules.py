@@ -13,9 +13,15 @@ from cases import PLAIN_CASES
 
 import fastopt
 from fastopt import _core, rules
-from fastopt.optimizers.options import SHARED_DEFAULTS, TERM_DEFAULTS, OptimizerOptions
+from fastopt.optimizers.options import (
+    SHARED_DEFAULTS,
+    TERM_DEFAULTS,
+    OptimizerOptions,
+    OptionsWithoutDecay,
+)
 from fastopt.options import DEFAULTS, StepOptions
 from fastopt.rules import RULES, Rule
+from fastopt.rules.adam import AdamOptions
 
 TOP = Path(__file__).parents[1]
 
@@ -88,6 +94,13 @@ def test_shared_options() -> None:
     of_core = {**_core.term_defaults, **_core.shared_defaults, **_core.object_defaults}
     assert set(StepOptions.__annotations__) == set(of_core)
     assert {**TERM_DEFAULTS, **SHARED_DEFAULTS}.keys() == OptimizerOptions.__annotations__.keys()
+
+
+def test_adamw_shows_the_options_of_adam() -> None:
+    others = OptionsWithoutDecay.__annotations__.keys()
+    assert others == OptimizerOptions.__annotations__.keys() - {"weight_decay"}
+    of_adam = inspect.signature(fastopt.Adam).parameters.keys() - {"params", "options"}
+    assert of_adam == AdamOptions.__annotations__.keys() - others
 
 
 @pytest.mark.skipif(not (TOP / "csrc").is_dir(), reason="the tests are not in the repository")

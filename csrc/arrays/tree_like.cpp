@@ -1,6 +1,7 @@
 #include "tree_like.hpp"
 
 #include "../python/errors.hpp"
+#include "dataclass_fields.hpp"
 
 namespace fastopt {
 namespace {
@@ -20,6 +21,7 @@ class Maker {
   Object like(PyObject* node) {
     if (PyDict_Check(node)) return like_dict(node);
     if (PyList_Check(node) || PyTuple_Check(node)) return like_sequence(node);
+    if (is_dataclass_instance(node)) return like_dataclass(node);
     if (next_ == leaves_.size()) raise_changed();
     return leaves_[next_++];
   }
@@ -45,6 +47,19 @@ class Maker {
         PyList_SET_ITEM(made.ptr(), i, child);
       else
         PyTuple_SET_ITEM(made.ptr(), i, child);
+    }
+    return made;
+  }
+
+  // As a dict: to make an instance would run code of the user's.
+  Object like_dataclass(PyObject* node) {
+    Object made = Object::made(PyDict_New());
+    const auto fields = DataclassFields::of(node);
+    for (int field = 0; field < fields->count(); ++field) {
+      const Object child = Object::steal(fields->read(node, field));
+      if (!child) raise_changed();
+      if (PyDict_SetItem(made.ptr(), fields->name(field), like(child.ptr()).ptr()) < 0)
+        throw PythonError{};
     }
     return made;
   }

@@ -7,8 +7,8 @@
 
 namespace fastopt {
 
-// Returns dicts, lists and tuples as they are in a tree, with these in place of its leaves, which
-// must be as many. Runs code of the user's, if keys of dicts have some.
+// Returns dicts, lists and tuples as they are in a tree, and dicts for dataclass instances, with
+// these in place of its leaves, which must be as many. Runs code of the user's, if keys of dicts have some.
 Object tree_like(const char* function, const NamedTree& tree, const std::vector<Object>& leaves);
 
 }  // namespace fastopt

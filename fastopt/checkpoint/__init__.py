@@ -27,7 +27,7 @@ class Stateful(Protocol):
 
 
 def save(
-    path: Path, *, params: Tree = None, optimizer: Stateful | None = None, extra: Any = None
+    path: Path, *, params: Tree | None = None, optimizer: Stateful | None = None, extra: Any = None
 ) -> None:
     """Write a checkpoint: `params`, the state of `optimizer`, and `extra`, in one file.
 
@@ -97,7 +97,7 @@ def save(
     replace_file(target, lambda made: write_arrays(made, arrays, file_format))
 
 
-def load(path: Path, *, params: Tree = None, optimizer: Stateful | None = None) -> Any:
+def load(path: Path, *, params: Tree | None = None, optimizer: Stateful | None = None) -> Any:
     """Read a checkpoint into `params` and `optimizer`, in place, and return its `extra`.
 
     All or nothing: if something does not fit, neither `params` nor `optimizer` has changed.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.checkpoint.document import container_of
-from fastopt.tree import Tree, children, way
+from fastopt.tree import children, way
 
 numpy_with_bounds: Any = getattr(np.lib, "array_utils", np)  # where it is since NumPy 2
 bounds = numpy_with_bounds.byte_bounds
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     stored: NDArray[Any]
 
 
-def match(params: Tree, stored: Tree) -> list[Entry]:
+def match(params: Any, stored: Any) -> list[Entry]:
     """Return what is to be copied to where; refuse by name what does not fit."""
     entries = list(_walk("params", params, stored))
     for entry in entries:
@@ -37,7 +37,7 @@ def copy(entries: list[Entry]) -> None:
         np.copyto(entry.target, entry.stored, casting="no")
 
 
-def _walk(path: str, params: Tree, stored: Tree) -> Iterator[Entry]:
+def _walk(path: str, params: Any, stored: Any) -> Iterator[Entry]:
     kind, stored_kind = container_of(params), container_of(stored)
     if kind is not stored_kind:
         theirs = f"a {stored_kind.__name__}" if stored_kind else "an array"

@@ -4,10 +4,15 @@ Nothing is computed here that the functional steps do not compute: an object is 
 checked once and kept. The classes of the rules are in :mod:`fastopt.rules`.
 """
 
-from fastopt.optimizers.entries import Grouping, groups
+from fastopt.optimizers.entries import Grouping, Params, groups
 from fastopt.optimizers.group import Group
 from fastopt.optimizers.optimizer import Optimizer
-from fastopt.optimizers.options import OptimizerOptions, Options, Scheduled
+from fastopt.optimizers.options import (
+    OptimizerOptions,
+    Options,
+    OptionsWithoutDecay,
+    Scheduled,
+)
 from fastopt.optimizers.scaling import LossScaler
 
 __all__ = [
@@ -17,6 +22,8 @@ __all__ = [
     "Optimizer",
     "OptimizerOptions",
     "Options",
+    "OptionsWithoutDecay",
+    "Params",
     "Scheduled",
     "groups",
 ]

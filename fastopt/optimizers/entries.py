@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastopt import _core
-from fastopt.tree import Tree, names, zip_trees
+from fastopt.tree import LikeParams, Tree, names, zip_trees
 
 Patterns = Mapping[str, Mapping[str, Any]]
 
@@ -17,7 +17,7 @@ Patterns = Mapping[str, Mapping[str, Any]]
 class Grouping:
     """A tree, and which of its entries belong to which group."""
 
-    tree: Tree
+    tree: LikeParams
     groups: tuple[dict[str, Any], ...]
     """The options of each group that differ from those of the optimizer."""
     group_of_entry: tuple[int, ...]
@@ -65,6 +65,10 @@ class Grouping:
                 "add_group adds a group"
             )
         return replace(self, tree=tree, group_of_entry=_by_branch(where, tree))
+
+
+Params: TypeAlias = "Tree | Grouping | Sequence[Mapping[str, Any]]"
+"""What an optimizer is made of: a tree, what :func:`groups` returned, or a list of groups."""
 
 
 def matching(entry_names: Iterable[str], pattern: str) -> list[str]:

@@ -12,7 +12,7 @@ from fastopt.optimizers.entries import Grouping, matching
 from fastopt.optimizers.exchange import exchange
 from fastopt.optimizers.group import Group, Groups, one_or_all
 from fastopt.optimizers.options import Options
-from fastopt.tree import Tree, names, zeros_like, zip_trees
+from fastopt.tree import LikeParams, names, zeros_like, zip_trees
 
 
 class Held:
@@ -36,7 +36,7 @@ class Held:
     ) -> None:
         self.owner, self.rule, self.new_state = owner, rule, new_state
         self.defaults = defaults
-        self.sums: Tree | None = None
+        self.sums: LikeParams = None
         self.count = _core.StepCount()
         self.options = Options(owner, shared, self.count)
         own = grouping.entries(owner)
@@ -53,7 +53,7 @@ class Held:
         self._take(grouping, groups, {} if self.options["ema_decay"] is not None else None, {})
 
     @property
-    def params(self) -> Tree:
+    def params(self) -> LikeParams:
         return self.grouping.tree
 
     def averages_of_entries(self) -> tuple[Any, ...] | None:
@@ -78,7 +78,7 @@ class Held:
 
     # Sums of gradients
 
-    def accumulate(self, grads: Tree, weight: float) -> None:
+    def accumulate(self, grads: Any, weight: float) -> None:
         if self.sums is None:
             where = f"{self.owner}.accumulate"
             with self.plan.turn(where):
@@ -87,7 +87,7 @@ class Held:
         self._accumulate(grads, weight)
 
     def use_sums(
-        self, sums: Tree, count: int, weight: float, has: Sequence[int], frozen: Sequence[int]
+        self, sums: LikeParams, count: int, weight: float, has: Sequence[int], frozen: Sequence[int]
     ) -> None:
         self.plan.use_sums(sums, count, weight, has, frozen)
         self.sums = sums
@@ -141,7 +141,7 @@ class Held:
             groups = [*self.groups, self._new_group(grouping, number, own, state)]
             self._take(grouping, groups, self.kept_averages(), self.weights(), self.frozen())
 
-    def step_with(self, where: str, params: Tree, *of_step: Any) -> Any:
+    def step_with(self, where: str, params: Any, *of_step: Any) -> Any:
         """Make a step with these parameters from now on; if it is refused, with those of before."""
         if self._has(params):
             return self.step(*of_step)
@@ -152,7 +152,7 @@ class Held:
             undo()
             raise
 
-    def _has(self, params: Tree) -> bool:
+    def _has(self, params: Any) -> bool:
         try:
             return self.plan.has(params)
         except (TypeError, ValueError):
@@ -260,5 +260,5 @@ class Held:
             self.use_sums(sums, *state["added"])
 
 
-def arrays_of(tree: Tree | None) -> list[Any]:
+def arrays_of(tree: Any) -> list[Any]:
     return [] if tree is None else [array for (array,) in zip_trees(tree)]

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 from fastopt.optimizers import load, saved
 from fastopt.optimizers.options import StepNumbers
 from fastopt.optimizers.settings import Settings
-from fastopt.result import Loaded, StepResult
-from fastopt.tree import Tree
+from fastopt.result import Loaded, MaybeNone, StepResult
+from fastopt.tree import LikeParams, PartialTree, Tree
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-MaybeNone = Any
 
 
 class Optimizer(Settings):
@@ -40,7 +38,7 @@ class Optimizer(Settings):
     """
 
     @property
-    def ema(self) -> Any:
+    def ema(self) -> LikeParams:
         """The averages, in the structure of `params`; None without `ema_decay`."""
         return self._held.averages.tree if self._held.averages else None
 
@@ -48,13 +46,13 @@ class Optimizer(Settings):
 
     def step(
         self,
-        grads: Tree | None = None,
+        grads: PartialTree | None = None,
         *,
         params: Tree | None = None,
         grad_scale: float = 1.0,
-        mask: Tree | None = None,
+        mask: PartialTree | None = None,
         keep_prob: float = 1.0,
-        update_mask: Tree | None = None,
+        update_mask: PartialTree | None = None,
         **numbers: Unpack[StepNumbers],
     ) -> StepResult | MaybeNone:
         """Update the parameters in place.
@@ -109,7 +107,7 @@ class Optimizer(Settings):
             return self._held.step(*of_step)
         return self._held.step_with(f"{type(self).__name__}.step", params, *of_step)
 
-    def accumulate(self, grads: Tree, *, weight: float = 1.0) -> None:
+    def accumulate(self, grads: PartialTree, *, weight: float = 1.0) -> None:
         """Add gradients to a sum, in one pass, for a step that comes later.
 
         ``step()`` without gradients uses their mean, ``sum(weight*g) / sum(weight)``, or with
@@ -156,7 +154,7 @@ class Optimizer(Settings):
         self._held.plan.discard_sums(f"{type(self).__name__}.discard_accumulated")
 
     @contextmanager
-    def averaged(self) -> Iterator[Tree]:
+    def averaged(self) -> Iterator[LikeParams]:
         """Put the averages in place of the parameters, within a ``with`` block.
 
         They are swapped in place, array by array, and swapped back at its end: exactly. Meanwhile

@@ -15,12 +15,11 @@ Scheduled = float | Callable[[int], float]
 """A number, or a schedule: a callable of the updates made so far."""
 
 
-class OptimizerOptions(TypedDict, total=False):
-    """What every optimizer takes besides the options of its rule."""
+class OptionsWithoutDecay(TypedDict, total=False):
+    """What AdamW, which has a `weight_decay` of its own, takes as every other optimizer does."""
 
     l1: Scheduled
     l2: Scheduled
-    weight_decay: Scheduled
     decay_after: bool
     l1_prox: Scheduled
     nonneg: bool
@@ -47,9 +46,11 @@ class StepNumbers(TypedDict, total=False):
     beta2: float
     eps: float
     epsilon_hat: bool
+    bias_correction: bool
     momentum: float
     dampening: float
     nesterov: bool
+    lr_inside: bool
     rho: float
     eps_inside_sqrt: bool
     scaled_prox: bool
@@ -69,6 +70,12 @@ class StepNumbers(TypedDict, total=False):
     zero_grads: bool
     flush_denormals: bool
     threads: int | None
+
+
+class OptimizerOptions(OptionsWithoutDecay, total=False):
+    """What every optimizer takes besides the options of its rule."""
+
+    weight_decay: Scheduled
 
 
 TERM_DEFAULTS: dict[str, Any] = _core.term_defaults

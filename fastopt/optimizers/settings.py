@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from fastopt import _core
-from fastopt.optimizers.entries import grouping_of, is_group
+from fastopt.optimizers.entries import Params, grouping_of, is_group
 from fastopt.optimizers.group import Group, Groups
 from fastopt.optimizers.held import Held
 from fastopt.optimizers.loading import checked_count
 from fastopt.optimizers.options import SHARED_DEFAULTS, TERM_DEFAULTS, Options, public
+from fastopt.tree import LikeParams
 
 GROUP_DEFAULTS = {"frozen": False, **TERM_DEFAULTS}
 
@@ -28,7 +29,7 @@ class Settings:
     _new_state: Callable[[Any], Any] = staticmethod(no_state)
     """Returns the state of the rule for some arrays, or None where it has none."""
 
-    def __init__(self, params: Any, *, state: Any = None, **options: Any) -> None:
+    def __init__(self, params: Params, *, state: Any = None, **options: Any) -> None:
         name = type(self).__name__
         if not hasattr(self, "rule"):
             raise TypeError(f"{name}: this is the base of all optimizers; SGD or Adam is one")
@@ -52,7 +53,7 @@ class Settings:
         )
 
     @property
-    def params(self) -> Any:
+    def params(self) -> LikeParams:
         return self._held.params
 
     @property
@@ -107,6 +108,7 @@ class Settings:
         """
         step = self.step_count
         shared = self.options._now(step)
+        shared = {name: shared[name] for name in shared if name not in ("accumulation", "drop")}
         return tuple({**group._now(step), **shared} for group in self.groups)
 
     def freeze(self, pattern: str) -> None:
@@ -219,8 +221,13 @@ class Settings:
 
 
 def _defaults_of(optimizer: type) -> Mapping[str, Any]:
-    parameters = inspect.signature(optimizer).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
+    """Return the defaults of a class, and of those that it hands its options on to."""
+    found: dict[str, Any] = {}
+    for each in reversed(optimizer.__mro__):
+        if "__init__" in vars(each) and each is not object:
+            parameters = inspect.signature(vars(each)["__init__"]).parameters.values()
+            found |= {p.name: p.default for p in parameters if p.default is not p.empty}
+    return found
 
 
 def _listed(group: Group, most: int = 6) -> str:

@@ -10,15 +10,15 @@ import numpy as np
 
 from fastopt import _core
 from fastopt.docstrings import document_class, document_init, document_step
-from fastopt.optimizers import Optimizer, Scheduled
+from fastopt.optimizers import Optimizer, OptionsWithoutDecay, Scheduled
 from fastopt.options import StepOptions
-from fastopt.result import StepResult
-from fastopt.tree import Tree, zeros_like
+from fastopt.result import MaybeNone, StepResult
+from fastopt.tree import LikeParams, PartialTree, Steps, Tree, zeros_like
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from fastopt.optimizers import OptimizerOptions
+    from fastopt.optimizers import OptimizerOptions, Params
 
 _step = _core.rules["adam"][2]
 
@@ -27,11 +27,11 @@ _step = _core.rules["adam"][2]
 class AdamState:
     """State of :func:`fastopt.adam_step`."""
 
-    step: int
-    """Updates made so far."""
-    m: Tree
+    step: Steps
+    """Updates made so far; a tree with one count for each array where they differ."""
+    m: LikeParams
     """Running mean of the gradients (first moment)."""
-    v: Tree
+    v: LikeParams
     """Running mean of the squared gradients (second moment)."""
 
 
@@ -70,7 +70,7 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any) -> tuple[Any
 @document_step
 def adam_step(
     params: Tree,
-    grads: Tree,
+    grads: PartialTree,
     state: AdamState,
     *,
     lr: float = 1e-3,
@@ -81,7 +81,7 @@ def adam_step(
     scaled_prox: bool = False,
     bias_correction: bool = True,
     **options: Unpack[StepOptions],
-) -> StepResult | None:
+) -> StepResult | MaybeNone:
     """Update `params` and `state` in place by one step of Adam.
 
     ::
@@ -172,7 +172,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         state: AdamState | None = None,
         lr: Scheduled = 1e-3,
@@ -184,13 +184,31 @@ class Adam(Optimizer):
         bias_correction: bool = True,
         **options: Unpack[OptimizerOptions],
     ) -> None:
-        rule = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
-        flags = {
-            "epsilon_hat": epsilon_hat,
-            "scaled_prox": scaled_prox,
-            "bias_correction": bias_correction,
-        }
-        super().__init__(params, state=state, **rule, **flags, **options)
+        super().__init__(
+            params,
+            state=state,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+            epsilon_hat=epsilon_hat,
+            scaled_prox=scaled_prox,
+            bias_correction=bias_correction,
+            **options,
+        )
+
+
+class AdamOptions(OptionsWithoutDecay, total=False):
+    """What AdamW hands on to Adam."""
+
+    state: AdamState | None
+    lr: Scheduled
+    beta1: Scheduled
+    beta2: Scheduled
+    eps: Scheduled
+    epsilon_hat: bool
+    scaled_prox: bool
+    bias_correction: bool
 
 
 @document_class(adam_step)
@@ -218,5 +236,7 @@ class AdamW(Adam):
     array([0.85, 1.05])
     """
 
-    def __init__(self, params: Any, *, weight_decay: Scheduled = 1e-2, **options: Any) -> None:
+    def __init__(
+        self, params: Params, *, weight_decay: Scheduled = 1e-2, **options: Unpack[AdamOptions]
+    ) -> None:
         super().__init__(params, weight_decay=weight_decay, **options)

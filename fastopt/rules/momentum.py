@@ -9,13 +9,13 @@ from fastopt import _core
 from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, Scheduled
 from fastopt.options import StepOptions
-from fastopt.result import StepResult
-from fastopt.tree import Tree, zeros_like
+from fastopt.result import MaybeNone, StepResult
+from fastopt.tree import LikeParams, PartialTree, Steps, Tree, zeros_like
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from fastopt.optimizers import OptimizerOptions
+    from fastopt.optimizers import OptimizerOptions, Params
 
 _step = _core.rules["momentum"][2]
 
@@ -24,9 +24,9 @@ _step = _core.rules["momentum"][2]
 class MomentumState:
     """State of :func:`fastopt.momentum_step`."""
 
-    step: int
-    """Updates made so far."""
-    buf: Tree
+    step: Steps
+    """Updates made so far; a tree with one count for each array where they differ."""
+    buf: LikeParams
     """The momentum buffer; overwritten, not read, by the step that finds ``step`` at 0."""
 
 
@@ -60,7 +60,7 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any, buf: Any) -> None:
 @document_step
 def momentum_step(
     params: Tree,
-    grads: Tree,
+    grads: PartialTree,
     state: MomentumState,
     *,
     lr: float = 1e-2,
@@ -69,7 +69,7 @@ def momentum_step(
     nesterov: bool = False,
     lr_inside: bool = False,
     **options: Unpack[StepOptions],
-) -> StepResult | None:
+) -> StepResult | MaybeNone:
     """Update `params` and `state` in place by one step of SGD with momentum.
 
     ::
@@ -146,7 +146,7 @@ class Momentum(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         state: MomentumState | None = None,
         lr: Scheduled = 1e-2,
@@ -156,6 +156,13 @@ class Momentum(Optimizer):
         lr_inside: bool = False,
         **options: Unpack[OptimizerOptions],
     ) -> None:
-        rule = {"lr": lr, "momentum": momentum, "dampening": dampening}
-        flags = {"nesterov": nesterov, "lr_inside": lr_inside}
-        super().__init__(params, state=state, **rule, **flags, **options)
+        super().__init__(
+            params,
+            state=state,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            nesterov=nesterov,
+            lr_inside=lr_inside,
+            **options,
+        )

@@ -12,13 +12,13 @@ from fastopt import _core
 from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, Scheduled
 from fastopt.options import StepOptions
-from fastopt.result import StepResult
-from fastopt.tree import Tree, zeros_like
+from fastopt.result import MaybeNone, StepResult
+from fastopt.tree import LikeParams, PartialTree, Steps, Tree, zeros_like
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from fastopt.optimizers import OptimizerOptions
+    from fastopt.optimizers import OptimizerOptions, Params
 
 _step = _core.rules["rmsprop"][2]
 
@@ -27,13 +27,13 @@ _step = _core.rules["rmsprop"][2]
 class RMSpropState:
     """State of :func:`fastopt.rmsprop_step`."""
 
-    step: int
-    """Updates made so far."""
-    v: Tree
+    step: Steps
+    """Updates made so far; a tree with one count for each array where they differ."""
+    v: LikeParams
     """Running mean of the squared gradients."""
-    avg: Tree | None
+    avg: LikeParams
     """Running mean of the gradients where the rule is centered, else None."""
-    buf: Tree | None
+    buf: LikeParams
     """The momentum buffer where there is momentum, else None."""
 
 
@@ -87,7 +87,7 @@ def formula(
 @document_step
 def rmsprop_step(
     params: Tree,
-    grads: Tree,
+    grads: PartialTree,
     state: RMSpropState,
     *,
     lr: float = 1e-2,
@@ -97,7 +97,7 @@ def rmsprop_step(
     momentum: float = 0.0,
     scaled_prox: bool = False,
     **options: Unpack[StepOptions],
-) -> StepResult | None:
+) -> StepResult | MaybeNone:
     """Update `params` and `state` in place by one step of RMSprop.
 
     ::
@@ -174,7 +174,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         state: RMSpropState | None = None,
         lr: Scheduled = 1e-2,
@@ -190,6 +190,14 @@ class RMSprop(Optimizer):
             raise TypeError(f"RMSprop: centered must be True or False, not {centered!r}")
         has_buf = callable(momentum) or momentum != 0
         self._new_state = partial(rmsprop_init, centered=centered, momentum=has_buf)
-        rule = {"lr": lr, "rho": rho, "eps": eps, "momentum": momentum}
-        flags = {"eps_inside_sqrt": eps_inside_sqrt, "scaled_prox": scaled_prox}
-        super().__init__(params, state=state, **rule, **flags, **options)
+        super().__init__(
+            params,
+            state=state,
+            lr=lr,
+            rho=rho,
+            eps=eps,
+            eps_inside_sqrt=eps_inside_sqrt,
+            momentum=momentum,
+            scaled_prox=scaled_prox,
+            **options,
+        )

@@ -8,13 +8,13 @@ from fastopt import _core
 from fastopt.docstrings import document_class, document_step
 from fastopt.optimizers import Optimizer, Scheduled
 from fastopt.options import StepOptions
-from fastopt.result import StepResult
-from fastopt.tree import Tree
+from fastopt.result import MaybeNone, StepResult
+from fastopt.tree import PartialTree, Tree
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from fastopt.optimizers import OptimizerOptions
+    from fastopt.optimizers import OptimizerOptions, Params
 
 _step = _core.rules["sgd"][2]
 
@@ -26,12 +26,12 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any) -> None:
 @document_step
 def sgd_step(
     params: Tree,
-    grads: Tree,
+    grads: PartialTree,
     state: None = None,
     *,
     lr: float = 1e-2,
     **options: Unpack[StepOptions],
-) -> StepResult | None:
+) -> StepResult | MaybeNone:
     """Update `params` in place by one step of stochastic gradient descent.
 
     ::
@@ -81,7 +81,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         state: None = None,
         lr: Scheduled = 1e-2,
