@@ -48,6 +48,26 @@ def step_with_scale() -> Callable[[], Any]:
     return lambda: opt.step(g, grad_scale=0.5)
 
 
+def step_with_lr() -> Callable[[], Any]:
+    opt, g = fastopt.Adam(array(1)), array(0.5)
+    return lambda: opt.step(g, lr=1e-3)
+
+
+def step_of_many(count: int, *, missing: bool = False, params: bool = False) -> Callable[[], Any]:
+    arrays = [array(1) for _ in range(count)]
+    opt, grads = fastopt.Adam(arrays), [array(0.5) for _ in range(count)]
+    if missing:
+        grads[count // 2] = None
+        opt.step(grads)
+    return (lambda: opt.step(grads, params=arrays)) if params else (lambda: opt.step(grads))
+
+
+def step_with_params(*, params: bool) -> Callable[[], Any]:
+    w, g = array(1), array(0.5)
+    opt = fastopt.Adam(w)
+    return (lambda: opt.step(g, params=w)) if params else (lambda: opt.step(g))
+
+
 def set_lr_then_step() -> Callable[[], Any]:
     opt, g = fastopt.Adam(array(1)), array(0.5)
 
@@ -103,6 +123,7 @@ CALLS = {
     "adam_step(w, g, state)": Call(1, function),
     "Adam.step(g)": Call(0.9, step),
     "step(g, grad_scale=0.5)": Call(1.2, step_with_scale),
+    "step(g, lr=1e-3)": Call(1.3, step_with_lr),
     "lr on Cosine": Call(1.8, lambda: step(lr=Cosine(1e-3, steps=LONG))),
     "lr on Warmup(Cosine)": Call(
         2.5, lambda: step(lr=Warmup(Cosine(1e-3, steps=LONG), steps=LONG // 2))
@@ -111,12 +132,30 @@ CALLS = {
     "clip_norm=1": Call(2, lambda: step(clip_norm=1.0)),
     "averages with debias": Call(1.6, lambda: step(ema_decay=0.99, ema_debias=True)),
     "four times accumulate, then step()": Call(5.5, accumulate_four_times),
-    "dict of ten arrays": Call(2, lambda: of_ten_arrays(dict)),
-    "dataclass of ten arrays": Call(2.6, lambda: of_ten_arrays(Model)),
     "ten groups of one array, one schedule": Call(6, lambda: groups_on_one_schedule(10)),
     f"{GROUPS} groups of one array, lr of each set": Call(
         45, lambda: set_lr_of_every_group(GROUPS)
     ),
+}
+
+NODES = {
+    "dict of ten arrays": Call(1, lambda: of_ten_arrays(dict)),
+    "dataclass of ten arrays": Call(1.3, lambda: of_ten_arrays(Model)),
+}
+
+MISSING = {
+    "99 arrays": Call(1, lambda: step_of_many(99)),
+    "100 arrays, one gradient is None": Call(1, lambda: step_of_many(100, missing=True)),
+}
+
+PARAMS = {
+    "one array": Call(1, lambda: step_with_params(params=False)),
+    "one array, params= the same": Call(1.3, lambda: step_with_params(params=True)),
+}
+
+PARAMS_OF_MANY = {
+    "100 arrays": Call(1, lambda: step_of_many(100)),
+    "100 arrays, params= the same": Call(1.3, lambda: step_of_many(100, params=True)),
 }
 
 MAKING = {
@@ -127,3 +166,12 @@ MAKING = {
     "Adam(arrays)": Call(1.8, lambda: making(fastopt.Adam)),
 }
 """What it takes to begin, beside the zeros that Adam needs for 1,000 arrays of 10 parameters."""
+
+TABLES = {
+    "calls": CALLS,
+    "nodes": NODES,
+    "missing": MISSING,
+    "params": PARAMS,
+    "params of many": PARAMS_OF_MANY,
+    "making": MAKING,
+}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from object_calls import CALLS, MAKING
+from object_calls import TABLES
 
 import fastopt
 from fastopt.bench.workloads import NETWORKS, arrays_of, one_array
@@ -52,7 +52,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("table", [CALLS, MAKING], ids=["calls", "making"])
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_costs(table: Any, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]) -> None:
     """Print what calls cost, in times of the first: medians of rounds in turn."""
     calls = {name: call.make() for name, call in table.items()}

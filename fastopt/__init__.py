@@ -16,7 +16,7 @@ from fastopt.checkpoint import load, save
 from fastopt.dropout import Dropout, dropout, dropout_backward, dropout_mask
 from fastopt.optimizers import LossScaler, Optimizer, groups
 from fastopt.regularization import Sparsity, max_norm, penalty, sparsity
-from fastopt.result import GlobalNorm, StepResult, global_norm
+from fastopt.result import GlobalNorm, Loaded, StepResult, global_norm
 from fastopt.rules import *  # noqa: F403  (its own list of public names says which)
 from fastopt.threads import default_num_threads, get_num_threads, set_num_threads
 
@@ -28,6 +28,7 @@ del default_num_threads
 __all__ = [
     "Dropout",
     "GlobalNorm",
+    "Loaded",
     "LossScaler",
     "Optimizer",
     "Sparsity",

@@ -71,9 +71,10 @@ class Plan:
     ) -> None: ...
     @property
     def step(self) -> Callable[..., StepResult | None]:
-        """Takes grads, grad_scale, mask, keep_prob, update_mask, and a dict of further numbers."""
-    def has(self, params: Any) -> bool:
-        """Tell whether these are the parameters; raise if they have another structure."""
+        """Takes grads, grad_scale, mask, keep_prob, update_mask, a dict of further numbers, params.
+
+        It does nothing and returns NotImplemented if it has not these params.
+        """
     @property
     def accumulate(self) -> Callable[[Any, float], None]:
         """Takes grads and their weight."""

@@ -5,7 +5,11 @@
 namespace fastopt {
 
 KnownArrays::KnownArrays(const Arguments& arguments, const std::vector<int>& group_of_entry)
-    : guesses_(new std::atomic<std::size_t>[group_of_entry.size()]()) {
+    : groups_(group_of_entry), guesses_(new std::atomic<std::size_t>[group_of_entry.size()]()) {
+  for (const int group : groups_) {
+    if (std::size_t(group) >= group_sizes_.size()) group_sizes_.resize(group + 1);
+    ++group_sizes_[group];
+  }
   for (int i = 0; i < arguments.count; ++i) {
     roles_.push_back({arguments.arrays[i].tree, arguments.arrays[i].stream});
     written_ |= 1u << arguments.arrays[i].stream;

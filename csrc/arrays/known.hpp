@@ -31,6 +31,8 @@ class KnownArrays {
 
   int entries() const { return static_cast<int>(entries_.size()); }
   const Entry& entry(int number) const { return entries_[number]; }
+  int group(int number) const { return groups_[number]; }
+  int group_size(int group) const { return group_sizes_[group]; }
   PyObject* array(const Entry& entry, int i) const { return known_[entry.first + i].array; }
   int stream(const Entry& entry, int i) const {
     return roles_[known_[entry.first + i].role].stream;
@@ -88,6 +90,7 @@ class KnownArrays {
 
   unsigned written_ = 0;
   std::vector<Entry> entries_;
+  std::vector<int> groups_, group_sizes_;  // of entries; how many each group has
   std::vector<Known> known_;
   std::vector<Role> roles_;
   std::vector<Object> held_;

@@ -8,12 +8,12 @@ namespace {
 
 class Maker {
  public:
-  Maker(const char* function, const NamedTree& tree, const std::vector<Object>& leaves)
+  Maker(const char* function, const NamedTree& tree, PyObject* leaves)
       : function_(function), tree_(tree), leaves_(leaves) {}
 
   Object make() {
     Object made = like(tree_.root);
-    if (next_ != leaves_.size()) raise_changed();
+    if (next_ != PyTuple_GET_SIZE(leaves_)) raise_changed();
     return made;
   }
 
@@ -22,8 +22,8 @@ class Maker {
     if (PyDict_Check(node)) return like_dict(node);
     if (PyList_Check(node) || PyTuple_Check(node)) return like_sequence(node);
     if (is_dataclass_instance(node)) return like_dataclass(node);
-    if (next_ == leaves_.size()) raise_changed();
-    return leaves_[next_++];
+    if (next_ == PyTuple_GET_SIZE(leaves_)) raise_changed();
+    return Object::borrow(PyTuple_GET_ITEM(leaves_, next_++));
   }
 
   Object like_dict(PyObject* node) {
@@ -70,13 +70,13 @@ class Maker {
 
   const char* function_;
   const NamedTree& tree_;
-  const std::vector<Object>& leaves_;
-  std::size_t next_ = 0;
+  PyObject* leaves_;
+  Py_ssize_t next_ = 0;
 };
 
 }  // namespace
 
-Object tree_like(const char* function, const NamedTree& tree, const std::vector<Object>& leaves) {
+Object tree_like(const char* function, const NamedTree& tree, PyObject* leaves) {
   return Maker(function, tree, leaves).make();
 }
 

@@ -39,11 +39,12 @@ std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner
 
 PyObject* step(PyObject* plan, PyObject* const* arguments, Py_ssize_t count) {
   return with_errors<PyObject*>(nullptr, [&] {
-    if (count != 6 || !PyDict_Check(arguments[5]))
-      throw std::invalid_argument("step: six arguments, the last a dict");
+    if (count != 7 || !PyDict_Check(arguments[5]))
+      throw std::invalid_argument("step: seven arguments, the sixth a dict");
     return py::handle(plan)
         .cast<Plan&>()
-        .step({arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]})
+        .step({arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5],
+               arguments[6]})
         .release();
   });
 }
@@ -105,9 +106,6 @@ void add_plans(py::module_& module) {
       .def_property_readonly("step", [](py::handle self) { return bound(step_method, self); })
       .def_property_readonly("accumulate",
                              [](py::handle self) { return bound(accumulate_method, self); })
-      .def(
-          "has", [](const Plan& plan, const py::object& params) { return plan.has(params.ptr()); },
-          py::arg("params"))
       .def_property("frozen", &Plan::frozen, &Plan::freeze)
       .def(
           "use_sums",

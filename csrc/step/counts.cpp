@@ -66,6 +66,8 @@ void Counts::set_step(PyObject* state, Object value) {
   find(state, name_of_step()).after = std::move(value);
 }
 
+PyObject* Counts::step_before(PyObject* state) { return find(state, name_of_step()).before.ptr(); }
+
 std::uint64_t Counts::add_offset(const char* function, PyObject* drop) {
   Object offset = attribute(function, "drop", drop, name_of_offset());
   if (!is_plain_int(offset.ptr()))

@@ -1,5 +1,7 @@
 // How a step is divided into parts: where some arrays of a group have no gradient, they are left
 // out and their count stays behind, so that from then on the rule is folded for each count.
+#include <algorithm>
+
 #include "../arrays/known.hpp"
 #include "../arrays/tree_like.hpp"
 #include "../python/errors.hpp"
@@ -7,38 +9,39 @@
 #include "step.hpp"
 
 namespace fastopt {
-namespace {
 
-// Numbers as Python's: few, and each mostly that of the array before.
-class Ints {
- public:
-  PyObject* of(long long value) {
-    if (!latest_ || value != value_) latest_ = Object::made(PyLong_FromLongLong(value));
-    value_ = value;
-    return latest_.ptr();
-  }
-
- private:
-  Object latest_;
-  long long value_ = 0;
-};
-
-}  // namespace
-
-// The updates of the arrays of one group, after a step.
+// The counts of one group, as a step goes through its arrays.
 struct Step::Tally {
-  int arrays = 0;
+  bool counts = false;                // whether there is a state that does
+  PyObject* const* before = nullptr;  // what each array has seen, where that differs in a tuple
+  PyObject* latest = nullptr;         // what the latest one has,
+  long long step = 0;                 // as a number,
+  int part = -1;                      // its part, if it was looked for,
+  Object next;                        // and the number after, if it was needed
+  Object after;                       // what each array has seen after the step: a tuple
+  PyObject** to = nullptr;            // its items
+  int arrays = 0;                     // of them, those that are filled in
   long long first = 0;
   bool differ = false;
-  int filled = 0;
 
-  void add(long long step) {
-    if (arrays++ == 0) first = step;
-    differ = differ || step != first;
+  void turn_to(PyObject* given, long long value) {
+    latest = given;
+    step = value;
+    part = -1;
+    next = Object();
+  }
+
+  void add(bool takes_part, int count) {
+    if (takes_part && !next) next = Object::made(PyLong_FromLongLong(step + 1));
+    PyObject* its_steps = takes_part ? next.ptr() : latest;
+    for (const int end = arrays + count; arrays < end; ++arrays) to[arrays] = Py_NewRef(its_steps);
+    const long long value = step + takes_part;
+    if (arrays == count) first = value;
+    differ = differ || value != first;
   }
 };
 
-int Step::group_of(int entry) const { return known_ ? known_->entry(entry).group : 0; }
+int Step::group_of(int entry) const { return known_ ? known_->group(entry) : 0; }
 
 bool Step::is_left_out(const Collection& read, int entry) const {
   constexpr int grads = 1;
@@ -85,74 +88,88 @@ int Step::find_part(int group, long long step, double weight) {
 void Step::count(const Collection& read) {
   const int entries = read.entries();
   std::vector<Tally> tallies(work_->groups.size());
-  std::vector<long long> after(entries);
+  for (std::size_t number = 0; number < tallies.size(); ++number)
+    begin(read, number, tallies[number]);
   work_->part_of_entry.assign(entries, -1);
-  for (int entry = 0; entry < entries; ++entry) {
+  for (int entry = 0; entry < entries;) {
     const int number = group_of(entry);
-    const StepGroup& group = work_->groups[number];
-    if (work_->frozen[number]) continue;
     Tally& tally = tallies[number];
-    long long step = group.step;
-    if (group.steps) step = step_of(read, group, entry, tally.arrays);
-    const double weight = weights_ ? weights_[entry] : group.weight;
+    if (work_->frozen[number]) {
+      ++entry;
+      continue;
+    }
+    if (tally.counts) {
+      PyObject* given = tally.before                  ? tally.before[tally.arrays]
+                        : work_->groups[number].steps ? read.number(entry)
+                                                      : tally.latest;
+      if (given != tally.latest) tally.turn_to(given, read_step(given, entry, tally));
+    }
     const bool takes_part = !is_left_out(read, entry);
-    if (takes_part) work_->part_of_entry[entry] = find_part(number, step, weight);
-    after[entry] = step + takes_part;
-    tally.add(after[entry]);
+    if (takes_part && (tally.part < 0 || weights_))
+      tally.part =
+          find_part(number, tally.step, weights_ ? weights_[entry] : work_->groups[number].weight);
+    const int end = takes_part && !weights_ ? end_of_run(read, entry, number, tally) : entry + 1;
+    if (takes_part)
+      std::fill(&work_->part_of_entry[entry], &work_->part_of_entry[0] + end, tally.part);
+    if (tally.counts) tally.add(takes_part, end - entry);
+    entry = end;
   }
-  for (std::size_t number = 0; known_ && number < tallies.size(); ++number) {
-    PyObject* steps = work_->groups[number].steps;
-    if (steps && PyTuple_GET_SIZE(steps) != tallies[number].arrays) raise_no_counts();
-  }
-  const auto next = next_steps(tallies, after);
-  for (std::size_t number = 0; number < next.size(); ++number)
-    if (next[number]) work_->counts.set_step(work_->groups[number].state, next[number]);
+  for (std::size_t number = 0; number < tallies.size(); ++number)
+    set_steps(number, tallies[number]);
 }
 
-// What an array has seen, of those that differ: the tuple of an optimizer has them in the order of
-// the group, another tree has them where the parameters are.
-long long Step::step_of(const Collection& read, const StepGroup& group, int entry,
-                        int position) const {
-  const bool in_tuple = known_ && PyTuple_Check(group.steps);
-  if (known_ && (!in_tuple || position >= PyTuple_GET_SIZE(group.steps))) raise_no_counts();
-  PyObject* given = known_ ? PyTuple_GET_ITEM(group.steps, position) : read.number(entry);
+// Where arrays end that have in common with this one what matters here: most of them do.
+int Step::end_of_run(const Collection& read, int entry, int number, const Tally& tally) const {
+  const int entries = read.entries();
+  PyObject* const* before = tally.before ? tally.before + tally.arrays - entry : nullptr;
+  const bool of_functions = !known_ && work_->groups[number].steps;
+  int end = entry + 1;
+  while (end < entries && group_of(end) == number && !is_left_out(read, end) &&
+         (!before || before[end] == tally.latest) &&
+         (!of_functions || read.number(end) == tally.latest))
+    ++end;
+  return end;
+}
+
+// An optimizer has counts that differ in a tuple, in the order of the group; a function has them
+// where the parameters are.
+void Step::begin(const Collection& read, std::size_t number, Tally& tally) const {
+  const StepGroup& group = work_->groups[number];
+  if (!group.state || work_->frozen[number]) return;
+  const int arrays = known_ ? known_->group_size(static_cast<int>(number)) : read.entries();
+  if (known_ && group.steps) {
+    if (!PyTuple_Check(group.steps) || PyTuple_GET_SIZE(group.steps) != arrays)
+      raise_type_error(
+          std::string(function_) +
+          ": state.step must be an int, or a tuple with one for each array of its group");
+    tally.before = &PyTuple_GET_ITEM(group.steps, 0);
+  }
+  if (!group.steps) tally.turn_to(work_->counts.step_before(group.state), group.step);
+  tally.counts = true;
+  tally.after = Object::made(PyTuple_New(arrays));
+  tally.to = &PyTuple_GET_ITEM(tally.after.ptr(), 0);
+}
+
+long long Step::read_step(PyObject* given, int entry, const Tally& tally) const {
   if (PyLong_CheckExact(given)) {
     int overflow;
     const long long value = PyLong_AsLongLongAndOverflow(given, &overflow);
     if (!overflow && value >= 0 && value < max_count) return value;  // no need to make its name
   }
-  const std::string place =
-      known_ ? "[" + std::to_string(position) + "]" : path_of_leaf(arguments_[0].tree, entry);
+  const std::string place = tally.before ? "[" + std::to_string(tally.arrays) + "]"
+                                         : path_of_leaf(arguments_[0].tree, entry);
   return to_count(function_, ("state.step" + place).c_str(), given);
 }
 
-void Step::raise_no_counts() const {
-  raise_type_error(std::string(function_) +
-                   ": state.step must be an int, or a tuple with one for each array of its group");
-}
-
-// For each group that counts: an int where all its arrays agree, else what has one for each.
-std::vector<Object> Step::next_steps(std::vector<Tally>& tallies,
-                                     const std::vector<long long>& after) const {
-  std::vector<Object> next(tallies.size());
-  Ints ints;
-  for (std::size_t number = 0; number < next.size(); ++number) {
-    const Tally& tally = tallies[number];
-    if (!work_->groups[number].state || tally.arrays == 0) continue;
-    next[number] = tally.differ ? Object::made(PyTuple_New(tally.arrays))
-                                : Object::borrow(ints.of(tally.first));
-  }
-  std::vector<Object> leaves;
-  for (int entry = 0; entry < static_cast<int>(after.size()); ++entry) {
-    const int number = group_of(entry);
-    Tally& tally = tallies[number];
-    if (!tally.differ || !next[number]) continue;
-    PyObject* step = ints.of(after[entry]);
-    if (!known_) leaves.push_back(Object::borrow(step));
-    PyTuple_SET_ITEM(next[number].ptr(), tally.filled++, Py_NewRef(step));
-  }
-  if (!leaves.empty()) next[0] = tree_like(function_, arguments_[0].tree, leaves);
-  return next;
+// An int where all arrays agree, else what has a count for each.
+void Step::set_steps(std::size_t number, const Tally& tally) {
+  if (tally.arrays == 0) return;
+  Object next = tally.after;
+  if (!tally.differ)
+    next = Object::made(PyLong_FromLongLong(tally.first));
+  else if (!known_)
+    next = tree_like(function_, arguments_[0].tree, tally.after.ptr());
+  work_->counts.set_step(work_->groups[number].state, std::move(next));
 }
 
 }  // namespace fastopt

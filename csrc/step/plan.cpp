@@ -198,6 +198,7 @@ Plan::SharedNow Plan::read_shared(const Given& given, ScheduleValues& schedules)
 Object Plan::step(const OfStep& given) {
   const Turn turn(*this, function());
   check_not_swapped(function());
+  if (given.params != Py_None && !has(given.params)) return Object::borrow(Py_NotImplemented);
   const bool of_sums = given.grads == Py_None;
   const long long sums = waiting();
   if (of_sums && sums == 0)
@@ -287,16 +288,21 @@ void Plan::freeze(std::vector<unsigned char> entries) {
     frozen_.resize(parts_.group_of_entry.size());
 }
 
-bool Plan::has(PyObject* params) const {
+bool Plan::has(PyObject* params) {
   const NamedTree trees[] = {{"params", "", parts_.params.ptr()}, {"params", "", params}};
   const bool is_same_tree = params == parts_.params.ptr();
-  Leaves leaves;
-  leaves.read(function(), trees, is_same_tree ? 1 : 2);
-  if (leaves.entries() != known_->entries()) return false;
-  for (int entry = 0; entry < leaves.entries(); ++entry)
-    if (leaves.of(entry)[is_same_tree ? 0 : 1] != known_->array(known_->entry(entry), 0))
-      return false;
-  return true;
+  try {
+    given_params_.read(function(), trees, is_same_tree ? 1 : 2);
+  } catch (const PythonError&) {  // of another structure
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) throw;
+    PyErr_Clear();
+    return false;
+  }
+  bool same = given_params_.entries() == known_->entries();
+  for (int entry = 0; same && entry < known_->entries(); ++entry)
+    same = given_params_.of(entry)[is_same_tree ? 0 : 1] == known_->array(known_->entry(entry), 0);
+  given_params_.clear();
+  return same;
 }
 
 void Plan::check_not_swapped(const char* function) const {

@@ -39,13 +39,12 @@ class Plan {
   struct OfStep {
     PyObject *grads, *grad_scale, *mask, *keep_prob, *update_mask;  // borrowed
     PyObject* options;                                              // a dict, of numbers
+    PyObject* params;                                               // or None
   };
 
-  // Makes a step, and returns what it has to say. Without gradients (None) it takes the sums.
+  // Makes a step, and returns what it has to say. Without gradients (None) it takes the sums. If
+  // other parameters are given than those it has, it does nothing and returns NotImplemented.
   Object step(const OfStep& given);
-
-  // Whether these are the parameters, array by array, under the same keys.
-  bool has(PyObject* params) const;
 
   // Entries that are left out, besides those of frozen groups.
   const std::vector<unsigned char>& frozen() const { return frozen_; }
@@ -132,6 +131,8 @@ class Plan {
     Object drop;
   };
 
+  // Whether these are the parameters, array by array, under the same keys.
+  bool has(PyObject* params);
   void note_groups();
   Given read_given(PyObject* options) const;
   SharedNow read_shared(const Given& given, ScheduleValues& schedules) const;
@@ -157,6 +158,7 @@ class Plan {
   std::vector<unsigned char> frozen_, left_out_;
   std::unique_ptr<Sums> sums_;
   Object flat_params_;
+  Leaves given_params_;
   int variant_ = 0;  // of the states of all groups
   Object swapped_by_;
   // In which process a call is under way, counted in forks, or 0: who forks while another thread

@@ -113,11 +113,11 @@ class Step : private Division {
   bool is_left_out(const Collection& read, int entry) const;
   int find_part(int group, long long step, double weight);
   void count(const Collection& read);
-  long long step_of(const Collection& read, const StepGroup& group, int entry, int position) const;
-  [[noreturn]] void raise_no_counts() const;
   struct Tally;
-  std::vector<Object> next_steps(std::vector<Tally>& tallies,
-                                 const std::vector<long long>& after) const;
+  void begin(const Collection& read, std::size_t number, Tally& tally) const;
+  long long read_step(PyObject* given, int entry, const Tally& tally) const;
+  int end_of_run(const Collection& read, int entry, int number, const Tally& tally) const;
+  void set_steps(std::size_t number, const Tally& tally);
   int group_of(int entry) const;
   static void debias(StepPart& part, double& decay);
   int part_of(int entry, int group) const {

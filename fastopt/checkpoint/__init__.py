@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, overload
 
 from fastopt.checkpoint.document import from_arrays, to_arrays
 from fastopt.checkpoint.files import Source, choose_format, read_arrays, write_arrays
 from fastopt.checkpoint.replace import replace_file
-from fastopt.checkpoint.restore import copy, match
+from fastopt.checkpoint.restore import Entry, copy, match, match_by_name
+from fastopt.optimizers import Optimizer
+from fastopt.result import Loaded
 from fastopt.tree import Tree
 
 __all__ = ["load", "read", "save"]
@@ -97,7 +99,32 @@ def save(
     replace_file(target, lambda made: write_arrays(made, arrays, file_format))
 
 
-def load(path: Path, *, params: Tree | None = None, optimizer: Stateful | None = None) -> Any:
+@overload
+def load(
+    path: Path,
+    *,
+    params: Tree | None = None,
+    optimizer: Stateful | None = None,
+    options: Literal["saved", "keep"] = "saved",
+    strict: Literal[True] = True,
+) -> Any: ...
+@overload
+def load(
+    path: Path,
+    *,
+    params: Tree | None = None,
+    optimizer: Stateful | None = None,
+    options: Literal["saved", "keep"] = "saved",
+    strict: Literal[False],
+) -> Loaded: ...
+def load(
+    path: Path,
+    *,
+    params: Tree | None = None,
+    optimizer: Stateful | None = None,
+    options: Literal["saved", "keep"] = "saved",
+    strict: bool = True,
+) -> Any:
     """Read a checkpoint into `params` and `optimizer`, in place, and return its `extra`.
 
     All or nothing: if something does not fit, neither `params` nor `optimizer` has changed.
@@ -111,11 +138,19 @@ def load(path: Path, *, params: Tree | None = None, optimizer: Stateful | None =
         dataclass is a dict. With None the parameters in the file are left there.
     optimizer : object with ``state_dict()`` and ``load_state_dict(state)``, or None
         Receives what its ``state_dict()`` was. With None the state in the file is left there.
+    options : "saved" or "keep", default "saved"
+        Whose options an optimizer of fastopt has then: those of the file, which a warning names
+        where they differ, or its own. See :meth:`fastopt.Optimizer.load_state_dict`.
+    strict : bool, default True
+        With False, parameters and optimizer take by their dotted names what fits, and the rest
+        stays as it is: for a model that has grown or been cut.
 
     Returns
     -------
     object
-        The `extra` that was saved, with fresh arrays.
+        The `extra` that was saved, with fresh arrays. With ``strict=False`` a
+        :class:`~fastopt.Loaded`, which has it as ``extra``, and the names of what was ``missing``
+        and ``left_over``, such as ``params.layer1.w`` and ``optimizer.layer1.w``.
 
     Raises
     ------
@@ -136,7 +171,8 @@ def load(path: Path, *, params: Tree | None = None, optimizer: Stateful | None =
     Reading runs no code from the file. The checksum is one against damage: it does not prove who
     wrote a file.
 
-    `optimizer` must itself take a state entirely or not at all, as those of fastopt do.
+    `optimizer` must itself take a state entirely or not at all, as those of fastopt do. Averages
+    that it keeps and the file has not begin as copies of the parameters of the file.
 
     Examples
     --------
@@ -156,11 +192,33 @@ def load(path: Path, *, params: Tree | None = None, optimizer: Stateful | None =
     for name, wanted in (("params", params), ("optimizer", optimizer)):
         if wanted is not None and contents[name] is None:
             raise source.error(f"has no {name}")
-    entries = [] if params is None else match(params, contents["params"])
-    if optimizer is not None:
+    missing: list[str] = []
+    left_over: list[str] = []
+    entries: list[Entry] = []
+    if params is not None and strict:
+        entries = match(params, contents["params"])
+    elif params is not None:
+        entries, *names = match_by_name(params, contents["params"])
+        missing, left_over = ([f"params.{name}" for name in each] for each in names)
+    if isinstance(optimizer, Optimizer):
+        loaded = optimizer.load_state_dict(contents["optimizer"], options=options, strict=strict)
+        if loaded is not None:
+            missing += [f"optimizer.{name}" for name in loaded.missing]
+            left_over += [f"optimizer.{name}" for name in loaded.left_over]
+    elif optimizer is not None:
+        if options != "saved" or not strict:
+            kind = type(optimizer).__name__
+            raise TypeError(f"load: options and strict are for optimizers of fastopt, not {kind}")
         optimizer.load_state_dict(contents["optimizer"])
     copy(entries)
-    return contents["extra"]
+    if (
+        isinstance(optimizer, Optimizer)
+        and optimizer.ema is not None
+        and contents["optimizer"]["ema"] is None
+    ):
+        optimizer.reset_averages()  # of the parameters that have just been loaded
+    extra = contents["extra"]
+    return extra if strict else Loaded(tuple(missing), tuple(left_over), extra)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.checkpoint.document import container_of
-from fastopt.tree import children, way
+from fastopt.tree import children, names, paths, way, zip_trees
 
 numpy_with_bounds: Any = getattr(np.lib, "array_utils", np)  # where it is since NumPy 2
 bounds = numpy_with_bounds.byte_bounds
@@ -30,6 +30,32 @@ def match(params: Any, stored: Any) -> list[Entry]:
         _check_entry(*entry)
     _check_overlap(entries)
     return entries
+
+
+def match_by_name(params: Any, stored: Any) -> tuple[list[Entry], list[str], list[str]]:
+    """Return what fits of the arrays of one name, and what was missing and left over."""
+    ours, theirs = _named(params), _named(stored)
+    entries, missing = [], []
+    for name, (path, target) in ours.items():
+        entry = Entry(path, target, theirs.get(name, ("", None))[1])
+        _check_target(path, target)
+        if _is_array(entry.stored) and _fits(entry):
+            entries.append(entry)
+        else:
+            missing.append(name)
+    _check_overlap(entries)
+    loaded = {name for name in ours if name not in missing}
+    return entries, missing, [name for name in theirs if name not in loaded]
+
+
+def _named(tree: Any) -> dict[str, tuple[str, Any]]:
+    arrays = (array for (array,) in zip_trees(tree))
+    ways = (f"params{path}" for path in paths(tree))
+    return dict(zip(names("load", tree), zip(ways, arrays, strict=True), strict=True))
+
+
+def _fits(entry: Entry) -> bool:
+    return (entry.target.shape, entry.target.dtype) == (entry.stored.shape, entry.stored.dtype)
 
 
 def copy(entries: list[Entry]) -> None:
@@ -66,12 +92,16 @@ def _is_array(value: Any) -> bool:
 
 
 def _check_entry(path: str, target: NDArray[Any], stored: NDArray[Any]) -> None:
-    if not _is_array(target):
-        raise TypeError(f"load: {path} must be a NumPy array, not {type(target).__name__}")
+    _check_target(path, target)
     if target.shape != stored.shape:
         raise ValueError(f"load: {path} has shape {target.shape}, the file has {stored.shape}")
     if target.dtype != stored.dtype:
         raise ValueError(f"load: {path} has dtype {target.dtype}, the file has {stored.dtype}")
+
+
+def _check_target(path: str, target: NDArray[Any]) -> None:
+    if not _is_array(target):
+        raise TypeError(f"load: {path} must be a NumPy array, not {type(target).__name__}")
     if not target.flags.writeable:
         raise ValueError(f"load: {path} is read-only")
     if _overlaps_itself(target):

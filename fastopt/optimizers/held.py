@@ -143,20 +143,12 @@ class Held:
 
     def step_with(self, where: str, params: Any, *of_step: Any) -> Any:
         """Make a step with these parameters from now on; if it is refused, with those of before."""
-        if self._has(params):
-            return self.step(*of_step)
         undo = exchange(self, where, params)
         try:
-            return self.step(*of_step)
+            return self.step(*of_step, None)
         except BaseException:
             undo()
             raise
-
-    def _has(self, params: Any) -> bool:
-        try:
-            return self.plan.has(params)
-        except (TypeError, ValueError):
-            return False  # another structure: more entries, or a message of its own
 
     def _new_group(
         self, grouping: Grouping, number: int, own: list[tuple[str, Any]], state: Any

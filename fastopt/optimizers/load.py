@@ -128,6 +128,7 @@ class Load:
             source = sources.get(name)
             if source is None or not self._entry(source, name, k, own):
                 check.missing.append(name)
+                check.left_over += [] if source is None else [name]
                 continue
             weights[name] = self._weight(f"{source.place}['ema_weight']", source.weights[name])
             if group.state is not None:

@@ -111,7 +111,11 @@ class Loading:
         for name, to in own.items():
             if not self.fits(f"{place}[{name!r}]", state.get(name), to):
                 self.missing.append(f"{place}.{name}")
-        self.left_over += [f"{place}.{name}" for name in state if name not in own]
+        self.left_over += [
+            f"{place}.{name}"
+            for name in state
+            if name not in own or f"{place}.{name}" in self.missing
+        ]
 
     def check_both(self, place: str, state: Any, own: Any) -> None:
         if (own is None) != (state is None):

@@ -102,10 +102,12 @@ class Optimizer(Settings):
         >>> opt.step(np.array([3.0, 4.0]))
         StepResult(skipped=False, grad_norm=5.0, nonfinite=None)
         """
+        held = self._held
+        result = held.step(grads, grad_scale, mask, keep_prob, update_mask, numbers, params)
+        if result is not NotImplemented:
+            return result
         of_step = (grads, grad_scale, mask, keep_prob, update_mask, numbers)
-        if params is None:
-            return self._held.step(*of_step)
-        return self._held.step_with(f"{type(self).__name__}.step", params, *of_step)
+        return held.step_with(f"{type(self).__name__}.step", params, *of_step)
 
     def accumulate(self, grads: PartialTree, *, weight: float = 1.0) -> None:
         """Add gradients to a sum, in one pass, for a step that comes later.
