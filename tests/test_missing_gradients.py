@@ -148,9 +148,12 @@ def check_debiased(weights: list[float], k: int, average: Any, p: Any) -> None:
 def test_a_single_array_needs_its_gradient() -> None:
     with pytest.raises(ValueError, match="grads is None, and no gradients were accumulated"):
         fastopt.SGD(np.ones(2)).step()
-    for params in (np.ones(2), {"w": np.ones(2)}):
-        with pytest.raises(TypeError, match="grads is None; entries of it may be None"):
-            fastopt.sgd_step(params, None)
+    with pytest.raises(TypeError, match="grads must be a NumPy array, not NoneType"):
+        fastopt.sgd_step(np.ones(2), None)
+    with pytest.raises(TypeError, match="grads must be a dict like params, not NoneType"):
+        fastopt.sgd_step({"w": np.ones(2)}, None)
+    with pytest.raises(TypeError, match=r"params\['w'\] must be a NumPy array, not NoneType"):
+        fastopt.sgd_step({"w": None}, {"w": None})
 
 
 def test_without_any_gradient_nothing_changes() -> None:

@@ -63,7 +63,7 @@ def test_a_class_of_its_own_says_all_options_of_its_rule(case: Case) -> None:
     """What the constructor of the base is for: type[Optimizer] has that of all classes."""
     opt = make(case, params())
     options = {name: opt.groups[0][name] for name in _core.rules[case.rule][0]}
-    own = type("Own", (Optimizer,), {"rule": case.rule, "new_state": staticmethod(opt.new_state)})
+    own = type("Own", (Optimizer,), {"rule": case.rule, "_new_state": staticmethod(opt._new_state)})
     assert own(params(), **options, l2=0.5).groups[0]["l2"] == 0.5
     del options["lr"]
     with pytest.raises(TypeError, match=f"^Own: lr is missing, an option of the rule {case.rule}$"):

@@ -92,7 +92,7 @@ def test_what_a_tree_may_be_is_said(given: Any) -> None:
     [
         (Layer(ones(), np.ones(2)), ValueError, r"grads\.b has shape \(2,\), params\.b has \(3,\)"),
         ({"w": ones(), "b": np.ones(2)}, ValueError, r"grads\.b has shape \(2,\), params\.b has"),
-        (Layer(ones(), None), TypeError, r"grads\.b must be a NumPy array, not NoneType$"),
+        (Layer(ones(), "x"), TypeError, r"grads\.b must be a NumPy array, not str$"),
         ({"w": ones()}, ValueError, "grads has no entry 'b', which params has$"),
         ({"w": ones(), "c": ones()}, ValueError, "grads has no entry 'b', which params has$"),
         (

@@ -301,7 +301,8 @@ def test_options_that_a_saved_state_is_too_old_to_have(
     state = copy.deepcopy(opt.state_dict())
     del state["groups"][0]["options"][option]
     other = trained(name, **{option: not default})
-    other.load_state_dict(state)
+    with pytest.warns(UserWarning, match=f"{option}={not default} becomes {default};"):
+        other.load_state_dict(state)
     assert other.groups[0][option] is default
     assert repr(other.state_dict()) == repr(opt.state_dict())
 

@@ -253,7 +253,7 @@ def test_states_of_other_libraries_go_by_names() -> None:
     opt.step(random_model(1))
     variables = to_keras_variables(opt.state_dict())
     config = {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
-    new = fastopt.Adam(random_model(2))
+    new = fastopt.Adam(random_model(2), epsilon_hat=True, eps=1e-7)
     serialized = {"class_name": "Adam", "config": {**config, "amsgrad": False}}
     new.load_state_dict(from_keras_variables(variables, serialized, opt.names))
     np.testing.assert_array_equal(new.groups[0].state.m[0], opt.groups[0].state.m[0])
@@ -330,7 +330,7 @@ def test_few_classes_are_kept() -> None:
 @pytest.mark.parametrize("cls", FLAT)
 def test_no_memory_is_kept(cls: type) -> None:
     params, grads = cls(ones(), ones()), cls(ones(), ones())
-    wrong = cls(ones(), None)
+    wrong = cls(ones(), "x")
     opt = fastopt.Adam(params)
 
     def calls() -> None:

@@ -8,8 +8,7 @@
 namespace fastopt {
 
 void ArrayChecks::check(int i) const {
-  if (!PyArray_CheckExact(nodes_[i])) check_class(i);
-  check_dtype(i);
+  check_kind(i);
   const int flags = PyArray_FLAGS(array(i));
   if (i > 0) check_shape(i);
   if (!(flags & NPY_ARRAY_ALIGNED))
@@ -18,6 +17,11 @@ void ArrayChecks::check(int i) const {
     if (!(flags & NPY_ARRAY_WRITEABLE)) raise_value_error(here() + name(i) + " is read-only");
     if (!(flags & NPY_ARRAY_C_CONTIGUOUS)) check_written_once(i);
   }
+}
+
+void ArrayChecks::check_kind(int i) const {
+  if (!PyArray_CheckExact(nodes_[i])) check_class(i);
+  check_dtype(i);
 }
 
 // A subclass is welcome if it is nothing but a view of memory.

@@ -30,6 +30,9 @@ class ArrayChecks {
   // Throws where the array of argument i could not be used in place.
   void check(int i) const;
 
+  // Throws where it is no array, or one of another dtype.
+  void check_kind(int i) const;
+
   bool is_absent(int i) const { return nodes_[i] == Py_None && arguments_[i].optional; }
 
   PyArrayObject* array(int argument) const { return as_array(nodes_[argument]); }

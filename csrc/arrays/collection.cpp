@@ -23,8 +23,9 @@ class Collection::Collector {
     if (arguments.named_by) named_by_.root = arguments.named_by;
     for (int i = 0; i < arguments.count; ++i) {
       trees_[i] = arguments.arrays[i].tree;
-      // A whole branch is frozen, has no gradient or no mask.
-      trees_[i].none_for_all = (known_ && i > 0) || (arguments.division && i == 1);
+      // A whole branch is frozen, has no gradient or no mask; not a whole function's.
+      const bool may_be_missing = arguments.division && i == 1 && trees_[i].root != Py_None;
+      trees_[i].none_for_all = (known_ && i > 0) || may_be_missing;
       streams_[i] = arguments.arrays[i].stream;
     }
     for (int i = 0; arguments.penalties && i < penalties; ++i) {
@@ -61,8 +62,11 @@ class Collection::Collector {
   static_assert(Streams::count + penalties + 1 <= max_trees);
 
   void add_new(int entry) {
-    if (is_left_out(entry)) return;
     PyObject* const* nodes = to_.nodes(entry);
+    if (is_left_out(entry)) {
+      checks_.turn_to(nodes, entry);
+      return checks_.check_kind(0);
+    }
     check_from(0, nodes, entry);
     Tensor* tensor = add_arrays(to_.tensors, nodes, streams_, arguments_.count, entry,
                                 arguments_.alignment, arguments_.drop);

@@ -45,7 +45,9 @@ int Step::group_of(int entry) const { return known_ ? known_->group(entry) : 0; 
 
 bool Step::is_left_out(const Collection& read, int entry) const {
   constexpr int grads = 1;
-  return read.nodes(entry)[grads] == Py_None || (left_out_ && left_out_[entry]);
+  const bool is_missing =
+      read.nodes(entry)[grads] == Py_None && arguments_[grads].tree.root != Py_None;
+  return is_missing || (left_out_ && left_out_[entry]);
 }
 
 bool Step::is_uniform(const Collection& read) const {

@@ -98,8 +98,6 @@ void Step::take(const Given& given, const KnownArrays* known) {
   const auto refuse = [&](const char* why) {
     raise_value_error(std::string(function_) + ": " + why);
   };
-  if (given.grads == Py_None)
-    raise_type_error(std::string(function_) + ": grads is None; entries of it may be None");
   add({"params", "", given.params}, Streams::param, true);
   add({"grads", "", given.grads}, Streams::grad, shared_.zero_grads != 0);
   if (given.mask) {

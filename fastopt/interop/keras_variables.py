@@ -98,7 +98,7 @@ def from_keras_variables(
     >>> variables = [np.array(3), np.array(0.5), np.array([-0.1, 0.2])]   # optimizer.variables
     >>> config = {"learning_rate": 0.5, "momentum": 0.9, "nesterov": False}
     >>> serialized = {"class_name": "SGD", "config": config}
-    >>> opt = fastopt.Momentum({"w": np.zeros(2)})
+    >>> opt = fastopt.Momentum({"w": np.zeros(2)}, lr=0.5, lr_inside=True)
     >>> opt.load_state_dict(from_keras_variables(variables, serialized, ["w"]))
     >>> opt.groups[0].state
     MomentumState(step=3, buf=(array([-0.1,  0.2]),))

@@ -75,9 +75,9 @@ class Optimizer(Settings):
         update_mask : like `params` with bool or uint8, default None
             Where it is false, parameter, state and average stay as they are.
         **numbers
-            Any number of :attr:`groups` (then it holds for all of them) or :attr:`options`, for
-            this step alone: ``lr=0.1``, ``clip_norm=1.0``, ``threads=1``. A schedule that it takes
-            the place of is not asked.
+            Any number of `groups` (then it holds for all of them) or `options`, for this step
+            alone: ``lr=0.1``, ``clip_norm=1.0``, ``threads=1``. A schedule that it takes the place
+            of is not asked.
 
         Returns
         -------

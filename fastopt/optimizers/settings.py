@@ -32,8 +32,12 @@ class Settings:
     def __init__(self, params: Params, *, state: Any = None, **options: Any) -> None:
         name = type(self).__name__
         if not hasattr(self, "rule"):
-            raise TypeError(f"{name}: this is the base of all optimizers; SGD or Adam is one")
-        of_rule = {key: options.pop(key) for key in _core.rules[self.rule][0] if key in options}
+            raise TypeError(f"{name}: it has no rule; a class such as fastopt.Adam has one")
+        names = _core.rules[self.rule][0]
+        for option in names:
+            if option not in options:
+                raise TypeError(f"{name}: {option} is missing, an option of the rule {self.rule}")
+        of_rule = {option: options.pop(option) for option in names}
         known = {**of_rule, **TERM_DEFAULTS, **SHARED_DEFAULTS}
         for option in options:
             if option not in known:
