@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
-
 from fastopt import _core
 from fastopt.optimizers.entries import Grouping
 from fastopt.optimizers.group import one_or_all, one_or_each
 from fastopt.optimizers.loading import checked_count
+from fastopt.tree import children
 
 
 def adopted(
@@ -38,7 +37,7 @@ def adopted(
         if tree is not None:
             parts[name] = _core.matched(where, grouping.tree, f"state.{name}", tree)
     counts = [state.step] * len(grouping.group_of_entry)
-    if not isinstance(state.step, (int, np.integer)):
+    if children(state.step) is not None:
         counts = _core.matched(where, grouping.tree, "state.step", state.step)
     counts = [checked_count(where, "state.step", count) for count in counts]
     states = []
