@@ -16,6 +16,8 @@ import fastopt
 from fastopt.interop import from_torch_state, to_torch_state
 
 torch = pytest.importorskip("torch")
+# States bring the options of torch's optimizers; that those of ours give way is meant here.
+pytestmark = pytest.mark.filterwarnings("ignore:.*the saved options replace:UserWarning")
 
 SHAPES: dict[str, tuple[int, ...]] = {"a.weight": (5, 3), "a.bias": (3,), "scale": ()}
 Options = dict[str, Any]

@@ -30,8 +30,12 @@ PAIRS: list[tuple[str, str, dict[str, Any]]] = [
     ("Adam", "Adam", {"learning_rate": 0.01, "clipvalue": 0.5}),
     ("AdamW", "AdamW", {"learning_rate": 0.01}),
 ]
-# Keras' own variables warn of their __array__.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    # Keras' own variables warn of their __array__.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    # States bring the options of Keras' optimizers; that those of ours give way is meant here.
+    pytest.mark.filterwarnings("ignore:.*the saved options replace:UserWarning"),
+]
 for_every_pair = pytest.mark.parametrize(("ours", "theirs", "options"), PAIRS)
 
 

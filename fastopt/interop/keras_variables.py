@@ -101,7 +101,7 @@ def from_keras_variables(
     >>> opt = fastopt.Momentum({"w": np.zeros(2)}, lr=0.5, lr_inside=True)
     >>> opt.load_state_dict(from_keras_variables(variables, serialized, ["w"]))
     >>> opt.groups[0].state
-    MomentumState(step=3, buf=(array([-0.1,  0.2]),))
+    MomentumState(step=3, buf=array([-0.1,  0.2]))
     """
     class_name, config = _config(serialized)
     names = checked_names(FROM, "names", names)

@@ -88,7 +88,7 @@ def from_torch_state(
     ...     ],
     ... }
     >>> params = {"w": np.array([1.0, -2.0])}
-    >>> opt = fastopt.Momentum(params)
+    >>> opt = fastopt.Momentum(params, lr=0.1)
     >>> opt.load_state_dict(from_torch_state(of_torch, ["w"], step_count=10))
     >>> opt.step({"w": np.array([0.05, 0.05])})
     >>> params["w"], opt.step_count
