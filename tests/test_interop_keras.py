@@ -252,6 +252,20 @@ def test_to_keras_refuses_what_would_be_lost(options: dict[str, Any], message: s
         to_keras_variables(opt.state_dict())
 
 
+def test_to_keras_refuses_unequal_counts() -> None:
+    opt = fastopt.Adam({"w": np.ones(2), "b": np.ones(3)}, epsilon_hat=True)
+    opt.step({"w": np.ones(2), "b": np.ones(3)})
+    opt.step({"w": np.ones(2), "b": None})
+    said = (
+        "to_keras_variables: Keras has one iteration for all parameters; "
+        "'w' has seen 2 updates, 'b' has seen 1"
+    )
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        to_keras_variables(opt.state_dict())
+    opt.step({"w": None, "b": np.ones(3)})
+    assert to_keras_variables(opt.state_dict())[0] == 2
+
+
 def test_to_keras_refuses_other_states() -> None:
     w = np.ones(2)
     groups = fastopt.SGD([{"params": w}, {"params": w.copy()}])
@@ -266,6 +280,10 @@ def test_to_keras_refuses_other_states() -> None:
     opt = fastopt.SGD({"w": w})
     with pytest.raises(ValueError, match="names has no 'w'"):
         to_keras_variables(opt.state_dict(), ["x"])
+    opt.freeze("w")
+    with pytest.raises(ValueError, match="Keras' optimizer freezes nothing; unfreeze w before"):
+        to_keras_variables(opt.state_dict())
+    opt.unfreeze("w")
     opt.accumulate({"w": np.ones(2)})
     with pytest.raises(ValueError, match="1 accumulated gradients are waiting"):
         to_keras_variables(opt.state_dict())

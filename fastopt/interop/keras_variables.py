@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.interop.table import Row, checked_array, checked_names, checked_order, ensure, rule_in
+from fastopt.interop.table import (
+    Row,
+    checked_array,
+    checked_names,
+    checked_order,
+    ensure,
+    rule_in,
+    steps_of,
+)
 from fastopt.rules import SGD, Adam, Momentum
 
 FROM, TO = "from_keras_variables", "to_keras_variables"
@@ -157,13 +165,16 @@ def to_keras_variables(
     TypeError
         If `state_dict` is no dict, or a name no string.
     ValueError
-        If it is of RMSprop or has several groups; if `names` are not those of the state; or if
-        something would be lost, that Keras' optimizer has not: accumulated gradients, averages,
-        schedules, ``epsilon_hat=False``, dampening, clipping by a norm with another `clip_eps` than
-        0, and options such as `l1`, `l2` or `nonneg` that are not at their default.
+        If it is of RMSprop or has several groups; if `names` are not those of the state; if its
+        arrays have not seen equally many updates; or if something would be lost, that Keras'
+        optimizer has not: accumulated gradients, averages, schedules, what is frozen,
+        ``epsilon_hat=False``, dampening, clipping by a norm with another `clip_eps` than 0, and
+        options such as `l1`, `l2` or `nonneg` that are not at their default.
 
     Notes
     -----
+    Keras has one iteration for all parameters, and counts it also for those that had no gradient.
+
     Where Momentum has not `lr_inside`, its `buf` is multiplied by ``-lr``. Training goes on the
     same then as long as the learning rate stays.
 
@@ -188,7 +199,7 @@ def to_keras_variables(
     clips = [name for name in CLIPS if shared[name] is not None]
     said = f"Keras clips with clip_eps=0, not {shared['clip_eps']!r}; set it to 0 before"
     ensure(TO, not clips or shared["clip_eps"] == 0, said)
-    lr, step = group["options"]["lr"], group["step"]
+    lr, step = group["options"]["lr"], _one_step(steps_of(group))
     outside = rule == "momentum" and not group["options"].get("lr_inside")
     arrays = []
     for name in ranked:
@@ -214,6 +225,14 @@ def _config(serialized: Any) -> tuple[str, Mapping[str, Any]]:
     is_schedule = isinstance(config["learning_rate"], Mapping)
     ensure(FROM, not is_schedule, "learning_rate is a schedule; only a number can be turned")
     return class_name, config
+
+
+def _one_step(steps: Mapping[str, Any]) -> Any:
+    first, step = next(iter(steps.items()), ("", 0))
+    said = f"Keras has one iteration for all parameters; {first!r} has seen {step} updates"
+    for name, other in steps.items():
+        ensure(TO, other == step, f"{said}, {name!r} has seen {other}")
+    return step
 
 
 def _numpy(value: Any) -> Any:

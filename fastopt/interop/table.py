@@ -88,9 +88,18 @@ class Row(NamedTuple):
         for name, what in (("ema", "averages"), ("drop", "drop")):
             said = f"{whose} optimizer has no {what}; set the state's {name!r} to None"
             ensure(where, state[name] is None, said)
+        frozen = state.get("frozen", [])  # version 0.1.0 had none
+        said = f"{whose} optimizer freezes nothing; unfreeze {', '.join(frozen)} before"
+        ensure(where, not frozen, said)
         count = state["accumulated"]["count"]
         said = f"{count} accumulated gradients are waiting; make their step first"
         ensure(where, not count, said)
+
+
+def steps_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many updates each array of a group has seen; None without a state."""
+    step = group["step"]
+    return dict(step) if isinstance(step, Mapping) else dict.fromkeys(group["names"], step)
 
 
 def rule_in(table: Mapping[str, Row], where: str, state: Any) -> str:

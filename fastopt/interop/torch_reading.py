@@ -10,6 +10,7 @@ import numpy as np
 
 from fastopt.interop import table
 from fastopt.interop.table import Row, checked_array, checked_names
+from fastopt.optimizers.group import one_or_named
 from fastopt.rules import SGD, Adam, Momentum, RMSprop
 
 OPTIONS = {"lr": "lr", "weight_decay": "l2", "maximize": "maximize"}
@@ -92,22 +93,16 @@ class TorchState:
         own = {key: self.name_of[key] for key in group["params"]}
         options = self._options(f"param_groups[{number}]", group, decoupled)
         steps = {name: self._step(key, name, step_count) for key, name in own.items()}
-        first, step = next(iter(steps.items()), ("", 0))
-        said = (
-            f"all parameters of param_groups[{number}] must be at one step; {first!r} is at {step}"
-        )
-        for name, other in steps.items():
-            ensure(other == step, f"{said}, {name!r} at {other}")
         # What torch makes later: all before the first update, RMSprop's buffer with momentum.
         later = ["buf"] if self.rule == "rmsprop" and options["momentum"] == 0 else []
-        to_come = later if step else self.slots
         state: dict[str, Any] = dict.fromkeys(self.row.arrays)
         for slot in self.slots:
             state[slot] = {
-                name: self._array(key, name, slot, slot in to_come) for key, name in own.items()
+                name: self._array(key, name, slot, steps[name] == 0 or slot in later)
+                for key, name in own.items()
             }
-        step_or_none = step if self.row.arrays else None
-        return {"names": list(steps), "options": options, "step": step_or_none, "state": state}
+        step = one_or_named(steps, steps.values()) if self.row.arrays else None
+        return {"names": list(steps), "options": options, "step": step, "state": state}
 
     def _options(self, place: str, group: Any, decoupled: bool | None) -> dict[str, Any]:
         row = self.row

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.interop.table import Row, checked_order, ensure, rule_in
+from fastopt.interop.table import Row, checked_order, ensure, rule_in, steps_of
 from fastopt.interop.torch_reading import ADAMW, COUNTING, FROM, TORCH, TorchState
 
 TO = "to_torch_state"
@@ -38,14 +38,16 @@ def from_torch_state(
         was given them, group after group: for one group
         ``[name for name, _ in model.named_parameters()]``. A dict such as
         ``dict(model.named_parameters())`` has the parameters too; it is needed where a
-        parameter has no state yet, whose shape is unknown otherwise. None: the ``param_names`` of
-        the groups, which are there if torch's optimizer was given names (torch 2.6 and later).
+        parameter never had a gradient, which has no state then that tells its shape. None: the
+        ``param_names`` of the groups, which are there if torch's optimizer was given names
+        (torch 2.6 and later).
     order : list of str, or None
         ``opt.names`` of our optimizer, where it has another order than torch's. The groups
         themselves must have the same order in both.
     step_count : int or None, default None, >= 0
-        ``opt.step_count``, which schedules see. By default the largest step of a parameter.
-        torch's SGD counts no steps: by default it is 1 where there is a momentum buffer, else 0.
+        ``opt.step_count``, which schedules see: torch's schedulers know it. By default the largest
+        step of a parameter, which is less where some steps gave it no gradient. torch's SGD counts
+        no steps: by default it is 1 where there is a momentum buffer, else 0.
     decoupled_weight_decay : bool or None
         Only for states without ``decoupled_weight_decay`` in their groups, as older torch wrote
         them, where nothing tells AdamW from Adam: True for AdamW, False for Adam.
@@ -62,17 +64,23 @@ def from_torch_state(
         the state must have the dtype of our parameters.)
     ValueError
         If it is the state of another optimizer or has ``amsgrad=True``; if names are too few, too
-        many or missing; if the parameters of one group are not at the same step, or those of
-        RMSprop not all centered or not.
+        many or missing; if RMSprop is centered for some groups and not for others.
 
     Notes
     -----
+    torch counts the updates of each parameter by itself: one without a gradient stays behind, here
+    too. One that never had a gradient is at step 0, with zeros. SGD counts nothing: parameters with
+    a momentum buffer are at `step_count`, and at 1 at least; those without are at 0, and the first
+    gradient makes their buffer.
+
     ``lr, eps, momentum, dampening, nesterov, maximize`` keep their names; ``betas`` are `beta1` and
     `beta2`, ``alpha`` is `rho`; ``weight_decay`` is `weight_decay` for AdamW and `l2` for all
-    others. All other options get our defaults, also those that the optimizer was made with: set
-    `clip_norm` and the like after loading. An optimizer with `ema_decay`, `drop` or a schedule
-    refuses the state: make it without, and set `drop` and schedules after loading. RMSprop must be
-    made with `centered` as it was, and with `momentum` if a group has it.
+    others. All other options get our defaults, also those that the optimizer was made with, and
+    nothing is frozen: set `clip_norm` and the like after loading, and freeze again. Or load with
+    ``options="keep"``: then all options are those that the optimizer was made with. Without it an
+    optimizer with schedules refuses the state, and with `drop` it always does: set them after
+    loading. Averages begin as copies of the parameters. RMSprop must be made with `centered` as it
+    was, and with `momentum` if a group has it.
 
     Where the momentum of torch's SGD is 0, its dampening does nothing; it is 0 then.
 
@@ -106,7 +114,8 @@ def from_torch_state(
     ]
     for group in groups:
         group["names"].sort(key=ranked.index)
-    last = max(group["step"] or 0 for group in groups)
+    steps = [step or 0 for group in groups for step in steps_of(group).values()]
+    last = max(steps, default=0)
     return torch_state.row.state(last if step_count is None else int(step_count), groups)
 
 
@@ -131,7 +140,8 @@ def to_torch_state(
     -------
     dict
         With tensors on the CPU, which are copies of our arrays. torch moves them to the device and
-        dtype of its parameters when it loads them.
+        dtype of its parameters when it loads them. As in torch, each parameter has its own step,
+        and one that was never updated has no state.
 
     Raises
     ------
@@ -141,14 +151,15 @@ def to_torch_state(
         If `state_dict` is no dict, or a name no string.
     ValueError
         If `names` are not those of the state, or if something would be lost, that torch's
-        optimizer has not: accumulated gradients, averages, schedules, `frozen`, and options such as
-        `l1`, `nonneg`, `clip_norm` or `eps_inside_sqrt` that are not at their default.
+        optimizer has not: accumulated gradients, averages, schedules, what is frozen, and options
+        such as `l1`, `nonneg`, `clip_norm` or `eps_inside_sqrt` that are not at their default.
 
     Notes
     -----
     Clipping, averages and schedules are not in torch's optimizers but beside them
     (``clip_grad_norm_``, ``AveragedModel``, ``lr_scheduler``). Set these options to their defaults
-    before, and schedules to numbers.
+    before, and schedules to numbers. What is frozen here has no gradient there
+    (``requires_grad_(False)``).
 
     Examples
     --------
@@ -169,16 +180,18 @@ def to_torch_state(
         ours = {**group["options"], "centered": group["state"].get("avg") is not None}
         theirs = _row_of(rule, f"groups[{i}]:", ours).write(ours)
         theirs["params"] = list(range(key, key + len(group["names"])))
+        steps = steps_of(group)
         for name in sorted(group["names"], key=ranked.index):
             state = {
                 torch_name: torch.from_numpy(np.array(group["state"][slot][name], order="C"))
                 for slot, torch_name in row.arrays.items()
-                if group["state"][slot] is not None and (rule in COUNTING or group["step"] > 0)
+                if group["state"][slot] is not None
             }
-            if rule in COUNTING:
-                state["step"] = torch.tensor(float(group["step"]), dtype=torch.float32)
-            if state:
+            # torch makes zeros at the first update, so what never saw one may have no state.
+            if steps[name] or (rule in COUNTING and any(map(torch.any, state.values()))):
                 states[key] = state
+                if rule in COUNTING:
+                    state["step"] = torch.tensor(float(steps[name]), dtype=torch.float32)
             key += 1
         param_groups.append(theirs)
     return {"state": states, "param_groups": param_groups}
