@@ -8,13 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from fastopt.optimizers import load, saved
-from fastopt.optimizers.options import StepNumbers
 from fastopt.optimizers.settings import Settings
 from fastopt.result import Loaded, MaybeNone, StepResult
 from fastopt.tree import LikeParams, PartialTree, Tree
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from fastopt.optimizers.options import (
+        StepNumbers,
+        WithClipNorm,
+        WithClipTensorNorm,
+        WithSkipNonfinite,
+    )
 
 
 class Optimizer(Settings):
@@ -44,6 +50,43 @@ class Optimizer(Settings):
 
     # Steps
 
+    @overload
+    def step(
+        self,
+        grads: PartialTree | None = None,
+        *,
+        params: Tree | None = None,
+        grad_scale: float = 1.0,
+        mask: PartialTree | None = None,
+        keep_prob: float = 1.0,
+        update_mask: PartialTree | None = None,
+        **numbers: Unpack[WithClipNorm],
+    ) -> StepResult: ...
+    @overload
+    def step(
+        self,
+        grads: PartialTree | None = None,
+        *,
+        params: Tree | None = None,
+        grad_scale: float = 1.0,
+        mask: PartialTree | None = None,
+        keep_prob: float = 1.0,
+        update_mask: PartialTree | None = None,
+        **numbers: Unpack[WithClipTensorNorm],
+    ) -> StepResult: ...
+    @overload
+    def step(
+        self,
+        grads: PartialTree | None = None,
+        *,
+        params: Tree | None = None,
+        grad_scale: float = 1.0,
+        mask: PartialTree | None = None,
+        keep_prob: float = 1.0,
+        update_mask: PartialTree | None = None,
+        **numbers: Unpack[WithSkipNonfinite],
+    ) -> StepResult: ...
+    @overload
     def step(
         self,
         grads: PartialTree | None = None,
@@ -54,6 +97,17 @@ class Optimizer(Settings):
         keep_prob: float = 1.0,
         update_mask: PartialTree | None = None,
         **numbers: Unpack[StepNumbers],
+    ) -> StepResult | MaybeNone: ...
+    def step(
+        self,
+        grads: PartialTree | None = None,
+        *,
+        params: Tree | None = None,
+        grad_scale: float = 1.0,
+        mask: PartialTree | None = None,
+        keep_prob: float = 1.0,
+        update_mask: PartialTree | None = None,
+        **numbers: Any,
     ) -> StepResult | MaybeNone:
         """Update the parameters in place.
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
 from fastopt import _core
 from fastopt.dropout import Dropout
+
+if TYPE_CHECKING:
+    from typing_extensions import Required
 
 Scheduled = float | Callable[[int], float]
 """A number, or a schedule: a callable of the updates made so far."""
@@ -38,8 +41,8 @@ class OptionsWithoutDecay(TypedDict, total=False):
     accumulation: str
 
 
-class StepNumbers(TypedDict, total=False):
-    """What a step of an optimizer may have in place of the options that are set."""
+class OtherNumbers(TypedDict, total=False):
+    """What a step may have in place of options, but for those that give it a result."""
 
     lr: float
     beta1: float
@@ -62,14 +65,39 @@ class StepNumbers(TypedDict, total=False):
     nonneg: bool
     maximize: bool
     clip_value: float | None
-    clip_norm: float | None
-    clip_tensor_norm: float | None
     clip_eps: float
-    skip_nonfinite: bool
     ema_decay: float
     zero_grads: bool
     flush_denormals: bool
     threads: int | None
+
+
+class StepNumbers(OtherNumbers, total=False):
+    """What a step of an optimizer may have in place of the options that are set."""
+
+    clip_norm: float | None
+    clip_tensor_norm: float | None
+    skip_nonfinite: bool
+
+
+class WithClipNorm(OtherNumbers, total=False):
+    """Numbers with which a step has a result for certain, as with the two below."""
+
+    clip_norm: Required[float]
+    clip_tensor_norm: None
+    skip_nonfinite: bool
+
+
+class WithClipTensorNorm(OtherNumbers, total=False):
+    clip_norm: None
+    clip_tensor_norm: Required[float]
+    skip_nonfinite: bool
+
+
+class WithSkipNonfinite(OtherNumbers, total=False):
+    clip_norm: float | None
+    clip_tensor_norm: float | None
+    skip_nonfinite: Required[Literal[True]]
 
 
 class OptimizerOptions(OptionsWithoutDecay, total=False):

@@ -78,6 +78,9 @@ opt.groups[0].state.m[0][...] = 0
 # What steps return
 norm: float = fastopt.adam_step(flat, flat, adam, clip_norm=1.0).grad_norm
 skipped: bool = opt.step(flat).skipped
+certain: fastopt.StepResult = opt.step(flat, clip_norm=1.0, lr=0.1)
+certain = opt.step(flat, clip_tensor_norm=1.0, skip_nonfinite=False)
+certain = opt.step(flat, skip_nonfinite=True, clip_norm=None, params=flat)
 maybe: fastopt.StepResult | None = fastopt.sgd_step(flat, flat)
 if maybe is not None:
     norm = maybe.grad_norm
