@@ -69,11 +69,14 @@ class Held:
         """Return how much of each average is free of its start."""
         return dict(zip(self.names, self.plan.weights, strict=True))
 
-    def reset_averages(self, where: str) -> None:
+    def check_averages(self, where: str) -> Averages:
         if self.averages is None:
             raise ValueError(f"{where}: there are no averages without ema_decay")
         self.averages.check(where, self.names, self.params)
-        self.averages.reset()
+        return self.averages
+
+    def reset_averages(self, where: str) -> None:
+        self.check_averages(where).reset()
         self.plan.weights = [0.0] * len(self.names)
 
     # Sums of gradients

@@ -49,7 +49,9 @@ class Load:
         groups = self._groups(state["groups"])
         shared = self._shared(state)
         seed = state["ema"] is None and held.averages is not None
-        if not seed:
+        if seed:
+            held.check_averages(self.where)
+        else:
             self._averages(state["ema"])
         of_groups = [self._group(i, group, groups) for i, group in enumerate(held.groups)]
         known = [name for group in groups for name in group.steps]
@@ -71,7 +73,7 @@ class Load:
             if group.state is not None:
                 group.state.step = one_or_each(steps)
         if frozen is not None:
-            held.freeze(frozen)
+            held.freeze([*frozen, *(name for name in held.frozen() if name not in known)])
         self._set_sums(sums, state["accumulated"])
         if seed:
             held.reset_averages(self.where)
@@ -126,11 +128,12 @@ class Load:
         steps, weights = dict(zip(group.names, group._steps(), strict=True)), {}
         for k, name in enumerate(group.names):
             source = sources.get(name)
+            if source and f"ema.{name}" not in check.missing:  # it belongs to the average
+                weights[name] = self._weight(f"{source.place}['ema_weight']", source.weights[name])
             if source is None or not self._entry(source, name, k, own):
                 check.missing.append(name)
                 check.left_over += [] if source is None else [name]
                 continue
-            weights[name] = self._weight(f"{source.place}['ema_weight']", source.weights[name])
             if group.state is not None:
                 steps[name] = check.count(f"{source.place}['step']", source.steps[name])
         return values, list(steps.values()), weights
@@ -186,8 +189,10 @@ class Load:
             return None
         check.check_keys(place, saved, own)
         for name, to in own.items():
-            if saved[name] is not None:
-                check.array(f"{place}[{name!r}]", saved[name], to)
+            array = saved[name]
+            if array is not None and not check.fits(f"{place}[{name!r}]", array, to):
+                check.left_over.append("accumulated")
+                return None
         weight = state.get("weight", count)  # version 0.1.0 had none, nor any other than 1
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < inf:
             raise ValueError(
