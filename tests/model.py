@@ -2,12 +2,14 @@
 
 Only formulas are borrowed, from `fastopt.reference`: a step of one array, a mask, a norm. Groups,
 counts, schedules, accumulation, averages, clipping by the norm of all and skipping are the model's.
+What loading does is in `model_loading`.
 """
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import fastopt
 from fastopt import reference
 from fastopt.reference.dropout import keep_prob as share_kept
 from fastopt.rules import RULES
+from fastopt.tree import names, paths, zip_trees
 
 STATES = {
     name: rule.init and getattr(fastopt, inspect.signature(rule.init).return_annotation)
@@ -35,13 +38,24 @@ def value_at(value: Any, step: int) -> Any:
 class Entry:
     """One array of the parameters, and all that belongs to it."""
 
+    name: str
     path: str
     group: int
     p: Any
     state: dict[str, Any]
     ema: Any
     total: Any
-    """The sum of the gradients that are accumulated."""
+    """The sum of the gradients that are accumulated; it is used while some are."""
+    step: int = 0
+    """The updates that it has seen."""
+    ema_weight: float = 0.0
+    """What the parameters so far weigh in the debiased average; the rest of 1 is its start."""
+    frozen: bool = False
+    """Whether it is frozen by itself, besides its group."""
+    added: bool = False
+    """Whether there is a gradient in the sum."""
+    frozen_then: bool = False
+    """Whether it or its group was frozen when gradients were accumulated."""
 
 
 @dataclass
@@ -49,9 +63,6 @@ class Group:
     """What all arrays of a group have in common."""
 
     options: dict[str, Any]
-    step: int = 0
-    ema_weight: float = 0.0
-    """What the parameters so far weigh in the debiased average; the rest of 1 is its start."""
 
 
 @dataclass
@@ -64,64 +75,160 @@ class Model:
     shared: dict[str, Any]
     defaults: dict[str, Any]
     """What groups have where they are given nothing else."""
+    form: str
+    """Of the parameters: a "list" of groups, a tree with "patterns", or a "tree" of one group."""
+    patterns: dict[str, dict[str, Any]] = field(default_factory=dict)
+    matches: list[tuple[str, ...]] = field(default_factory=list)
+    """Of each group: the patterns that its names match."""
     groups: list[Group] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     step_count: int = 0
     waiting: int = 0
     """How many gradients are accumulated."""
-    frozen_then: list[bool] = field(default_factory=list)
-    """Which groups were frozen when they were."""
+    weight: float = 0.0
+    """The sum of their weights."""
 
     # What is there
-
-    @property
-    def frozen(self) -> list[bool]:
-        return [group.options["frozen"] for group in self.groups]
 
     @property
     def averages(self) -> bool:
         return self.shared["ema_decay"] is not None
 
+    def is_frozen(self, entry: Entry) -> bool:
+        return entry.frozen or self.groups[entry.group].options["frozen"]
+
     @property
     def used(self) -> list[int]:
         """The numbers of the entries that are not frozen."""
-        return [k for k, entry in enumerate(self.entries) if not self.frozen[entry.group]]
+        return [k for k, entry in enumerate(self.entries) if not self.is_frozen(entry)]
+
+    def taking_part(self, grads: list[Any]) -> list[int]:
+        """Return the numbers of the entries that a step with these gradients updates."""
+        return [k for k in self.used if grads[k] is not None]
 
     def of_group(self, number: int) -> list[Entry]:
         return [entry for entry in self.entries if entry.group == number]
 
+    def current(self) -> tuple[dict[str, Any], ...]:
+        """Return the numbers of the next step."""
+        shared = {k: v for k, v in self.shared.items() if k not in ("accumulation", "drop")}
+        of_groups = [group.options | shared for group in self.groups]
+        return tuple(
+            {name: value_at(value, self.step_count) for name, value in each.items()}
+            for each in of_groups
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [entry.name for entry in self.entries]
+
+    # What is added
+
     def add_group(self, options: dict[str, Any]) -> None:
         self.groups.append(Group({"frozen": False, **self.defaults, **options}))
 
-    def add_entry(self, path: str, group: int, array: Any) -> None:
-        self.entries.append(
-            Entry(
-                path,
-                group,
-                p=array.copy(order="K"),
-                state={name: np.zeros_like(array) for name in self.states},
-                ema=array.copy(order="K") if self.averages else None,
-                total=np.zeros_like(array),
-            )
+    def group_of(self, name: str) -> int:
+        """Return the number of the group that an entry belongs to by its name."""
+        if self.form == "patterns":
+            return self.matches.index(self.matched(name))
+        return int(name.split(".", maxsplit=1)[0]) if self.form == "list" else 0
+
+    def matched(self, name: str) -> tuple[str, ...]:
+        return tuple(pattern for pattern in self.patterns if fnmatchcase(name, pattern))
+
+    def add_groups_of(self, entry_names: list[str]) -> None:
+        """Add the groups of patterns that no entry has matched before: in the patterns' order."""
+        order = list(self.patterns)
+        new = {self.matched(name) for name in entry_names} - set(self.matches)
+        for found in sorted(new, key=lambda found: [order.index(pattern) for pattern in found]):
+            self.matches.append(found)
+            options: dict[str, Any] = {}
+            for pattern in found:
+                options |= self.patterns[pattern]
+            self.add_group(options)
+
+    def take(self, params: Any) -> None:
+        """Take these arrays by their names, in their order; what has a new name is new."""
+        known = {entry.name: entry for entry in self.entries}
+        found = names("model", params)
+        if self.form == "patterns":
+            self.add_groups_of(found)
+        self.entries = []
+        for name, path, (array,) in zip(found, paths(params), zip_trees(params), strict=True):
+            entry = known.get(name) or self.new_entry(name, array)
+            entry.path, entry.p = path, array.copy(order="K")
+            self.entries.append(entry)
+
+    def new_entry(self, name: str, array: Any) -> Entry:
+        return Entry(
+            name,
+            path="",
+            group=self.group_of(name),
+            p=array,
+            state={slot: np.zeros_like(array) for slot in self.states},
+            ema=array.copy(order="K") if self.averages else None,
+            total=None,
         )
+
+    # What is frozen
+
+    def freeze(self, pattern: str) -> None:
+        for entry in self.entries:
+            if fnmatchcase(entry.name, pattern):
+                entry.frozen = True
+
+    def unfreeze(self, pattern: str) -> None:
+        chosen = [entry for entry in self.entries if fnmatchcase(entry.name, pattern)]
+        for number in {entry.group for entry in chosen}:
+            if self.groups[number].options["frozen"]:
+                self.groups[number].options["frozen"] = False
+                for entry in self.of_group(number):
+                    entry.frozen = True
+        for entry in chosen:
+            entry.frozen = False
+
+    # Averages
+
+    def reset_averages(self) -> None:
+        for entry in self.entries:
+            entry.ema[...], entry.ema_weight = entry.p, 0.0
 
     # Accumulation
 
-    def accumulate(self, grads: list[Any]) -> None:
-        for k in self.used:
-            self.entries[k].total[...] += grads[k]
+    @property
+    def may_accumulate(self) -> bool:
+        """Whether what is frozen was frozen when gradients were accumulated."""
+        return not self.waiting or all(
+            entry.frozen_then == self.is_frozen(entry) for entry in self.entries
+        )
+
+    def accumulate(self, grads: list[Any], weight: float = 1.0) -> None:
+        if not self.waiting:
+            self.begin_sums()
+        for k in self.taking_part(grads):
+            entry = self.entries[k]
+            entry.total[...] += entry.p.dtype.type(weight) * grads[k]
+            entry.added = True
         self.waiting += 1
-        self.frozen_then = self.frozen
+        self.weight += float(weight)
+        for entry in self.entries:
+            entry.frozen_then = self.is_frozen(entry)
+
+    def begin_sums(self) -> None:
+        """Make sums as the parameters lie in memory now: norms are added up in that order."""
+        for entry in self.entries:
+            entry.total = np.zeros_like(entry.p)
 
     def discard(self) -> None:
         for entry in self.entries:
-            entry.total[...] = 0
-        self.waiting = 0
+            entry.added = False
+        self.waiting, self.weight = 0, 0.0
 
-    def step_of_sum(self, *, grad_scale: float = 1.0, **masks: Any) -> fastopt.StepResult | None:
+    def step_of_sum(self, *, grad_scale: float = 1.0, **more: Any) -> fastopt.StepResult | None:
         if self.shared["accumulation"] == "mean":
-            grad_scale = float(grad_scale) / self.waiting
-        result = self.step([entry.total for entry in self.entries], grad_scale=grad_scale, **masks)
+            grad_scale = float(grad_scale) / self.weight
+        sums = [entry.total if entry.added else None for entry in self.entries]
+        result = self.step(sums, grad_scale=grad_scale, **more)
         self.discard()  # skipped or not
         return result
 
@@ -135,10 +242,14 @@ class Model:
         mask: list[Any] | None = None,
         keep_prob: float = 1.0,
         update_mask: list[Any] | None = None,
+        **numbers: Any,
     ) -> fastopt.StepResult | None:
         """Make a step, which only reads gradients: the caller knows what becomes of them."""
         grad_scale = float(grad_scale)  # numbers are computed with in double precision
-        shared = {name: value_at(value, self.step_count) for name, value in self.shared.items()}
+        of_all = {name: numbers.pop(name) for name in list(numbers) if name in self.shared}
+        shared = {
+            name: value_at(value, self.step_count) for name, value in (self.shared | of_all).items()
+        }
         drop = shared.pop("drop")
         if drop is not None and drop.training:
             mask, keep_prob = self.drawn(drop), share_kept(drop.p)
@@ -148,25 +259,24 @@ class Model:
             return result
         if shared["clip_norm"] is not None:
             grad_scale *= clip_factor(shared["clip_norm"], result.grad_norm, shared["clip_eps"])
-        decays = self.decays(shared["ema_decay"])
+        decay, debias = shared.pop("ema_decay"), shared["ema_debias"]
         for name in (*OF_THE_OPTIMIZER, "clip_norm", "skip_nonfinite", "zero_grads"):
             shared.pop(name, None)
-        for k in self.used:
+        for k in self.taking_part(grads):
             entry = self.entries[k]
-            shared["ema_decay"] = decays[entry.group]
-            own = {name: at and [at[k]] for name, at in masks.items()}
-            self.step_entry(
-                entry, grads[k], grad_scale=grad_scale, keep_prob=keep_prob, **shared, **own
-            )
-        for group in self.groups:
-            group.step += not group.options["frozen"]
+            own = shared | {name: at and [at[k]] for name, at in masks.items()}
+            if decay is not None:
+                own["ema_decay"] = debiased(entry, float(decay)) if debias else decay
+            own |= self.groups[entry.group].options | numbers
+            self.step_entry(entry, grads[k], grad_scale=grad_scale, keep_prob=keep_prob, **own)
+            entry.step += 1
         self.step_count += 1
         if drop is not None and drop.training:
             drop.offset = (drop.offset + len(self.entries)) % 2**64
         return result
 
     def drawn(self, drop: fastopt.Dropout) -> list[Any]:
-        """Return the masks of a step: entry k has a number of its own, frozen entries too."""
+        """Return the masks of a step: what is left out has a number of its own, too."""
         return [
             reference.dropout_mask(
                 entry.p.shape,
@@ -182,83 +292,48 @@ class Model:
         self, grads: list[Any], shared: dict[str, Any], masks: dict[str, Any], **options: Any
     ) -> fastopt.StepResult | None:
         """Return what a step has to say: what one of copies says of all gradients together."""
-        names = ("clip_norm", "clip_tensor_norm", "clip_eps", "skip_nonfinite")
+        looked_at = self.taking_part(grads)
+        of_norms = ("clip_norm", "clip_tensor_norm", "clip_eps", "skip_nonfinite")
         # Dicts with numbers as keys have the paths of a list, and may leave some of them out.
         result = reference.sgd_step(
-            {k: self.entries[k].p.copy() for k in self.used},
-            {k: grads[k] for k in self.used},
+            {k: self.entries[k].p.copy() for k in looked_at},
+            {k: grads[k] for k in looked_at},
             lr=0.0,
-            **{name: shared[name] for name in names},
-            **{name: at and {k: at[k] for k in self.used} for name, at in masks.items()},
+            **{name: shared[name] for name in of_norms},
+            **{name: at and {k: at[k] for k in looked_at} for name, at in masks.items()},
             **options,
         )
         if result is None:
             return None
-        paths = {f"grads[{k}]": f"grads{entry.path}" for k, entry in enumerate(self.entries)}
-        broken = result.nonfinite and paths[result.nonfinite]
+        written = {f"grads[{k}]": f"grads{entry.path}" for k, entry in enumerate(self.entries)}
+        broken = result.nonfinite and written[result.nonfinite]
         return fastopt.StepResult(result.skipped, float(result.grad_norm), broken)
 
-    def decays(self, decay: float | None) -> list[float | None]:
-        """Return the decay of the average of each group in the step that is being made."""
-        if decay is None or not self.shared["ema_debias"]:
-            return [decay] * len(self.groups)
-        return [
-            decay if group.options["frozen"] else debiased(group, float(decay))
-            for group in self.groups
-        ]
-
-    def step_entry(self, entry: Entry, grad: Any, ema_decay: float | None, **options: Any) -> None:
+    def step_entry(self, entry: Entry, grad: Any, **options: Any) -> None:
         """Make the step of one array as if it were alone."""
-        group = self.groups[entry.group]
-        own = {name: value_at(value, self.step_count) for name, value in group.options.items()}
+        own = {name: value_at(value, self.step_count) for name, value in options.items()}
         del own["frozen"]
         state_class = STATES[self.rule]
         state = None
         if state_class is not None:
             arrays = {name: None for name in state_class.__slots__ if name != "step"}
             arrays |= {name: [array] for name, array in entry.state.items()}
-            state = state_class(group.step, **arrays)
+            state = state_class(entry.step, **arrays)
         if entry.ema is not None:
-            options |= {"ema": [entry.ema], "ema_decay": ema_decay}
+            own["ema"] = [entry.ema]
         step = getattr(reference, f"{self.rule}_step")
-        step([entry.p], [grad], state, **own, **options)
-
-    # Loading
-
-    def load(self, saved: Model) -> None:
-        """Take over what another optimizer had when it was saved."""
-        take_over(self.shared, saved.shared)
-        for own, group in zip(self.groups, saved.groups, strict=True):
-            take_over(own.options, group.options)
-            own.step, own.ema_weight = group.step, group.ema_weight
-        for own, entry in zip(self.entries, saved.entries, strict=True):
-            own.p[...], own.total[...] = entry.p, entry.total
-            for name, array in entry.state.items():
-                own.state[name][...] = array
-            if own.ema is not None:
-                own.ema[...] = entry.ema
-        self.step_count, self.waiting = saved.step_count, saved.waiting
-        self.frozen_then = list(saved.frozen_then)
+        step([entry.p], [grad], state, **own)
 
 
-def take_over(own: dict[str, Any], saved: dict[str, Any]) -> None:
-    """Replace numbers; a schedule stays, and gets what one in its place remembered."""
-    for name, value in saved.items():
-        if hasattr(value, "state_dict"):
-            own[name].load_state_dict(value.state_dict())
-        elif name != "threads" and not callable(value):  # they are the machine's
-            own[name] = value
-
-
-def debiased(group: Group, decay: float) -> float:
+def debiased(entry: Entry, decay: float) -> float:
     """Return the decay that keeps an average free of its start, and count its weight.
 
     An average that starts at zero has the weight w = d*w + (1 - d) in it and is to be divided by it
     (Kingma & Ba 2015, section 3). One that is divided at once goes on with d*w_before/w.
     """
-    before = group.ema_weight
-    group.ema_weight = decay * before + (1 - decay)
-    return decay * before / group.ema_weight if group.ema_weight > 0 else decay
+    before = entry.ema_weight
+    entry.ema_weight = decay * before + (1 - decay)
+    return decay * before / entry.ema_weight if entry.ema_weight > 0 else decay
 
 
 def clip_factor(limit: float, norm: float, eps: float) -> float:

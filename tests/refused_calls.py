@@ -14,6 +14,8 @@ from cases import map_tree
 from optimizer_options import Alternating
 from optimizer_twins import flat
 
+import fastopt
+
 
 def is_refused(call: Callable[[], Any]) -> bool:
     try:
@@ -92,14 +94,37 @@ def setting(number: int | None, **changes: Any) -> tuple[Any, Any]:
     return always, call
 
 
-def spoiled_state(machine: Any, change: Callable[[Any], Any]) -> None:
+def spoiled_state(machine: Any, change: Callable[[Any], Any], **options: Any) -> None:
     state = copy.deepcopy(machine.opt.state_dict())
     change(state)
-    machine.opt.load_state_dict(state)
+    machine.opt.load_state_dict(state, **options)
+
+
+def with_numbers(**numbers: Any) -> Callable[[Any, Any], None]:
+    """Give numbers for one step of which the last is not in order."""
+    return lambda machine, grads: machine.opt.step(None if waiting(machine) else grads, **numbers)
+
+
+def weighted(weight: Any) -> tuple[Any, Any]:
+    return always, lambda machine, grads: machine.opt.accumulate(grads, weight=weight)
+
+
+def loading(**options: Any) -> tuple[Any, Any]:
+    return always, lambda machine, grads: machine.opt.load_state_dict(
+        copy.deepcopy(machine.opt.state_dict()), **options
+    )
 
 
 def always(machine: Any) -> bool:
     return True
+
+
+def has_averages(machine: Any) -> bool:
+    return machine.model.averages
+
+
+def has_no_averages(machine: Any) -> bool:
+    return not machine.model.averages
 
 
 def not_all_frozen(machine: Any) -> bool:
@@ -186,14 +211,14 @@ REFUSED: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]] = {
     "drop=0.5": setting(None, accumulation="sum", drop=0.5),
     "accumulation=2": setting(None, skip_nonfinite=True, accumulation=2),
     "averages from now on": (
-        lambda m: not m.model.averages,
+        has_no_averages,
         lambda m, g: m.opt.options.update(ema_decay=0.5),
     ),
     "averages no more": (
-        lambda m: m.model.averages,
+        has_averages,
         lambda m, g: m.opt.options.update(ema_decay=None),
     ),
-    "no averages": (lambda m: not m.model.averages, lambda m, g: m.opt.averaged().__enter__()),
+    "no averages": (has_no_averages, lambda m, g: m.opt.averaged().__enter__()),
     "a state of another rule": (
         always,
         lambda m, g: spoiled_state(m, lambda state: state.update(rule="lion")),
@@ -210,4 +235,45 @@ REFUSED: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]] = {
         no_mask_of_its_own,
         lambda m, g: spoiled_state(m, lambda state: state.update(drop=3)),
     ),
+    "a kept state without a count": (
+        always,
+        lambda m, g: spoiled_state(m, lambda state: state.pop("step_count"), options="keep"),
+    ),
+    "what fits of a state of another rule": (
+        always,
+        lambda m, g: spoiled_state(m, lambda state: state.update(rule="lion"), strict=False),
+    ),
+    "options='mine'": loading(options="mine"),
+    "strict='no'": loading(strict="no"),
+    "a state that is none": (
+        always,
+        lambda m, g: type(m.opt)(m.params, state={"step": 0}),
+    ),
+    # Numbers of a step
+    "lrr for a step": (always, with_numbers(lr=0.5, lrr=0.5)),
+    "lr=nan for a step": (always, with_numbers(l2=0.5, lr=np.nan)),
+    "a schedule for a step": (always, with_numbers(l2=0.5, lr=Alternating(0.5, 0.5))),
+    "a tree for a step": (always, with_numbers(lr=0.5, l2=[0.5])),
+    "clip_norm=0 for a step": (always, with_numbers(clip_tensor_norm=None, clip_norm=0)),
+    "both norms for a step": (always, with_numbers(clip_norm=1.0, clip_tensor_norm=1.0)),
+    "threads=0 for a step": (always, with_numbers(lr=0.5, threads=0)),
+    "drop for a step": (always, with_numbers(lr=0.5, drop=fastopt.Dropout(0.5, seed=1))),
+    "frozen for a step": (always, with_numbers(lr=0.5, frozen=True)),
+    "accumulation for a step": (always, with_numbers(lr=0.5, accumulation="sum")),
+    "ema_debias for a step": (always, with_numbers(lr=0.5, ema_debias=True)),
+    "ema_decay for a step without averages": (
+        has_no_averages,
+        with_numbers(lr=0.5, ema_decay=0.5),
+    ),
+    "ema_decay=None for a step": (has_averages, with_numbers(lr=0.5, ema_decay=None)),
+    # Weights, what is frozen, averages
+    "weight=0": weighted(0),
+    "weight=-1": weighted(-1.0),
+    "weight=nan": weighted(np.nan),
+    "weight=inf": weighted(np.inf),
+    "weight='2'": weighted("2"),
+    "to freeze what is not there": (always, lambda m, g: m.opt.freeze("nothing.*")),
+    "to unfreeze what is not there": (always, lambda m, g: m.opt.unfreeze("nothing.*")),
+    "to freeze a number": (always, lambda m, g: m.opt.freeze(0)),
+    "averages to reset": (has_no_averages, lambda m, g: m.opt.reset_averages()),
 }
