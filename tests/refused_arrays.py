@@ -88,6 +88,10 @@ def read_only(array: Any) -> Any:
     return new
 
 
+def has_branches(machine: Any) -> bool:
+    return isinstance(machine.params, (dict, list))
+
+
 def may_step(machine: Any) -> bool:
     return not_all_frozen(machine) and not waiting(machine)
 
@@ -103,13 +107,13 @@ OTHER_ARRAYS: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]]
         not_all_frozen,
         with_other_arrays(lambda p: np.ones((*p.shape, 2), p.dtype)),
     ),
-    "of a dtype": (not_all_frozen, with_other_arrays(lambda p: p.astype(np.float16))),
+    "of a dtype": (not_all_frozen, with_other_arrays(lambda p: np.ones(p.shape, np.float16))),
     "of the other dtype": (
         not_all_frozen,
-        with_other_arrays(lambda p: p.astype({4: np.float64, 8: np.float32}[p.itemsize])),
+        with_other_arrays(lambda p: np.ones(p.shape, {4: np.float64, 8: np.float32}[p.itemsize])),
     ),
     "a number": (not_all_frozen, with_other_arrays(lambda p: 1.0)),
-    "None": (not_all_frozen, with_other_arrays(lambda p: None)),
+    "None": (lambda m: not_all_frozen(m) and has_branches(m), with_other_arrays(lambda p: None)),
     "read-only": (not_all_frozen, with_other_arrays(read_only)),
     "a gradient": (has_elements, with_a_gradient_as_parameter),
     "an average": (
@@ -117,7 +121,7 @@ OTHER_ARRAYS: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]]
         with_an_average_as_parameter,
     ),
     "one too few": (
-        lambda m: isinstance(m.params, (dict, list)),
+        has_branches,
         with_an_entry_less,
     ),
     "a branch too much": (
