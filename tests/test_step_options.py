@@ -145,7 +145,6 @@ def test_numbers_of_a_step_of_sums() -> None:
         ({"ema_decay": 0.5}, ValueError, "whether there is an ema_decay is fixed when it is made"),
         ({"momentum": 0.5}, ValueError, r"momentum=0\.5 needs state\.buf, which the optimizer has"),
     ],
-    ids=str,
 )
 def test_wrong_numbers(given: dict[str, Any], error: type[Exception], message: str) -> None:
     w = np.ones(2)
