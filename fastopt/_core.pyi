@@ -1,7 +1,6 @@
 """The C++ core as Python sees it. Its tables of rules and options are what C++ declares."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from typing_extensions import disjoint_base
@@ -49,11 +48,21 @@ class Options:
     def _set_all(self, values: dict[str, Any], /) -> None: ...
     def _check(self, values: dict[str, Any], /) -> None: ...
 
+class _Turn:
+    """While it is held, no other call of the optimizer can be made."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    def __enter__(self) -> _Turn: ...
+    def __exit__(self, *args: Any) -> None: ...
+    def step(self, plan: Plan, arguments: tuple[Any, ...]) -> StepResult | None: ...
+
 class Plan:
     """What makes the steps of an optimizer: it knows the arrays, and reads the options."""
 
-    weights: list[float]
+    ema_weights: list[float]
     """Of the average of each entry, for those that are free of their start."""
+    @property
+    def params(self) -> Any: ...
     frozen: list[int]
     """1 for each entry that is frozen besides those of frozen groups; empty if there is none."""
     def __init__(
@@ -67,7 +76,7 @@ class Plan:
         states: Sequence[Any],
         averages: Sequence[Any] | None,
         count: StepCount,
-        weights: Sequence[float],
+        ema_weights: Sequence[float],
     ) -> None: ...
     @property
     def step(self) -> Callable[..., StepResult | None]:
@@ -85,7 +94,7 @@ class Plan:
     def added(self) -> tuple[int, float, list[int], list[int]]:
         """What `use_sums` takes besides the tree."""
     def discard_sums(self, function: str) -> None: ...
-    def turn(self, function: str) -> AbstractContextManager[None]: ...
+    def turn(self, function: str) -> _Turn: ...
     def swap_in(self, function: str, token: object) -> None: ...
     def swap_back(self, function: str, token: object) -> None:
         """Does nothing unless they were swapped with this token."""

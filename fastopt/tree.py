@@ -116,6 +116,11 @@ def zip_trees(tree: Any, *others: Any) -> Iterator[tuple[Any, ...]]:
             yield from zip_trees(part, *parts)
 
 
+def arrays_of(tree: Any) -> list[Any]:
+    """Return all arrays of a tree; None has none."""
+    return [] if tree is None else [array for (array,) in zip_trees(tree)]
+
+
 def paths(tree: Any) -> list[str]:
     """Return the way to every array, such as ``"['layers'][0].w"``, in the order of zip_trees."""
     inner = children(tree)

@@ -29,8 +29,7 @@ MOST = {
     "clip_norm=1": (2, 1),
     "averages with debias": (1, 1),
     "four times accumulate, then step()": (9, 5),
-    "dict of ten arrays": (1, 1),
-    "dataclass of ten arrays": (1, 1),
+    "step(g, lr=1e-3)": (1, 1),
     "ten groups of one array, one schedule": (5, 3),
     "161 groups of one array, lr of each set": (2, 1),
 }
@@ -100,7 +99,7 @@ def test_making_an_object_is_a_few_calls_for_each_array() -> None:
 
     (python, c), (more_python, more_c) = calls_for(100), calls_for(300)
     assert more_python - python <= 200 * 10
-    assert more_c - c <= 200 * 8
+    assert more_c - c <= 200 * 10
 
 
 # Options arrive: what the core was told in the latest launch, read back

@@ -103,14 +103,23 @@ def test_own_schedules_are_kept() -> None:
         fastopt.Adam(model("x"), lr=0.1).load_state_dict(old.state_dict())
 
 
-def test_frozen_arrays_come_with_the_options() -> None:
+@pytest.mark.parametrize("options", ["saved", "keep"])
+def test_frozen_arrays_come_with_the_state(options: Any) -> None:
+    """Like counts: who goes on with other options does not train them unawares."""
     old = trained(model("x", "y"))
     old.freeze("x.*")
-    for options, frozen in (("saved", ("x.w", "x.b")), ("keep", ("y.b",))):
-        opt = fastopt.Adam(model("x", "y"))
-        opt.freeze("y.b")
+    opt = fastopt.Adam(model("x", "y"))
+    opt.load_state_dict(old.state_dict(), options=options)
+    assert opt.frozen == ("x.w", "x.b")
+    opt.unfreeze("*")
+    opt.freeze("y.b")
+    with pytest.warns(UserWarning, match=r"frozen arrays=\['y.b'\] becomes \['x.w', 'x.b'\]"):
         opt.load_state_dict(old.state_dict(), options=options)
-        assert opt.frozen == frozen
+    assert opt.frozen == ("x.w", "x.b")
+    state = old.state_dict()
+    state["frozen"] = ["z"]
+    with pytest.raises(ValueError, match="frozen has 'z', which the optimizer has not"):
+        opt.load_state_dict(state)
 
 
 def test_the_order_of_keys_does_not_matter(tmp_path: Path) -> None:
@@ -138,7 +147,7 @@ def test_groups_are_told_apart() -> None:
     patterns = {"x.*": {"lr": 0.5}, "*.b": {"lr": 0.25}}
     old = trained(model("x"))
     opt = fastopt.Adam(fastopt.groups(model("x"), patterns))
-    with pytest.raises(ValueError, match="the state must have 2 groups in a list"):
+    with pytest.raises(ValueError, match="as many groups as the optimizer, 2, it has 1"):
         opt.load_state_dict(old.state_dict())
     loaded = opt.load_state_dict(old.state_dict(), options="keep", strict=False)
     assert loaded == fastopt.Loaded((), ())

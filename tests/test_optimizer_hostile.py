@@ -202,7 +202,7 @@ def test_options_are_made_once() -> None:
     opt = fastopt.SGD(w, lr=0.5)
     group = opt.groups[0]
     with pytest.raises(RuntimeError, match="it has been made already"):
-        group.__init__("SGD", "", "sgd", dict(group), opt._held.count, [], None, ())  # type: ignore[misc]
+        group.__init__("SGD", (0, 1), "sgd", dict(group), opt._held.count, [], None, ())  # type: ignore[misc]
     group["lr"] = 0.25
     opt.step(np.ones(2))
     assert w.tolist() == [0.75, 0.75]

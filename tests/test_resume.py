@@ -171,7 +171,7 @@ BROKEN = [
     ("step_count", 1.0, "step_count must be an int, not 1.0"),
     ("more", 1, "state has 'more', which the optimizer has not"),
     ("rule", "sgd", "the state is one of 'sgd', not of 'adam'"),
-    ("groups", [], "the state must have 1 groups in a list"),
+    ("groups", [], "the state must have a list of as many groups as the optimizer, 1, it has 0"),
     ("groups/0/names", ["w", "c"], r"groups\[0\] has the arrays w, c, ours w, b"),
     ("groups/0/names", 3, r"groups\[0\]\['names'\] must be a list of different str"),
     ("rule", np.ones(2), "the state is one of"),

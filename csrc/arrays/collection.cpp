@@ -46,11 +46,12 @@ class Collection::Collector {
     to_.leaves_.read(arguments_.function, trees_, trees_count_);
     if (arguments_.penalties) read_penalties();
     if (arguments_.division) parts_ = arguments_.division->divide(to_);
-    for (int entry = 0; entry < to_.entries(); ++entry) known_ ? add_known(entry) : add_new(entry);
-    if (known_ && to_.entries() < known_->entries())
+    if (known_ && to_.entries() != known_->entries())
       raise_value_error(checks_.here() + "params has " + std::to_string(to_.entries()) +
                         " arrays, it had " + std::to_string(known_->entries()) +
-                        " when the optimizer was made");
+                        " when the optimizer was made" +
+                        (to_.entries() > known_->entries() ? "; params= takes new ones" : ""));
+    for (int entry = 0; entry < to_.entries(); ++entry) known_ ? add_known(entry) : add_new(entry);
     if (find_overlap(to_.spans_, to_.scratch_, share_memory, &to_))
       raise_value_error(checks_.here() + name_of(to_.spans_[0]) + " and " + name_of(to_.spans_[1]) +
                         " overlap in memory");
@@ -78,9 +79,6 @@ class Collection::Collector {
 
   void add_known(int number) {
     PyObject* const* nodes = to_.nodes(number);
-    if (number >= known_->entries())
-      raise_value_error(checks_.here() + checks_.name_of_entry(0, number) +
-                        " was not there when the optimizer was made");
     const KnownArrays::Entry& entry = known_->entry(number);
     const bool left_out = arguments_.frozen[entry.group] != 0 || is_left_out(number);
     known_->check_unchanged(number, nodes[0], left_out, checks_);

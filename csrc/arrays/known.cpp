@@ -90,8 +90,8 @@ void KnownArrays::check_unchanged(int number, PyObject* param, bool frozen,
   const Known* known = &known_[entry.first];
   if (param != known->array)
     raise_value_error(checks.here() + checks.name_of_entry(0, number) +
-                      " is another array than when the optimizer was made; change arrays in place, "
-                      "as in params[...][:] = new");
+                      " is another array than when the optimizer was made; change arrays in place "
+                      "(array[...] = new), or give the new ones as params=");
   const int flags = frozen ? relevant_flags & ~NPY_ARRAY_WRITEABLE : relevant_flags;
   for (int i = 0; i < entry.count; ++i)
     if (!is_as_it_was(known[i], flags))

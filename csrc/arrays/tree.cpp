@@ -10,9 +10,6 @@
 namespace fastopt {
 namespace {
 
-// Deeper trees are taken for containers that contain themselves.
-constexpr int max_depth = 100;
-
 enum class Kind { leaf, dict, list, tuple, dataclass };
 
 Kind kind_of(PyObject* node) {

@@ -18,6 +18,9 @@ struct NamedTree {
 
 constexpr int max_trees = 16;
 
+// Deeper trees are taken for containers that contain themselves.
+constexpr int max_depth = 100;
+
 bool is_container(PyObject* node);
 
 // The leaves of trees[0], each with what stands in its place in the other trees. It holds them all:

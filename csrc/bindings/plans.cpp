@@ -13,7 +13,7 @@ std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner
                                const py::object& params, const std::vector<int>& group_of_entry,
                                const py::sequence& groups, const py::object& shared,
                                const py::sequence& states, const py::object& averages,
-                               const py::object& count, std::vector<double> weights) {
+                               const py::object& count, std::vector<double> ema_weights) {
   const Rule* found = find_rule(rule);
   if (!found) throw py::value_error("Plan: there is no rule of this name");
   const auto is_right = [](py::handle options, const Rule* wanted) {
@@ -33,19 +33,20 @@ std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner
   parts.shared = held(shared);
   parts.averages = Object::borrow(averages.ptr());
   parts.count = {Object::borrow(count.ptr()), &count.cast<StepCount&>()};
-  parts.weights = std::move(weights);
+  parts.ema_weights = std::move(ema_weights);
   return std::make_unique<Plan>(std::move(parts));
+}
+
+Plan::StepArguments step_arguments(PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 7 || !PyDict_Check(arguments[5]))
+    throw std::invalid_argument("step: seven arguments, the sixth a dict");
+  return {arguments[0], arguments[1], arguments[2], arguments[3],
+          arguments[4], arguments[5], arguments[6]};
 }
 
 PyObject* step(PyObject* plan, PyObject* const* arguments, Py_ssize_t count) {
   return with_errors<PyObject*>(nullptr, [&] {
-    if (count != 7 || !PyDict_Check(arguments[5]))
-      throw std::invalid_argument("step: seven arguments, the sixth a dict");
-    return py::handle(plan)
-        .cast<Plan&>()
-        .step({arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5],
-               arguments[6]})
-        .release();
+    return py::handle(plan).cast<Plan&>().step(step_arguments(arguments, count)).release();
   });
 }
 
@@ -79,12 +80,18 @@ void collect_garbage_in(PyHeapTypeObject* plans) {
   plans->ht_type.tp_clear = [](PyObject*) { return 0; };
 }
 
-// The turn of a call that is no step; see Plan::Turn. For a `with` block.
+// The turn of a call that is more than a step; see Plan::Turn. For a `with` block.
 class HeldTurn {
  public:
   HeldTurn(py::object plan, const char* function)
       : plan_(std::move(plan)), turn_(*plan_.cast<Plan*>(), function) {}
   void end() { turn_.end(); }
+
+  // Makes a step of a plan that has this turn in common with ours.
+  py::object step(Plan& plan, const py::tuple& arguments) const {
+    return to_pybind(plan.step_in_turn(
+        step_arguments(PySequence_Fast_ITEMS(arguments.ptr()), arguments.size())));
+  }
 
  private:
   py::object plan_;
@@ -96,17 +103,21 @@ class HeldTurn {
 void add_plans(py::module_& module) {
   static PyMethodDef step_method = method_of("step", step);
   static PyMethodDef accumulate_method = method_of("accumulate", accumulate);
-  py::class_<HeldTurn>(module, "_Turn")
-      .def("__enter__", [](HeldTurn&) {})
+  py::class_<HeldTurn>(module, "_Turn", plain_metaclass())
+      .def("__enter__", [](py::object turn) { return turn; })
+      .def("step", &HeldTurn::step, py::arg("plan"), py::arg("arguments"))
       .def("__exit__", [](HeldTurn& turn, const py::args&) { turn.end(); });
   py::class_<Plan>(module, "Plan", plain_metaclass(), py::custom_type_setup(collect_garbage_in))
       .def(py::init(&new_plan), py::arg("rule"), py::arg("owner"), py::arg("params"),
            py::arg("group_of_entry"), py::arg("groups"), py::arg("shared"), py::arg("states"),
-           py::arg("averages"), py::arg("count"), py::arg("weights"))
+           py::arg("averages"), py::arg("count"), py::arg("ema_weights"))
       .def_property_readonly("step", [](py::handle self) { return bound(step_method, self); })
       .def_property_readonly("accumulate",
                              [](py::handle self) { return bound(accumulate_method, self); })
-      .def_property("frozen", &Plan::frozen, &Plan::freeze)
+      .def_property_readonly(
+          "params",
+          [](const Plan& plan) { return py::reinterpret_borrow<py::object>(plan.params()); })
+      .def_property("frozen", &Plan::frozen, &Plan::set_frozen)
       .def(
           "use_sums",
           [](Plan& plan, const py::object& tree, long long count, double weight,
@@ -141,7 +152,7 @@ void add_plans(py::module_& module) {
           py::arg("function"), py::arg("token"))
       .def_property_readonly("waiting", &Plan::waiting)
       .def("check_not_swapped", &Plan::check_not_swapped, py::arg("function"))
-      .def_property("weights", &Plan::weights, &Plan::set_weights);
+      .def_property("ema_weights", &Plan::ema_weights, &Plan::set_ema_weights);
   module.def("told", [] {
     const Told& latest = told();
     py::dict all;

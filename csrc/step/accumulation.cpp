@@ -35,6 +35,11 @@ void Plan::accumulate(PyObject* grads, PyObject* given_weight) {
   check_not_swapped(function);
   if (!sums_) raise_runtime_error(std::string(function) + ": there is nothing to add to");
   const double weight = to_number(function, "weight", Range::positive, given_weight);
+  // Within what float32 can multiply by, and divide by again.
+  constexpr double least = 1e-30, most = 1e30;
+  if (weight < least || weight > most)
+    raise_value_error(std::string(function) + ": 1e-30 <= weight <= 1e30 must hold, it is " +
+                      repr_of(given_weight));
   Shared shared = sum_options(function);
 
   const Rule& sgd = *find_rule("sgd");

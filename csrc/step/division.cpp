@@ -51,7 +51,7 @@ bool Step::is_left_out(const Collection& read, int entry) const {
 }
 
 bool Step::is_uniform(const Collection& read) const {
-  if (weights_) return false;
+  if (ema_weights_) return false;
   for (std::size_t number = 0; number < work_->groups.size(); ++number)
     if (work_->groups[number].steps && !work_->frozen[number]) return false;
   for (int entry = 0; entry < read.entries(); ++entry)
@@ -65,25 +65,29 @@ const int* Step::divide(const Collection& read) {
   for (std::size_t number = 0; number < work_->groups.size(); ++number) {
     const StepGroup& group = work_->groups[number];
     const bool used = !divided_ && !work_->frozen[number];
-    work_->parts[number] = {static_cast<int>(number), group.step, group.weight, used};
+    work_->parts[number] = {static_cast<int>(number), group.step, group.ema_weight, used};
   }
   if (!divided_) return nullptr;
+  if (rule_.scalars.count > 0)  // which would be those of each part
+    raise_value_error(
+        std::string(function_) +
+        ": gradients must be there for all arrays, as the state has numbers for all of them");
   count(read);
   return work_->part_of_entry.data();
 }
 
-int Step::find_part(int group, long long step, double weight) {
+int Step::find_part(int group, long long step, double ema_weight) {
   const auto is_it = [&](const StepPart& part) {
-    return part.group == group && part.step == step && part.weight == weight;
+    return part.group == group && part.step == step && part.ema_weight == ema_weight;
   };
   StepPart& first = work_->parts[group];
-  if (!first.used) first = {group, step, weight, true};
+  if (!first.used) first = {group, step, ema_weight, true};
   if (is_it(first)) return group;
   for (std::size_t i = work_->groups.size(); i < work_->parts.size(); ++i)
     if (is_it(work_->parts[i])) return static_cast<int>(i);
   const Update like = work_->updates[group];
   work_->updates.push_back(like);
-  work_->parts.push_back({group, step, weight, true});
+  work_->parts.push_back({group, step, ema_weight, true});
   return static_cast<int>(work_->parts.size()) - 1;
 }
 
@@ -107,10 +111,11 @@ void Step::count(const Collection& read) {
       if (given != tally.latest) tally.turn_to(given, read_step(given, entry, tally));
     }
     const bool takes_part = !is_left_out(read, entry);
-    if (takes_part && (tally.part < 0 || weights_))
-      tally.part =
-          find_part(number, tally.step, weights_ ? weights_[entry] : work_->groups[number].weight);
-    const int end = takes_part && !weights_ ? end_of_run(read, entry, number, tally) : entry + 1;
+    if (takes_part && (tally.part < 0 || ema_weights_))
+      tally.part = find_part(number, tally.step,
+                             ema_weights_ ? ema_weights_[entry] : work_->groups[number].ema_weight);
+    const int end =
+        takes_part && !ema_weights_ ? end_of_run(read, entry, number, tally) : entry + 1;
     if (takes_part)
       std::fill(&work_->part_of_entry[entry], &work_->part_of_entry[0] + end, tally.part);
     if (tally.counts) tally.add(takes_part, end - entry);
@@ -123,11 +128,11 @@ void Step::count(const Collection& read) {
 // Where arrays end that have in common with this one what matters here: most of them do.
 int Step::end_of_run(const Collection& read, int entry, int number, const Tally& tally) const {
   const int entries = read.entries();
-  PyObject* const* before = tally.before ? tally.before + tally.arrays - entry : nullptr;
+  PyObject* const* before = tally.before ? tally.before + tally.arrays : nullptr;
   const bool of_functions = !known_ && work_->groups[number].steps;
   int end = entry + 1;
   while (end < entries && group_of(end) == number && !is_left_out(read, end) &&
-         (!before || before[end] == tally.latest) &&
+         (!before || before[end - entry] == tally.latest) &&
          (!of_functions || read.number(end) == tally.latest))
     ++end;
   return end;

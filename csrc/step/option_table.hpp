@@ -1,6 +1,7 @@
 // The options of an optimizer, or of a group of it: numbers, checked when they are set, from which
 // steps read.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -15,6 +16,10 @@ namespace fastopt {
 // The updates that an optimizer has made: what its schedules see.
 struct StepCount {
   long long steps = 0;
+
+  // In which process a call of the optimizer is under way, counted in forks, or 0: who forks while
+  // another thread makes a step has a child without that thread.
+  std::atomic<int> taken{0};
 };
 
 // The same, held by Python.
@@ -58,7 +63,7 @@ class NumbersOfStep {
   }
 
  private:
-  static_assert(most <= 64);
+  static_assert(most < 64);
   std::uint64_t given_ = 0;
   double numbers_[most];
 };

@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #ifndef _WIN32
 #include <pthread.h>
@@ -38,7 +39,7 @@ Plan::Plan(Parts parts)
     parts_.averages = Object::made(PySequence_List(parts_.averages.ptr()));
   note_groups();
   known_.emplace(known_arrays());
-  set_weights(std::move(parts_.weights));
+  set_ema_weights(std::move(parts_.ema_weights));
 }
 
 void Plan::note_groups() {
@@ -71,46 +72,42 @@ void Plan::note_groups() {
 // of the group, or the array where it is the only one.
 PyObject* Plan::array_of(const Group& group, int i, int place) const {
   PyObject* arrays = group.arrays[i].ptr();
-  if (arrays == Py_None || (group.entries == 1 && !PyTuple_Check(arrays))) return arrays;
+  if (group.entries == 1 && !PyTuple_Check(arrays)) return arrays;
   if (PyTuple_Check(arrays) && PyTuple_GET_SIZE(arrays) == group.entries)
     return PyTuple_GET_ITEM(arrays, place);
-  raise_type_error(step_function_ + ": state." + parts_.rule->arrays[i].name +
+  raise_type_error(parts_.owner + ": state." + parts_.rule->arrays[i].name +
                    " must be a tuple of all arrays of the group");
 }
 
 // The arrays of the states, put in the order of the entries, with None where a state has them not.
 KnownArrays Plan::known_arrays() {
   const Rule& rule = *parts_.rule;
+  const char* owner = parts_.owner.c_str();
   const NamedTree params{"params", "", parts_.params.ptr()};
   Leaves leaves;
-  leaves.read(function(), &params, 1);
+  leaves.read(owner, &params, 1);
   const int entries = leaves.entries();
   if (std::size_t(entries) != parts_.group_of_entry.size())
-    raise_value_error(step_function_ + ": params changed while it was read");
+    raise_value_error(parts_.owner + ": params changed while it was read");
   std::vector<Object> lists;
   std::vector<ArrayArgument> arguments;
-  const auto add = [&](const NamedTree& name, int stream, bool optional) {
+  const auto add = [&](const NamedTree& name, int stream) {
     lists.push_back(Object::made(PyList_New(entries)));
-    arguments.push_back({name, stream, /*written*/ true, optional});
+    arguments.push_back({name, stream, /*written*/ true});
     arguments.back().tree.root = lists.back().ptr();
     return lists.back().ptr();
   };
-  PyObject* list = add(params, Streams::param, false);
+  PyObject* list = add(params, Streams::param);
   for (int k = 0; k < entries; ++k) PyList_SET_ITEM(list, k, Py_NewRef(leaves.of(k)[0]));
   flat_params_ = lists[0];
   int stream = Streams::first_state;
   for (int i = 0; i < rule.arrays.count; ++i) {
-    list = add({rule.arrays[i].name, "state."}, stream, true);
+    if (groups_.empty() || groups_[0].arrays[i].is_none()) continue;  // then no group has it
+    list = add({rule.arrays[i].name, "state."}, stream++);
     std::vector<int> next(groups_.size(), 0);
     for (int k = 0; k < entries; ++k) {
       const int number = parts_.group_of_entry[k];
       PyList_SET_ITEM(list, k, Py_NewRef(array_of(groups_[number], i, next[number]++)));
-    }
-    if (groups_.empty() || groups_[0].arrays[i].is_none()) {  // then no group has it
-      arguments.pop_back();
-      lists.pop_back();
-    } else {
-      ++stream;
     }
   }
   if (!parts_.averages.is_none()) {
@@ -118,18 +115,18 @@ KnownArrays Plan::known_arrays() {
     arguments.back().tree.root = parts_.averages.ptr();
   }
   return KnownArrays(
-      {function(), arguments.data(), static_cast<int>(arguments.size()), parts_.params.ptr()},
+      {owner, arguments.data(), static_cast<int>(arguments.size()), parts_.params.ptr()},
       parts_.group_of_entry);
 }
 
 Plan::Turn::Turn(const Plan& plan, const char* function) : plan_(plan) {
-  if (plan.taken_.exchange(process) == process)
+  if (plan.parts_.count.count->taken.exchange(process) == process)
     raise_runtime_error(std::string(function) +
                         ": another call of the same optimizer is under way");
 }
 
 void Plan::Turn::end() {
-  if (!ended_) plan_.taken_.store(0);
+  if (!ended_) plan_.parts_.count.count->taken.store(0);
   ended_ = true;
 }
 
@@ -151,13 +148,14 @@ bool Plan::is_frozen(int number) const {
   return parts_.groups[number].table->number(OptionTable::frozen) != 0;
 }
 
-void Plan::fill_group(int number, const Given& given, ScheduleValues& schedules, Step& step) const {
+void Plan::fill_group(int number, const Overrides& overrides, ScheduleValues& schedules,
+                      Step& step) const {
   const Rule& rule = *parts_.rule;
   const char* function = groups_[number].function.c_str();
   double numbers[OptionTable::first_of_rule + Rule::max_options + term_count];
   {
     const CriticalSection lock(parts_.groups[number].holder.ptr());
-    parts_.groups[number].table->copy_numbers(function, schedules, given.of_groups, numbers);
+    parts_.groups[number].table->copy_numbers(function, schedules, overrides.of_groups, numbers);
   }
   StepGroup& group = step.group(number);
   const double* of_rule = numbers + OptionTable::first_of_rule;
@@ -170,23 +168,24 @@ void Plan::fill_group(int number, const Given& given, ScheduleValues& schedules,
 }
 
 // An option is one of the groups, for all of which the number then holds, or a shared one.
-Plan::Given Plan::read_given(PyObject* options) const {
-  Given given;
+Plan::Overrides Plan::read_overrides(PyObject* options) const {
+  Overrides overrides;
   PyObject *key, *value;
   for (Py_ssize_t position = 0; PyDict_Next(options, &position, &key, &value);) {
     const OptionTable& shared = *parts_.shared.table;
     const OptionTable& of_group = groups() > 0 ? *parts_.groups[0].table : shared;
     const bool is_of_group = of_group.find(key) >= 0;
     (is_of_group ? of_group : shared)
-        .read_for_step(function(), key, value, is_of_group ? given.of_groups : given.shared);
+        .read_for_step(function(), key, value,
+                       is_of_group ? overrides.of_groups : overrides.shared);
   }
-  return given;
+  return overrides;
 }
 
-Plan::SharedNow Plan::read_shared(const Given& given, ScheduleValues& schedules) const {
+Plan::SharedNow Plan::read_shared(const Overrides& overrides, ScheduleValues& schedules) const {
   const CriticalSection lock(parts_.shared.holder.ptr());
   double numbers[OptionTable::all_count];
-  parts_.shared.table->copy_numbers(function(), schedules, given.shared, numbers);
+  parts_.shared.table->copy_numbers(function(), schedules, overrides.shared, numbers);
   SharedNow now{{},
                 numbers[OptionTable::debias] != 0,
                 numbers[OptionTable::averages_sums] != 0,
@@ -195,66 +194,56 @@ Plan::SharedNow Plan::read_shared(const Given& given, ScheduleValues& schedules)
   return now;
 }
 
-Object Plan::step(const OfStep& given) {
+Object Plan::step(const StepArguments& arguments) {
   const Turn turn(*this, function());
-  check_not_swapped(function());
-  if (given.params != Py_None && !has(given.params)) return Object::borrow(Py_NotImplemented);
-  const bool of_sums = given.grads == Py_None;
-  const long long sums = waiting();
-  if (of_sums && sums == 0)
-    raise_value_error(step_function_ + ": grads is None, and no gradients were accumulated");
-  if (!of_sums && sums > 0)
-    raise_value_error(step_function_ + ": " + std::to_string(sums) +
-                      " accumulated gradients are waiting; step() without gradients takes them, "
-                      "discard_accumulated() forgets them");
+  return step_in_turn(arguments);
+}
 
-  const Given of_step = read_given(given.options);
+Object Plan::step_in_turn(const StepArguments& arguments) {
+  check_not_swapped(function());
+  if (arguments.params == Py_None) return make_step(arguments);
+  if (!has(arguments.params)) return Object::borrow(Py_NotImplemented);
+  // It may be another tree with the same arrays, whose later changes are those that count.
+  const Object before = std::exchange(parts_.params, Object::borrow(arguments.params));
+  try {
+    return make_step(arguments);
+  } catch (...) {
+    parts_.params = before;
+    throw;
+  }
+}
+
+Object Plan::make_step(const StepArguments& arguments) {
+  const bool of_sums = arguments.grads == Py_None;
+  check_what_waits(of_sums);
+  const Overrides overrides = read_overrides(arguments.options);
   ScheduleValues schedules(parts_.count.steps());
-  SharedNow now = read_shared(of_step, schedules);
+  SharedNow now = read_shared(overrides, schedules);
   Shared& shared = now.shared;
-  shared.grad_scale = read_option(function(), step_options[first_shared], given.grad_scale);
-  shared.keep_prob = read_option(function(), step_options[first_shared + 1], given.keep_prob);
-  PyObject* grads = given.grads;
+  shared.grad_scale = read_option(function(), step_options[first_shared], arguments.grad_scale);
+  shared.keep_prob = read_option(function(), step_options[first_shared + 1], arguments.keep_prob);
   if (of_sums) {
-    grads = sums_->tree.ptr();
     shared.zero_grads = 1;
     if (now.averages_sums) shared.grad_scale /= sums_->added.weight;
   }
+  if (has_averages() != (shared.ema_decay != Shared::not_given))
+    raise_value_error(step_function_ + ": whether there is an ema_decay is fixed when it is made");
+  const bool debias = has_averages() && now.debias;
 
   Step step(function(), *parts_.rule, shared, groups());
-  const bool has_averages = known_->written() >> Streams::ema & 1;
-  if (has_averages != (shared.ema_decay != Shared::not_given))
-    raise_value_error(step_function_ + ": whether there is an ema_decay is fixed when it is made");
-  const bool debias = has_averages && now.debias;
-  if (debias) step.debias(weights_differ_ ? parts_.weights.data() : nullptr);
-  for (int number = 0; number < groups(); ++number) {
-    if (is_frozen(number)) {
-      step.freeze(number);
-      continue;
-    }
-    fill_group(number, of_step, schedules, step);
-    step.set_ema_decay(number, shared.ema_decay);
-    const Group& group = groups_[number];
-    if (debias && group.entries > 0) step.group(number).weight = parts_.weights[group.first_entry];
-  }
+  fill_groups(overrides, schedules, shared.ema_decay, step);
+  if (debias) debias_averages(step);
   // Schedules were asked by now, and may have done anything.
   if (parts_.count.steps() != schedules.step())
     raise_runtime_error(step_function_ + ": a schedule has changed the count of steps");
-  if (of_sums) {
-    check_frozen_as_before(function(), step);
-    left_out_ = sums_->added.has;
-    for (std::size_t entry = 0; entry < left_out_.size(); ++entry)
-      left_out_[entry] = !left_out_[entry] || (!frozen_.empty() && frozen_[entry]);
-    step.leave_out(left_out_.data());
-  } else if (!frozen_.empty()) {
-    step.leave_out(frozen_.data());
-  }
-  step.take({parts_.params.ptr(), grads, or_null(given.mask), or_null(now.drop.ptr()),
-             or_null(given.update_mask), nullptr},
-            &*known_);
+  leave_out(of_sums, step);
+  step.take(
+      {parts_.params.ptr(), of_sums ? sums_->tree.ptr() : arguments.grads, or_null(arguments.mask),
+       or_null(now.drop.ptr()), or_null(arguments.update_mask), nullptr},
+      &*known_);
   if (step.run(nullptr)) {
     ++parts_.count.count->steps;
-    if (debias) note_weights(step);
+    if (debias) note_ema_weights(step);
   } else if (of_sums) {
     sums_->arrays.clear_params();  // what is not finite must not stay
   }
@@ -262,45 +251,92 @@ Object Plan::step(const OfStep& given) {
   return step.result();
 }
 
-void Plan::set_weights(std::vector<double> weights) {
+void Plan::check_what_waits(bool of_sums) const {
+  if (of_sums && waiting() == 0)
+    raise_value_error(step_function_ + ": grads is None, and no gradients were accumulated");
+  if (!of_sums && waiting() > 0)
+    raise_value_error(step_function_ + ": " + std::to_string(waiting()) +
+                      " accumulated gradients are waiting; step() without gradients takes them, "
+                      "discard_accumulated() forgets them");
+}
+
+void Plan::fill_groups(const Overrides& overrides, ScheduleValues& schedules, double ema_decay,
+                       Step& step) const {
+  for (int number = 0; number < groups(); ++number) {
+    if (is_frozen(number)) {
+      step.freeze(number);
+    } else {
+      fill_group(number, overrides, schedules, step);
+      step.set_ema_decay(number, ema_decay);
+    }
+  }
+}
+
+void Plan::debias_averages(Step& step) const {
+  step.debias(ema_weights_differ_ ? parts_.ema_weights.data() : nullptr);
+  for (int number = 0; number < groups(); ++number)
+    if (groups_[number].entries > 0)
+      step.group(number).ema_weight = parts_.ema_weights[groups_[number].first_entry];
+}
+
+// Entries that are frozen, and in a step of sums those that never had a gradient.
+void Plan::leave_out(bool of_sums, Step& step) {
+  if (of_sums) {
+    check_frozen_as_before(function(), step);
+    left_out_ = frozen_;
+    left_out_.resize(parts_.group_of_entry.size());
+    for (std::size_t entry = 0; entry < left_out_.size(); ++entry)
+      if (!sums_->added.has[entry]) left_out_[entry] = 1;
+  }
+  const std::vector<unsigned char>& entries = of_sums ? left_out_ : frozen_;
+  if (!entries.empty()) step.leave_out(entries.data());
+}
+
+void Plan::set_ema_weights(std::vector<double> weights) {
   weights.resize(parts_.group_of_entry.size());
-  parts_.weights = std::move(weights);
-  weights_differ_ = false;
-  for (std::size_t entry = 0; entry < parts_.weights.size(); ++entry) {
+  parts_.ema_weights = std::move(weights);
+  ema_weights_differ_ = false;
+  for (std::size_t entry = 0; entry < parts_.ema_weights.size(); ++entry) {
     const Group& group = groups_[parts_.group_of_entry[entry]];
-    if (parts_.weights[entry] != parts_.weights[group.first_entry]) weights_differ_ = true;
+    if (parts_.ema_weights[entry] != parts_.ema_weights[group.first_entry])
+      ema_weights_differ_ = true;
   }
 }
 
-void Plan::note_weights(const Step& step) {
-  for (std::size_t entry = 0; entry < parts_.weights.size(); ++entry) {
+void Plan::note_ema_weights(const Step& step) {
+  for (std::size_t entry = 0; entry < parts_.ema_weights.size(); ++entry) {
     const int number = static_cast<int>(entry), group = parts_.group_of_entry[entry];
-    if (step.took_part(number, group)) parts_.weights[entry] = step.weight_of(number, group);
+    if (step.took_part(number, group))
+      parts_.ema_weights[entry] = step.ema_weight_of(number, group);
   }
-  if (step.is_divided()) set_weights(std::move(parts_.weights));
+  if (step.is_divided()) set_ema_weights(std::move(parts_.ema_weights));
 }
 
-void Plan::freeze(std::vector<unsigned char> entries) {
-  frozen_ = std::move(entries);
-  if (std::find(frozen_.begin(), frozen_.end(), 1) == frozen_.end())
-    frozen_.clear();
-  else
-    frozen_.resize(parts_.group_of_entry.size());
+void Plan::set_frozen(std::vector<unsigned char> entries) {
+  const bool any = std::any_of(entries.begin(), entries.end(), [](int flag) { return flag != 0; });
+  frozen_ = any ? std::move(entries) : std::vector<unsigned char>{};
+  if (any) frozen_.resize(parts_.group_of_entry.size());
 }
 
 bool Plan::has(PyObject* params) {
-  const NamedTree trees[] = {{"params", "", parts_.params.ptr()}, {"params", "", params}};
+  const NamedTree trees[] = {{"params", "", params}, {"params", "", parts_.params.ptr()}};
   const bool is_same_tree = params == parts_.params.ptr();
+  const auto are_all_known = [&](int tree) {
+    bool same = given_params_.entries() == known_->entries();
+    for (int entry = 0; same && entry < known_->entries(); ++entry)
+      same = given_params_.of(entry)[tree] == known_->array(known_->entry(entry), 0);
+    return same;
+  };
   try {
+    // In the order of the given tree, where the same keys must lead to the same arrays.
     given_params_.read(function(), trees, is_same_tree ? 1 : 2);
   } catch (const PythonError&) {  // of another structure
     if (!PyErr_ExceptionMatches(PyExc_Exception)) throw;
     PyErr_Clear();
+    given_params_.clear();
     return false;
   }
-  bool same = given_params_.entries() == known_->entries();
-  for (int entry = 0; same && entry < known_->entries(); ++entry)
-    same = given_params_.of(entry)[is_same_tree ? 0 : 1] == known_->array(known_->entry(entry), 0);
+  const bool same = are_all_known(0) && (is_same_tree || are_all_known(1));
   given_params_.clear();
   return same;
 }

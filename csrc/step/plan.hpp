@@ -31,12 +31,12 @@ class Plan {
     std::vector<Object> states;  // of each group; None where the rule has none
     Object averages;             // a sequence with one for each entry, or None
     HeldCount count;
-    std::vector<double> weights;  // of the average of each entry, as Step::debias has them
+    std::vector<double> ema_weights;  // of the average of each entry, as Step::debias has them
   };
   explicit Plan(Parts parts);
 
   // What a call brings for one step alone.
-  struct OfStep {
+  struct StepArguments {
     PyObject *grads, *grad_scale, *mask, *keep_prob, *update_mask;  // borrowed
     PyObject* options;                                              // a dict, of numbers
     PyObject* params;                                               // or None
@@ -44,11 +44,14 @@ class Plan {
 
   // Makes a step, and returns what it has to say. Without gradients (None) it takes the sums. If
   // other parameters are given than those it has, it does nothing and returns NotImplemented.
-  Object step(const OfStep& given);
+  Object step(const StepArguments& arguments);
+
+  // The same within a turn that is taken already.
+  Object step_in_turn(const StepArguments& arguments);
 
   // Entries that are left out, besides those of frozen groups.
   const std::vector<unsigned char>& frozen() const { return frozen_; }
-  void freeze(std::vector<unsigned char> entries);
+  void set_frozen(std::vector<unsigned char> entries);
 
   // What was added up.
   struct Added {
@@ -80,8 +83,9 @@ class Plan {
   }
 
   const char* function() const { return step_function_.c_str(); }
-  const std::vector<double>& weights() const { return parts_.weights; }
-  void set_weights(std::vector<double> weights);
+  PyObject* params() const { return parts_.params.ptr(); }  // borrowed
+  const std::vector<double>& ema_weights() const { return parts_.ema_weights; }
+  void set_ema_weights(std::vector<double> weights);
 
   // Swaps parameters and averages, and back who has done so: each in one call, so that no signal
   // comes in between. To swap back, arrays need not be writeable: they were when they were swapped.
@@ -120,7 +124,7 @@ class Plan {
   };
 
   // What a call gives for its step alone, in place of options of all groups and of shared ones.
-  struct Given {
+  struct Overrides {
     NumbersOfStep of_groups, shared;
   };
 
@@ -134,13 +138,21 @@ class Plan {
   // Whether these are the parameters, array by array, under the same keys.
   bool has(PyObject* params);
   void note_groups();
-  Given read_given(PyObject* options) const;
-  SharedNow read_shared(const Given& given, ScheduleValues& schedules) const;
+  Overrides read_overrides(PyObject* options) const;
+  SharedNow read_shared(const Overrides& overrides, ScheduleValues& schedules) const;
   void swap(const char* function, bool written);
   KnownArrays known_arrays();
   void check_state(int number) const;
-  void fill_group(int number, const Given& given, ScheduleValues& schedules, Step& step) const;
-  void note_weights(const Step& step);
+  Object make_step(const StepArguments& arguments);
+  void check_what_waits(bool of_sums) const;
+  bool has_averages() const { return known_->written() >> Streams::ema & 1; }
+  void fill_groups(const Overrides& overrides, ScheduleValues& schedules, double ema_decay,
+                   Step& step) const;
+  void fill_group(int number, const Overrides& overrides, ScheduleValues& schedules,
+                  Step& step) const;
+  void debias_averages(Step& step) const;
+  void leave_out(bool of_sums, Step& step);
+  void note_ema_weights(const Step& step);
   PyObject* array_of(const Group& group, int i, int place) const;
   Shared sum_options(const char* function) const;
   void clear_added();
@@ -154,16 +166,13 @@ class Plan {
   const std::string step_function_, sum_function_;
   std::vector<Group> groups_;
   std::optional<KnownArrays> known_;
-  bool weights_differ_ = false;  // within a group
+  bool ema_weights_differ_ = false;  // within a group
   std::vector<unsigned char> frozen_, left_out_;
   std::unique_ptr<Sums> sums_;
   Object flat_params_;
   Leaves given_params_;
   int variant_ = 0;  // of the states of all groups
   Object swapped_by_;
-  // In which process a call is under way, counted in forks, or 0: who forks while another thread
-  // makes a step has a child without that thread.
-  mutable std::atomic<int> taken_{0};
 };
 
 }  // namespace fastopt

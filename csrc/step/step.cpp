@@ -70,7 +70,7 @@ Step::Step(const char* function, const Rule& rule, const Shared& shared, int gro
     for (StepGroup& group : work_->groups) {
       group.state = group.steps = nullptr;
       group.step = 0;
-      group.weight = 0;
+      group.ema_weight = 0;
     }
   } catch (...) {
     give_back(work_);
@@ -189,7 +189,7 @@ void Step::fold() {
     if (!part.used) continue;
     StepGroup& group = work_->groups[part.group];
     Update& update = work_->updates[number];
-    if (debiases_) debias(part, update.ema_decay);
+    if (debiases_) update.ema_decay = debiased_decay(part, update.ema_decay);
     const double scale = shared_.grad_scale * clip_factor_;
     update.rule = group.variant;
     two_phases_ = two_phases_ || group.variant->sums > 0;
@@ -213,10 +213,10 @@ void Step::fold() {
 // An average that starts at zero has the weight w = d*w + (1 - d) in it, which for a constant d is
 // 1 - d^t, and is to be divided by it (Kingma & Ba 2015, section 3). An average that is divided at
 // once goes on with the decay d*w_before/w, and needs no division later.
-void Step::debias(StepPart& part, double& decay) {
-  const double before = part.weight;
-  part.weight = decay * before + (1 - decay);
-  if (part.weight > 0) decay = decay * before / part.weight;
+double Step::debiased_decay(StepPart& part, double decay) {
+  const double before = part.ema_weight;
+  part.ema_weight = decay * before + (1 - decay);
+  return part.ema_weight > 0 ? decay * before / part.ema_weight : decay;
 }
 
 Object Step::result() const {

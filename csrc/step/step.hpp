@@ -19,7 +19,7 @@ struct StepGroup {
   PyObject* state = nullptr;  // borrowed, as are
   PyObject* steps = nullptr;  // the updates that each array has seen, where they differ
   long long step;             // else those of all
-  double weight;              // of their averages before
+  double ema_weight;          // of their averages before
   double scalars[Rule::max_scalars];
 };
 
@@ -27,8 +27,8 @@ struct StepGroup {
 // group has more, these come behind all groups.
 struct StepPart {
   int group;
-  long long step;  // updates made before
-  double weight;   // of the averages: before, and from `fold` on afterwards
+  long long step;     // updates made before
+  double ema_weight;  // of the averages: before, and from `fold` on afterwards
   bool used;
 };
 
@@ -76,9 +76,9 @@ class Step : private Division {
 
   // Keeps averages free of their start. The weights are those that averages have, entry by entry
   // where they differ (else null, and a group has them).
-  void debias(const double* weights) {
+  void debias(const double* ema_weights) {
     debiases_ = true;
-    weights_ = weights;
+    ema_weights_ = ema_weights;
   }
 
   // Takes params, grads, and what comes with them; all null where they are not given. `known` tells
@@ -100,8 +100,8 @@ class Step : private Division {
 
   // In a step that was made: which arrays took part, and what weight their averages have now.
   bool took_part(int entry, int group) const { return part_of(entry, group) >= 0; }
-  double weight_of(int entry, int group) const {
-    return work_->parts[part_of(entry, group)].weight;
+  double ema_weight_of(int entry, int group) const {
+    return work_->parts[part_of(entry, group)].ema_weight;
   }
 
   // What Python gets: None, or what was found out about the gradients.
@@ -111,7 +111,7 @@ class Step : private Division {
   const int* divide(const Collection& read) override;
   bool is_uniform(const Collection& read) const;
   bool is_left_out(const Collection& read, int entry) const;
-  int find_part(int group, long long step, double weight);
+  int find_part(int group, long long step, double ema_weight);
   void count(const Collection& read);
   struct Tally;
   void begin(const Collection& read, std::size_t number, Tally& tally) const;
@@ -119,7 +119,7 @@ class Step : private Division {
   int end_of_run(const Collection& read, int entry, int number, const Tally& tally) const;
   void set_steps(std::size_t number, const Tally& tally);
   int group_of(int entry) const;
-  static void debias(StepPart& part, double& decay);
+  static double debiased_decay(StepPart& part, double decay);
   int part_of(int entry, int group) const {
     if (divided_) return work_->part_of_entry[entry];
     return work_->frozen[group] ? -1 : group;
@@ -143,7 +143,7 @@ class Step : private Division {
   bool tensor_factors_ = false, skipped_ = false, two_phases_ = false;
   bool divided_ = false, debiases_ = false;
   const unsigned char* left_out_ = nullptr;
-  const double* weights_ = nullptr;
+  const double* ema_weights_ = nullptr;
   int nonfinite_entry_ = -1;
   Workspace* work_;
 };

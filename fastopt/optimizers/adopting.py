@@ -9,7 +9,7 @@ from typing import Any
 from fastopt import _core
 from fastopt.optimizers.entries import Grouping
 from fastopt.optimizers.group import one_or_all, one_or_each
-from fastopt.optimizers.loading import checked_count
+from fastopt.optimizers.state_checks import checked_count
 from fastopt.tree import children
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastopt import _core
 from fastopt.optimizers.group import Group, one_or_all, one_or_each
-from fastopt.tree import Tree, unflatten, zip_trees
+from fastopt.tree import Tree, arrays_of, unflatten, zeros_like
 
 if TYPE_CHECKING:
     from fastopt.optimizers.held import Held
@@ -15,57 +14,46 @@ if TYPE_CHECKING:
 Entries = list[tuple[str, Any]]
 
 
-def exchange(held: Held, where: str, params: Tree) -> Callable[[], None]:
-    """Let `held` have these parameters from now on; return what undoes it.
+def exchange(held: Held, where: str, params: Tree) -> None:
+    """Let `held` have these parameters from now on. It must have its turn; `Undo` undoes it.
 
     Every array must fit the one whose name it has. Entries with new names join the group that their
     name matches, with a state that begins at step 0.
     """
-    with held.plan.turn(where):
-        held.plan.check_not_swapped(where)
-        _core.check_params(where, params)
-        grouping = held.grouping.of_tree(where, params)
-        own = grouping.entries(where)
-        _check_fits(held, where, own)
-        if sum(map(len, own)) > len(held.names):
-            held.check_nothing_waits(where)
-        undo = _Undo(held)
-        sums, added = held.sums, held.plan.added
-        old_names, averages = held.names, held.kept_averages()
-        weights, frozen = held.weights(), held.frozen()
-        try:
-            groups = list(held.groups)
-            for number, entries in enumerate(own):
-                if number < len(held.groups):
-                    _take_entries(held, groups[number], entries)
-                else:
-                    state = held.new_state(one_or_all(array for _, array in entries))
-                    groups.append(held._new_group(grouping, number, entries, state))
-            held._take(grouping, groups, averages, weights, frozen)
-            if sums is not None and added[0]:
-                _keep_sums(held, where, old_names, sums, added)
-        except BaseException:
-            undo()
-            raise
-    return undo
+    held.plan.check_not_swapped(where)
+    _core.check_params(where, params)
+    grouping = held.grouping.of_tree(where, params)
+    own = grouping.entries(where)
+    _check_fits(held, where, own)
+    waiting = _waiting(held)
+    averages, ema_weights, frozen = held.kept_averages(), held.ema_weights(), held.frozen()
+    groups = list(held.groups)
+    for number, entries in enumerate(own):
+        if number < len(held.groups):
+            _take_entries(held, groups[number], entries)
+        else:
+            state = held.new_state(one_or_all(array for _, array in entries))
+            groups.append(held._new_group(grouping, number, entries, state))
+    held._take(grouping, groups, averages, ema_weights, frozen)
+    if waiting:
+        _keep_sums(held, where, waiting)
 
 
-class _Undo:
+class Undo:
     """Puts everything back that an exchange changes."""
 
     def __init__(self, held: Held) -> None:
         self.held, self.before = held, dict(vars(held))
         self.groups = [
-            (group, group._place, group._written, group._entries, group.state, _values(group))
-            for group in held.groups
+            (group, group._numbered(), group._entries, _values(group)) for group in held.groups
         ]
 
     def __call__(self) -> None:
-        for group, place, written, entries, state, values in self.groups:
-            group._place, group._written = place, written
+        for group, numbered, entries, values in self.groups:
+            group._number(*numbered)
             group._hold(entries)
             for name, value in values.items():
-                setattr(state, name, value)
+                setattr(group.state, name, value)
         vars(self.held).update(self.before)
 
 
@@ -75,7 +63,45 @@ def _values(group: Group) -> dict[str, Any]:
     return {name: getattr(group.state, name) for name in ("step", *group._slots)}
 
 
+class Waiting(NamedTuple):
+    """Gradients that were added up, by the names of arrays."""
+
+    gradients: int
+    weight: float
+    sums: dict[str, Any]
+    has: dict[str, int]
+    frozen: dict[str, int]
+
+
+def _waiting(held: Held) -> Waiting | None:
+    count, weight, *flags = held.plan.added
+    if not count:
+        return None
+    of_entries = (arrays_of(held.sums), *flags)
+    sums, has, frozen = (dict(zip(held.names, each, strict=True)) for each in of_entries)
+    return Waiting(count, weight, sums, has, frozen)
+
+
+def _keep_sums(held: Held, where: str, waiting: Waiting) -> None:
+    """Take over what was added up; to new entries nothing was."""
+    tree = zeros_like(where, held.params)
+    zeros = dict(zip(held.names, arrays_of(tree), strict=True))
+    sums = unflatten(tree, iter([waiting.sums.get(name, zeros[name]) for name in held.names]))
+    has, frozen = (
+        [flags.get(name, 0) for name in held.names] for flags in (waiting.has, waiting.frozen)
+    )
+    held.use_sums(sums, waiting.gradients, waiting.weight, has, frozen)
+
+
 def _check_fits(held: Held, where: str, own: list[Entries]) -> None:
+    name_of = {id(array): name for group in held.groups for name, array in group._entries}
+    for entries in own:
+        for name, array in entries:
+            if name_of.get(id(array), name) != name:
+                raise ValueError(
+                    f"{where}: {name!r} of params is the array that was {name_of[id(array)]!r}, "
+                    "and states go by names; keep the names of arrays, as by new keys at the end"
+                )
     for number, group in enumerate(held.groups):
         found = dict(own[number])
         for name, array in group._entries:
@@ -110,18 +136,3 @@ def _take_entries(held: Held, group: Group, entries: Entries) -> None:
         named.update(zip((name for name, _ in added), getattr(new, slot), strict=True))
         setattr(state, slot, one_or_all(named[name] for name in group.names))
     state.step = one_or_each(steps.get(name, 0) for name in group.names)
-
-
-def _keep_sums(
-    held: Held, where: str, old_names: tuple[str, ...], sums: Tree, added: tuple[Any, ...]
-) -> None:
-    """Take over what was added up, whose arrays may be in another order now."""
-    count, weight, has, frozen = added
-    old = [(array,) for (array,) in zip_trees(sums)]
-    named = {name: parts for name, *parts in zip(old_names, old, has, frozen, strict=True)}
-    in_order = [named[name] for name in held.names]
-    arrays = iter([array for ((array,), _, _) in in_order])
-    tree = unflatten(held.params, arrays)
-    held.use_sums(
-        tree, count, weight, [part[1] for part in in_order], [part[2] for part in in_order]
-    )

@@ -7,6 +7,7 @@ from typing import Any, overload
 
 from fastopt import _core
 from fastopt.optimizers.options import Options
+from fastopt.optimizers.state_checks import checked_count
 
 Arrays = tuple[Any, ...]
 
@@ -32,7 +33,7 @@ class Group(Options):
     def __init__(
         self,
         owner: str,
-        place: str,
+        numbered: tuple[int, int],
         rule: str,
         values: Mapping[str, Any],
         count: _core.StepCount,
@@ -42,17 +43,23 @@ class Group(Options):
     ) -> None:
         slots = tuple(_core.rules[rule][1])
         lacking = [name for name in slots if getattr(state, name) is None]
+        place = _place(*numbered)
         super(Options, self).__init__(owner, place, rule, dict(values), count, lacking)
         self._owner, self._slots, self._state, self._patterns = owner, slots, state, patterns
         self._hold(entries)
+        self._number(*numbered)
 
     def _hold(self, entries: Iterable[tuple[str, Any]]) -> None:
         self._entries = tuple(entries)
 
     def _number(self, number: int, groups: int) -> None:
         """Say which of how many groups it is: messages name it where there are several."""
+        self._count = (number, groups)
         self._written = f"opt.groups[{number}]"
-        self._place = f"groups[{number}]" if groups > 1 else ""
+        self._place = _place(number, groups)
+
+    def _numbered(self) -> tuple[int, int]:
+        return self._count
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,9 +85,17 @@ class Group(Options):
     def _steps(self) -> list[int]:
         """Return how many updates each array has seen."""
         step = 0 if self._state is None else self._state.step
-        if isinstance(step, tuple):
-            return [int(each) for each in step]
-        return [int(step)] * len(self._entries)
+        each = step if isinstance(step, tuple) else (step,) * len(self._entries)
+        if len(each) != len(self._entries):
+            raise ValueError(
+                f"{self._owner}: {self._written}.state.step has {len(each)} counts for "
+                f"{len(self._entries)} arrays"
+            )
+        place = f"{self._written}.state.step"
+        return [checked_count(self._owner, place, count) for count in each]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.names)}: {dict(self)!r})"
 
     def _saved(self) -> dict[str, Any]:
         """Return its options and state, under names."""
@@ -94,6 +109,10 @@ class Group(Options):
                 for name, arrays in self._arrays().items()
             },
         }
+
+
+def _place(number: int, groups: int) -> str:
+    return f"groups[{number}]" if groups > 1 else ""
 
 
 def one_or_all(arrays: Iterable[Any]) -> Any:
@@ -164,10 +183,14 @@ class SeveralGroups(MutableMapping[str, Any]):
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Set several options in all groups, or, if one is refused, in none."""
         values = {**dict(other), **more}
-        for group in self._groups:
-            group._check(values)
-        for group in self._groups:
-            group._set_all(values)
+        before = [{key: group[key] for key in values if key in group} for group in self._groups]
+        for number, group in enumerate(self._groups):
+            try:
+                group._set_all(values)
+            except BaseException:
+                for changed, old in zip(self._groups[:number], before, strict=False):
+                    changed._set_all(old)
+                raise
 
     def __delitem__(self, key: str) -> None:
         del self._groups[0][key]

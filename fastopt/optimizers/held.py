@@ -9,10 +9,10 @@ from fastopt import _core
 from fastopt.optimizers.adopting import adopted
 from fastopt.optimizers.averages import Averages
 from fastopt.optimizers.entries import Grouping, matching
-from fastopt.optimizers.exchange import exchange
+from fastopt.optimizers.exchange import Undo, exchange
 from fastopt.optimizers.group import Group, Groups, one_or_all
 from fastopt.optimizers.options import Options
-from fastopt.tree import LikeParams, names, zeros_like, zip_trees
+from fastopt.tree import LikeParams, arrays_of, names, zeros_like
 
 
 class Held:
@@ -51,10 +51,11 @@ class Held:
             for number, (entries, its_state) in enumerate(zip(own, states, strict=True))
         ]
         self._take(grouping, groups, {} if self.options["ema_decay"] is not None else None, {})
+        self.count.steps = max((step for group in groups for step in group._steps()), default=0)
 
     @property
     def params(self) -> LikeParams:
-        return self.grouping.tree
+        return self.plan.params
 
     def averages_of_entries(self) -> tuple[Any, ...] | None:
         return self.averages.arrays if self.averages else None
@@ -65,9 +66,9 @@ class Held:
         states = [array for tree in of_groups for array in tree or ()]
         return [*states, *(self.averages_of_entries() or ()), *arrays_of(self.sums)]
 
-    def weights(self) -> dict[str, float]:
+    def ema_weights(self) -> dict[str, float]:
         """Return how much of each average is free of its start."""
-        return dict(zip(self.names, self.plan.weights, strict=True))
+        return dict(zip(self.names, self.plan.ema_weights, strict=True))
 
     def check_averages(self, where: str) -> Averages:
         if self.averages is None:
@@ -77,7 +78,7 @@ class Held:
 
     def reset_averages(self, where: str) -> None:
         self.check_averages(where).reset()
-        self.plan.weights = [0.0] * len(self.names)
+        self.plan.ema_weights = [0.0] * len(self.names)
 
     # Sums of gradients
 
@@ -86,7 +87,8 @@ class Held:
             where = f"{self.owner}.accumulate"
             with self.plan.turn(where):
                 self.plan.check_not_swapped(where)
-                self.use_sums(zeros_like(where, self.params), 0, 0.0, (), ())
+                if self.sums is None:  # still: nobody has added anything meanwhile
+                    self.use_sums(zeros_like(where, self.params), 0, 0.0, (), ())
         self._accumulate(grads, weight)
 
     def use_sums(
@@ -95,17 +97,13 @@ class Held:
         self.plan.use_sums(sums, count, weight, has, frozen)
         self.sums = sums
 
-    def check_nothing_waits(self, where: str) -> None:
-        if self.plan.waiting:
-            raise ValueError(f"{where}: accumulated gradients are waiting; make their step first")
-
     # Entries that are frozen, besides frozen groups
 
     def frozen(self) -> list[str]:
         frozen = self.plan.frozen or [0] * len(self.names)
         return [name for name, flag in zip(self.names, frozen, strict=True) if flag]
 
-    def freeze(self, frozen: Iterable[str]) -> None:
+    def set_frozen(self, frozen: Iterable[str]) -> None:
         chosen = set(frozen)
         self.plan.frozen = [int(name in chosen) for name in self.names]
 
@@ -120,11 +118,11 @@ class Held:
             )
         with self.plan.turn(where):
             if frozen:
-                self.freeze({*self.frozen(), *chosen})
+                self.set_frozen({*self.frozen(), *chosen})
                 return
             thawing = [g for g in self.groups if g["frozen"] and chosen & set(g.names)]
             others = {name for group in thawing for name in group.names}
-            self.freeze({*self.frozen(), *others} - chosen)
+            self.set_frozen({*self.frozen(), *others} - chosen)
             for group in thawing:
                 group["frozen"] = False
 
@@ -135,23 +133,39 @@ class Held:
             raise ValueError(f"{where}: the optimizer was not made with a list of groups")
         with self.plan.turn(where):
             self.plan.check_not_swapped(where)
-            self.check_nothing_waits(where)
+            if self.plan.waiting:
+                raise ValueError(
+                    f"{where}: accumulated gradients are waiting; make their step first"
+                )
             _core.check_params(where, [*self.params, group["params"]])
-            grouping = self.grouping.extended(where, group)
+            grouping = self.grouping.of_tree(where, self.params).extended(where, group)
             number = len(self.groups)
             own = grouping.entries(where)[number]
             state = self.new_state(one_or_all(array for _, array in own))
             groups = [*self.groups, self._new_group(grouping, number, own, state)]
-            self._take(grouping, groups, self.kept_averages(), self.weights(), self.frozen())
+            self._take(grouping, groups, self.kept_averages(), self.ema_weights(), self.frozen())
 
     def step_with(self, where: str, params: Any, *of_step: Any) -> Any:
         """Make a step with these parameters from now on; if it is refused, with those of before."""
-        undo = exchange(self, where, params)
-        try:
-            return self.step(*of_step, None)
-        except BaseException:
-            undo()
-            raise
+        with self.plan.turn(where) as turn:
+            undo, made = Undo(self), self.count.steps
+            try:
+                exchange(self, where, params)
+                return turn.step(self.plan, (*of_step, None))
+            except BaseException:
+                if self.count.steps == made:  # an interrupt may come when it is made
+                    undo()
+                raise
+
+    def set_params(self, where: str, params: Any) -> None:
+        """Let these be the parameters from now on."""
+        with self.plan.turn(where):
+            undo = Undo(self)
+            try:
+                exchange(self, where, params)
+            except BaseException:
+                undo()
+                raise
 
     def _new_group(
         self, grouping: Grouping, number: int, own: list[tuple[str, Any]], state: Any
@@ -168,23 +182,22 @@ class Held:
         state: Any,
     ) -> Group:
         patterns = grouping.matches[number] if grouping.matches else ()
-        several = len(grouping.groups) > 1
-        place = f"groups[{number}]" if several else ""
-        return Group(self.owner, place, self.rule, values, self.count, own, state, patterns)
+        numbered = (number, len(grouping.groups))
+        return Group(self.owner, numbered, self.rule, values, self.count, own, state, patterns)
 
     def _take(
         self,
         grouping: Grouping,
         groups: Sequence[Group],
         kept_averages: dict[str, Any] | None,
-        weights: dict[str, float],
+        ema_weights: dict[str, float],
         frozen: Iterable[str] = (),
     ) -> None:
         """Take arrays over, all of them or, if one is refused, none.
 
         Of averages some may be kept, by their names; None stands for no averages at all.
         """
-        places = [group._place for group in groups]
+        before = [(group, group._numbered()) for group in groups]
         found = tuple(names(self.owner, grouping.tree))
         try:
             for number, group in enumerate(groups):
@@ -202,12 +215,12 @@ class Held:
                 [group.state for group in groups],
                 averages.arrays if averages else None,
                 self.count,
-                [weights.get(name, 0.0) for name in found],
+                [ema_weights.get(name, 0.0) for name in found],
             )
             plan.frozen = [int(name in frozen) for name in found]
         except BaseException:
-            for group, place in zip(groups, places, strict=True):
-                group._place = place
+            for group, numbered in before:
+                group._number(*numbered)
             raise
         if getattr(self, "grouping", None) is not grouping:
             self.sums = None  # before others may see the plan, which has none yet
@@ -227,6 +240,7 @@ class Held:
 
     def __getstate__(self) -> dict[str, Any]:
         self.plan.check_not_swapped(f"a copy of {self.owner}")
+        self.grouping = self.grouping.of_tree(self.owner, self.params)
         kept = ("owner", "rule", "new_state", "grouping", "defaults", "sums")
         return {
             "kept": {name: getattr(self, name) for name in kept},
@@ -234,7 +248,7 @@ class Held:
             "options": dict(self.options),
             "groups": [(dict(group), group.state) for group in self.groups],
             "averages": self.kept_averages(),
-            "weights": self.weights(),
+            "ema_weights": self.ema_weights(),
             "frozen": self.frozen(),
             "added": self.plan.added,
         }
@@ -250,10 +264,6 @@ class Held:
             for number, (entries, (values, its_state)) in enumerate(own)
         ]
         sums = self.sums
-        self._take(self.grouping, groups, state["averages"], state["weights"], state["frozen"])
+        self._take(self.grouping, groups, state["averages"], state["ema_weights"], state["frozen"])
         if sums is not None:
             self.use_sums(sums, *state["added"])
-
-
-def arrays_of(tree: Any) -> list[Any]:
-    return [] if tree is None else [array for (array,) in zip_trees(tree)]

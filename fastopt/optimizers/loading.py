@@ -1,193 +1,273 @@
-"""What is checked of a saved state before anything of it is loaded."""
+"""A saved state, loaded into an optimizer: all of it, or nothing."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable
+import sys
+import warnings
+from math import inf
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from fastopt.dropout import Dropout
-from fastopt.optimizers.options import NOT_SAVED, Options, is_schedule, stateful_parts
-
-LATER_OPTIONS = {"lr_inside": False, "bias_correction": True}
-"""Options that states of earlier versions lack, with what those versions did."""
+from fastopt.optimizers.group import Group, one_or_each
+from fastopt.optimizers.held import Held
+from fastopt.optimizers.state_checks import Change, StateChecks
+from fastopt.result import Loaded
+from fastopt.tree import arrays_of, zeros_like
 
 
-def checked_count(where: str, name: str, value: Any) -> int:
-    """Return a count of steps; raise if it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{where}: {name} must be an int, not {value!r}")
-    if not 0 <= value < 2**53:
-        raise ValueError(f"{where}: 0 <= {name} < 2**53 must hold, it is {value}")
-    return int(value)
-
-
-class Change(NamedTuple):
-    """An option that a state sets to another value."""
+class SavedGroup(NamedTuple):
+    """A group of a state, its parts by the names of arrays."""
 
     place: str
-    own: Any
-    saved: Any
+    options: Any
+    steps: dict[str, Any]
+    ema_weights: dict[str, Any]
+    arrays: dict[str, Any]
+
+
+class LoadedGroup(NamedTuple):
+    """What one of our groups shall have."""
+
+    options: dict[str, Any]
+    steps: list[int]
+    ema_weights: dict[str, float]
+
+
+class LoadedSums(NamedTuple):
+    """What shall wait of gradients that were added up: what `Held.use_sums` takes."""
+
+    sums: Any
+    waiting: int
+    weight: float
+    has: list[int]
 
 
 class Loading:
-    """Checks everything, and collects what is to be done; then nothing of it can fail."""
+    """Loads a state into an optimizer: first all checks, then all changes."""
 
-    def __init__(self, where: str, own: Iterable[Any], strict: bool) -> None:
-        """Prepare for an optimizer with these arrays, which the state may be made of itself."""
-        self.where, self.strict = where, strict
-        self.copies: list[tuple[Any, Any]] = []
-        self.remembered: list[tuple[Any, Any]] = []
-        self.changes: list[Change] = []
-        self.missing: list[str] = []
-        self.left_over: list[str] = []
-        self.own = list(own)
-        self.own_ids = {id(array) for array in self.own}
+    def __init__(self, held: Held, where: str, options: str, strict: bool) -> None:
+        for name, value, known in (
+            ("options", options, ("saved", "keep")),
+            ("strict", strict, (True, False)),
+        ):
+            if value not in known:
+                raise ValueError(f"{where}: {name} must be one of {known}, it is {value!r}")
+        self.held, self.where, self.keep, self.strict = held, where, options == "keep", strict
+        self.check = StateChecks(where, held.arrays_that_change(), strict)
 
-    def finish(self) -> None:
-        for to, array in self.copies:
-            to[...] = array
-        for part, state in self.remembered:
-            part.load_state_dict(state)
+    def load(self, state: Any) -> Loaded:
+        held, check = self.held, self.check
+        rule = check.entry("state", state, "rule")
+        if not isinstance(rule, str) or rule != held.rule:
+            raise ValueError(f"{self.where}: the state is one of {rule!r}, not of {held.rule!r}")
+        held.plan.check_not_swapped(self.where)
+        keys = ("rule", "step_count", "options", "groups", "ema", "accumulated", "drop")
+        check.check_keys("state", state, keys, optional=["frozen"])  # version 0.1.0 had none
+        step_count = check.count("step_count", state["step_count"])
+        groups = self._groups(state["groups"])
+        shared = self._shared(state)
+        seed = state["ema"] is None and held.averages is not None
+        if seed:
+            held.check_averages(self.where)
+        else:
+            self._averages(state["ema"])
+        of_groups = [self._group(i, group, groups) for i, group in enumerate(held.groups)]
+        known = [name for group in groups for name in group.steps]
+        check.left_over += [name for name in known if name not in held.names]
+        frozen = self._frozen(state, known)
+        check.drop(state["drop"], held.options["drop"])
+        sums = self._sums(state["accumulated"])
+        nothing = zeros_like(self.where, held.params) if held.sums is not None else None
+        ema_weights = self._ema_weights(state, shared, of_groups)
+        self._warn()
 
-    # Parts of a state
+        check.finish()
+        held.count.steps = step_count
+        held.plan.ema_weights = ema_weights
+        held.options._set_all(shared)
+        for group, loaded in zip(held.groups, of_groups, strict=True):
+            group._set_all(loaded.options)
+            if group.state is not None:
+                group.state.step = one_or_each(loaded.steps)
+        held.set_frozen(frozen)
+        if sums is not None:
+            flags = self._frozen_in_sums(state["accumulated"])
+            held.use_sums(*sums, flags)
+        elif nothing is not None:
+            held.use_sums(nothing, 0, 0.0, (), ())
+        if seed:
+            held.reset_averages(self.where)
+        return Loaded(tuple(check.missing), tuple(check.left_over))
 
-    def entry(self, place: str, state: Any, name: str) -> Any:
-        if not isinstance(state, dict):
-            raise TypeError(f"{self.where}: {place} must be a dict, not {type(state).__name__}")
-        if name not in state:
-            raise ValueError(f"{self.where}: {place} has no {name!r}")
-        return state[name]
+    def _frozen(self, state: dict[str, Any], known: list[str]) -> list[str]:
+        """Return the names that shall be frozen: what the state does not know stays as it is."""
+        own = self.held.frozen()
+        saved = self.check.names("frozen", state.get("frozen", []))
+        for name in saved:
+            if self.strict and name not in self.held.names:
+                raise ValueError(f"{self.where}: frozen has {name!r}, which the optimizer has not")
+        if own and set(own) != set(saved):
+            self.check.changes.append(Change("frozen arrays", own, saved))
+        return [*saved, *(name for name in own if name not in known)]
 
-    def check_keys(
-        self, place: str, state: Any, wanted: Iterable[str], optional: Iterable[str] = ()
-    ) -> None:
-        wanted, optional = list(wanted), list(optional)
-        for name in wanted:
-            self.entry(place, state, name)
-        for name in state:
-            if name not in wanted and name not in optional:
-                raise ValueError(f"{self.where}: {place} has {name!r}, which the optimizer has not")
+    def _ema_weights(
+        self, state: dict[str, Any], shared: dict[str, Any], groups: list[LoadedGroup]
+    ) -> list[float]:
+        """Return what averages weigh: those that were never freed of their start are whole."""
+        held = self.held
+        saved = state["options"]
+        was_plain = not (isinstance(saved, dict) and saved.get("ema_debias"))
+        is_debiased = shared.get("ema_debias", held.options["ema_debias"])
+        weights = held.ema_weights()
+        for group in groups:
+            for name, weight in group.ema_weights.items():
+                weights[name] = 1.0 if was_plain and is_debiased else weight
+        return [weights[name] for name in held.names]
 
-    def count(self, place: str, value: Any) -> int:
-        return checked_count(self.where, place, value)
+    def _groups(self, given: Any) -> list[SavedGroup]:
+        is_list = isinstance(given, (list, tuple))
+        if not is_list or (self.strict and len(given) != len(self.held.groups)):
+            count = len(given) if is_list else type(given).__name__
+            raise ValueError(
+                f"{self.where}: the state must have a list of as many groups as the optimizer, "
+                f"{len(self.held.groups)}, it has {count}; strict=False loads arrays by their names"
+            )
+        return [self._saved_group(f"groups[{i}]", group) for i, group in enumerate(given)]
 
-    def names(self, place: str, given: Any) -> list[str]:
-        right = isinstance(given, (list, tuple)) and all(isinstance(name, str) for name in given)
-        if not right or len(set(given)) < len(given):
-            raise TypeError(f"{self.where}: {place} must be a list of different str")
-        return list(given)
+    def _saved_group(self, place: str, state: Any) -> SavedGroup:
+        check = self.check
+        check.check_keys(place, state, ("names", "options", "step", "state", "ema_weight"))
+        names = check.names(f"{place}['names']", state["names"])
+        return SavedGroup(
+            place,
+            state["options"],
+            check.of_each(f"{place}['step']", names, state["step"]),
+            check.of_each(f"{place}['ema_weight']", names, state["ema_weight"]),
+            state["state"],
+        )
 
-    def of_each(self, place: str, names: Iterable[str], value: Any) -> dict[str, Any]:
-        """Return one value for all names, or a dict with one for each, as a dict."""
-        if not isinstance(value, dict):
-            return dict.fromkeys(names, value)
-        self.check_keys(place, value, names)
-        return value
-
-    # Arrays
-
-    def array(self, place: str, array: Any, to: Any) -> None:
-        """Note to copy an array into one of ours."""
-        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
-            raise TypeError(f"{self.where}: {place} must be an array, not {array!r:.60}")
-        if array.dtype != to.dtype:
-            raise TypeError(f"{self.where}: {place} has dtype {array.dtype}, ours {to.dtype}")
-        if array.shape != to.shape:
-            raise ValueError(f"{self.where}: {place} has shape {array.shape}, ours {to.shape}")
-        if not to.flags.writeable:
-            raise ValueError(f"{self.where}: our {place} is read-only")
-        self.copies.append((to, array.copy() if self._is_ours(array, to) else array))
-
-    def arrays(self, place: str, state: Any, own: dict[str, Any] | None) -> None:
-        """Note to copy named arrays into our own, which are None where there are none."""
-        self.check_both(place, state, own)
-        if own is None:
-            return
+    def _group(self, number: int, group: Group, saved: list[SavedGroup]) -> LoadedGroup:
+        check, own = self.check, group._arrays()
+        sources = {name: each for each in saved for name in each.steps if name in group.names}
         if self.strict:
-            self.check_keys(place, state, own)
-        for name, to in own.items():
-            if not self.fits(f"{place}[{name!r}]", state.get(name), to):
-                self.missing.append(f"{place}.{name}")
-        self.left_over += [
-            f"{place}.{name}"
-            for name in state
-            if name not in own or f"{place}.{name}" in self.missing
-        ]
+            fitting = [each for each in saved if set(each.steps) == set(group.names)]
+            if not fitting:
+                raise ValueError(
+                    f"{self.where}: {saved[number].place} has the arrays "
+                    f"{', '.join(saved[number].steps)}, ours {', '.join(group.names)}"
+                )
+            same = next((each for each in fitting if each is saved[number]), fitting[0])
+            sources = dict.fromkeys(group.names, same)
+            check.check_keys(f"{same.place}['state']", same.arrays, own)
+            for slot, arrays in own.items():
+                given, place = same.arrays[slot], f"{same.place}['state'][{slot!r}]"
+                check.check_both(place, given, arrays)
+                if arrays is not None:
+                    check.check_keys(place, given, group.names)
+        first = next((sources[name] for name in group.names if name in sources), None)
+        values = {}
+        if first and not self.keep:
+            values = check.options(f"{first.place}['options']", first.options, group)
+        steps, weights = dict(zip(group.names, group._steps(), strict=True)), {}
+        for k, name in enumerate(group.names):
+            source = sources.get(name)
+            if source and f"ema.{name}" not in check.missing:  # it belongs to the average
+                weights[name] = self._weight(
+                    f"{source.place}['ema_weight']", source.ema_weights[name]
+                )
+            if source is None or not self._entry(source, name, k, own):
+                check.missing.append(name)
+                check.left_over += [] if source is None else [name]
+                continue
+            if group.state is not None:
+                steps[name] = check.count(f"{source.place}['step']", source.steps[name])
+        return LoadedGroup(values, list(steps.values()), weights)
 
-    def check_both(self, place: str, state: Any, own: Any) -> None:
-        if (own is None) != (state is None):
-            without, with_it = ("state", "optimizer") if state is None else ("optimizer", "state")
-            raise ValueError(f"{self.where}: the {without} has no {place}, the {with_it} has")
-
-    def fits(self, place: str, array: Any, to: Any) -> bool:
-        """Note to copy an array, if it fits or must fit."""
-        try:
-            self.array(place, array, to)
-        except (TypeError, ValueError):
-            if self.strict:
-                raise
-            return False
+    def _entry(self, source: SavedGroup, name: str, k: int, own: dict[str, Any]) -> bool:
+        """Note to copy what a state has for one array of parameters, if all of it fits."""
+        noted = len(self.check.copies)
+        for slot, arrays in own.items():
+            given = source.arrays.get(slot) if isinstance(source.arrays, dict) else None
+            if arrays is None and given is None:
+                continue
+            place = f"{source.place}['state'][{slot!r}][{name!r}]"
+            array = given.get(name) if isinstance(given, dict) else None
+            if arrays is None or not self.check.fits(place, array, arrays[k]):
+                del self.check.copies[noted:]
+                return False
         return True
 
-    def _is_ours(self, array: Any, to: Any) -> bool:
-        """Tell whether copying others might change what is to be copied into `to`."""
-        if array is to:
-            return False
-        if array.base is None:
-            return id(array) in self.own_ids
-        return any(np.may_share_memory(array, own) for own in self.own)
+    def _weight(self, place: str, weight: Any) -> float:
+        if type(weight) not in (int, float) or not 0 <= weight <= 1:
+            raise ValueError(f"{self.where}: 0 <= {place} <= 1 must hold, it is {weight!r}")
+        return float(weight)
 
-    # Options
+    def _shared(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the options for all groups. A state does not say whether there are averages."""
+        if self.keep:
+            return {}
+        own, given = self.held.options, state["options"]
+        if isinstance(given, dict) and (state["ema"] is None) != (own["ema_decay"] is None):
+            of_averages = {name: own._saved()[name] for name in ("ema_decay", "ema_debias")}
+            given = {**given, **of_averages}
+        return self.check.options("options", given, own)
 
-    def options(self, place: str, state: Any, own: Options) -> dict[str, Any]:
-        """Return the numbers that it shall have then; schedules stay."""
-        wanted = [name for name in own if name not in NOT_SAVED]
-        if isinstance(state, dict):
-            state = {name: LATER_OPTIONS[name] for name in LATER_OPTIONS.keys() & own} | state
-        self.check_keys(place, state, wanted if self.strict else (), () if self.strict else state)
-        values = {}
-        for name, value in state.items():
-            entry = f"{place}[{name!r}]"
-            if name not in wanted:
-                self.left_over.append(entry)
-                continue
-            if not isinstance(value, (dict, bool, int, float, str, type(None), np.generic)):
-                raise TypeError(f"{self.where}: {entry} must be a number, not {value!r:.60}")
-            scheduled = isinstance(value, dict)
-            if scheduled != is_schedule(own[name]):
-                kinds = ("a schedule", "a number") if scheduled else ("a number", "a schedule")
-                raise ValueError(
-                    f"{self.where}: {entry} is {kinds[0]}, ours is {kinds[1]}; with "
-                    'options="keep" ours stay'
-                )
-            if isinstance(value, dict):
-                self._schedule(entry, value, own[name])
-            else:
-                values[name] = value
-        own._check(values)
-        self.changes += [
-            Change(f"{own._place}: {name}" if own._place else name, own[name], value)
-            for name, value in values.items()
-            if own[name] != value
-        ]
-        return values
+    def _averages(self, state: Any) -> None:
+        own = self.held.kept_averages()
+        if own is None and not self.strict:
+            self.check.left_over += [] if state is None else ["ema"]
+        else:
+            self.check.arrays("ema", state, own)
 
-    def _schedule(self, place: str, state: dict[str, Any], own: Any) -> None:
-        states, parts = self.entry(place, state, "states"), stateful_parts(own)
-        if not isinstance(states, (list, tuple)) or len(states) != len(parts):
-            raise ValueError(f"{self.where}: {place} remembers other things than our {own!r}")
-        for part, remembered in zip(parts, states, strict=True):
-            copy.deepcopy(part).load_state_dict(remembered)  # raises where it would
-            self.remembered.append((part, remembered))
+    def _sums(self, state: Any) -> LoadedSums | None:
+        held, check = self.held, self.check
+        check.check_keys("accumulated", state, ("count", "sum"), optional=("weight", "frozen"))
+        count, saved = check.count("accumulated['count']", state["count"]), state["sum"]
+        if not count:
+            return None
+        sums = zeros_like(self.where, held.params)
+        own = dict(zip(held.names, arrays_of(sums), strict=True))
+        place = "accumulated['sum']"
+        if not self.strict and (not isinstance(saved, dict) or set(saved) != set(own)):
+            check.left_over.append("accumulated")
+            return None
+        check.check_keys(place, saved, own)
+        for name, to in own.items():
+            array = saved[name]
+            if array is not None and not check.fits(f"{place}[{name!r}]", array, to):
+                check.left_over.append("accumulated")
+                return None
+        weight = state.get("weight", count)  # version 0.1.0 had none, nor any other than 1
+        if type(weight) not in (int, float) or not 0 < weight < inf:
+            raise ValueError(
+                f"{self.where}: accumulated['weight'] must be finite and > 0, it is {weight!r}"
+            )
+        if "frozen" in state:
+            check.names("accumulated['frozen']", state["frozen"])
+        has = [int(saved[name] is not None) for name in own]
+        return LoadedSums(sums, count, float(weight), has)
 
-    def drop(self, state: Any, own: Dropout | None) -> None:
-        if (own is None) != (state is None):
-            if self.strict:
-                raise ValueError(f"{self.where}: either the state or the optimizer has no drop")
-            (self.missing if state is None else self.left_over).append("drop")
-        elif own is not None:
-            copy.copy(own).load_state_dict(state)  # raises where it would
-            self.remembered.append((own, state))
+    def _frozen_in_sums(self, state: dict[str, Any]) -> list[int]:
+        frozen = state.get("frozen")  # version 0.1.0 did not say it: what is frozen was so
+        if frozen is None:
+            groups = self.held.groups
+            frozen = [name for group in groups if group["frozen"] for name in group.names]
+        return [int(name in frozen) for name in self.held.names]
+
+    def _warn(self) -> None:
+        """Name the options that the state replaces, before anything is changed."""
+        if not self.check.changes:
+            return
+        told = ", ".join(f"{at}={own!r} becomes {new!r}" for at, own, new in self.check.changes)
+        warnings.warn(
+            f"{self.where}: the saved options replace those of the optimizer: {told}; "
+            'options="keep" keeps them',
+            stacklevel=_depth_of_user(),
+        )
+
+
+def _depth_of_user() -> int:
+    """Return how many calls lie between the code of the user and a warning of the caller."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "fastopt":
+        depth, frame = depth + 1, frame.f_back
+    return depth

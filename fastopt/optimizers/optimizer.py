@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
-from fastopt.optimizers import load, saved
+from fastopt.optimizers import saved
+from fastopt.optimizers.loading import Loading
 from fastopt.optimizers.settings import Settings
 from fastopt.result import Loaded, MaybeNone, StepResult
 from fastopt.tree import LikeParams, PartialTree, Tree
@@ -176,7 +177,7 @@ class Optimizer(Settings):
         grads : like `params`
             The gradients. An entry may be None, which adds nothing; an array that never had a
             gradient is left out of the step.
-        weight : float, default 1.0, > 0
+        weight : float, default 1.0, in [1e-30, 1e30]
             What these gradients count, such as the number of examples that they are the mean of.
 
         Raises
@@ -371,7 +372,7 @@ class Optimizer(Settings):
         """
         where = f"{type(self).__name__}.load_state_dict"
         with self._held.plan.turn(where):
-            loaded = load.Load(self._held, where, options, strict)(state)
+            loaded = Loading(self._held, where, options, strict).load(state)
         return None if strict else loaded
 
     def __copy__(self) -> NoReturn:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from fastopt.optimizers.group import one_or_named
-from fastopt.optimizers.held import Held, arrays_of
+from fastopt.optimizers.held import Held
+from fastopt.tree import arrays_of
 
 
 def state_dict(held: Held) -> dict[str, Any]:
-    drop, weights = held.options["drop"], held.weights()
+    drop, weights = held.options["drop"], held.ema_weights()
     return {
         "rule": held.rule,
         "step_count": held.count.steps,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from fastopt import _core
 from fastopt.optimizers.entries import Params, grouping_of, is_group
 from fastopt.optimizers.group import Group, Groups
 from fastopt.optimizers.held import Held
-from fastopt.optimizers.loading import checked_count
 from fastopt.optimizers.options import SHARED_DEFAULTS, TERM_DEFAULTS, Options, public
-from fastopt.tree import LikeParams
+from fastopt.optimizers.state_checks import checked_count
+from fastopt.tree import LikeParams, Tree
 
 GROUP_DEFAULTS = {"frozen": False, **TERM_DEFAULTS}
 
@@ -58,18 +58,30 @@ class Settings:
 
     @property
     def params(self) -> LikeParams:
+        """The parameters, as they were given: a tree, or a list of the trees of all groups.
+
+        To set it has the effect of ``step(params=...)``, without a step: other arrays of the same
+        names, shapes and dtypes are the parameters from now on, and new names join in.
+        """
         return self._held.params
+
+    @params.setter
+    def params(self, params: Tree) -> None:
+        self._held.set_params(f"{type(self).__name__}.params", params)
 
     @property
     def groups(self) -> Groups:
+        """The options of every group, by number or by pattern: ``opt.groups[0]["lr"] = 1e-4``."""
         return self._held.groups
 
     @property
     def options(self) -> Options:
+        """The options that all groups have in common: ``opt.options["clip_norm"] = 1.0``."""
         return self._held.options
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The dotted names of all arrays, in the order of the tree."""
         return self._held.names
 
     @property
@@ -81,6 +93,7 @@ class Settings:
 
     @property
     def step_count(self) -> int:
+        """The updates made so far, which schedules see. It can be set."""
         return self._held.count.steps
 
     @step_count.setter
@@ -204,6 +217,15 @@ class Settings:
                     f"opt.{place}[{name!r}] = ..."
                 )
         super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        held = vars(self).get("_held")
+        for place, options in (("groups[...]", "defaults"), ("options", "options")):
+            if held and name in getattr(held, options):
+                raise AttributeError(
+                    f"{type(self).__name__}: {name} is an option, and is opt.{place}[{name!r}]"
+                )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __dir__(self) -> list[str]:
         return public(super().__dir__())
