@@ -44,6 +44,7 @@ class Machine(RuleBasedStateMachine):
         if with_a_state:
             state = self.design.random_state(self.params, self.model, rng)
             self.opt, self.model = self.design.make(self.params, options, of_groups, state)
+            assert_adopted(self.opt, self.model, state)
 
     def gradients(self, seed: int, value: float | None = None, gaps: bool = True) -> Any:
         """Return gradients in any layout and order of keys, one element of which is `value`.
@@ -121,6 +122,15 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def compare(self) -> None:
         assert_alike(self.opt, self.model, self.params)
+
+
+def assert_adopted(opt: Any, model: Model, state: Any) -> None:
+    """Compare the arrays that an optimizer has with those that it was given: they are the same."""
+    for k, entry in enumerate(model.entries):
+        place = [each.name for each in model.of_group(entry.group)].index(entry.name)
+        for slot in model.states:
+            arrays = opt.groups[entry.group]._arrays()[slot]
+            assert arrays[place] is flat(getattr(state, slot))[k]
 
 
 def assert_same_gradients(given: list[Any], expected: list[Any]) -> None:
