@@ -33,6 +33,16 @@ def with_other_arrays(change: Callable[[Any], Any]) -> Callable[[Any, Any], None
     return lambda machine, grads: machine.opt.step(grads, params=other_arrays(machine, change))
 
 
+def with_gradients_like_other_arrays(change: Callable[[Any], Any]) -> Callable[[Any, Any], None]:
+    """Return a call in which they fit each other, but not what the optimizer has."""
+
+    def call(machine: Any, grads: Any) -> None:
+        like = with_the_last(grads, used(machine, grads), change)
+        machine.opt.step(like, params=other_arrays(machine, change))
+
+    return call
+
+
 def with_a_bad_gradient(machine: Any, grads: Any) -> None:
     """The arrays would be in order: those of before must be there again."""
     bad = with_the_last(grads, used(machine, grads), lambda g: np.ones((*g.shape, 2), g.dtype))
@@ -105,12 +115,14 @@ OTHER_ARRAYS: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]]
     "a bad number": (always, with_a_bad_number),
     "of a shape": (
         not_all_frozen,
-        with_other_arrays(lambda p: np.ones((*p.shape, 2), p.dtype)),
+        with_gradients_like_other_arrays(lambda p: np.ones((*p.shape, 2), p.dtype)),
     ),
     "of a dtype": (not_all_frozen, with_other_arrays(lambda p: np.ones(p.shape, np.float16))),
     "of the other dtype": (
         not_all_frozen,
-        with_other_arrays(lambda p: np.ones(p.shape, {4: np.float64, 8: np.float32}[p.itemsize])),
+        with_gradients_like_other_arrays(
+            lambda p: np.ones(p.shape, {4: np.float64, 8: np.float32}[p.itemsize])
+        ),
     ),
     "a number": (not_all_frozen, with_other_arrays(lambda p: 1.0)),
     "None": (lambda m: not_all_frozen(m) and has_branches(m), with_other_arrays(lambda p: None)),
