@@ -6,6 +6,7 @@ import copy
 import pickle
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,13 @@ class Saving(Machine):
 
     @rule(data=st.data(), seed=seeds, keep=st.booleans(), averages=st.booleans())
     def go_on_with_what_fits(self, data: Any, seed: int, keep: bool, averages: bool) -> None:
-        """Load the state into an optimizer of other arrays, some of which are those of before."""
+        """Load the state into an optimizer of other arrays, some of which are those of before.
+
+        They may all be in one group then.
+        """
         rng = np.random.default_rng(seed)
+        if rng.random() < 0.3:
+            self.design = replace(self.design, form="tree")
 
         def perhaps_another(array: Any) -> Any:
             shape = (3, *array.shape) if rng.random() < 0.2 and array.ndim < 3 else array.shape
