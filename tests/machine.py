@@ -44,6 +44,7 @@ class Machine(RuleBasedStateMachine):
         if with_a_state:
             state = self.design.random_state(self.params, self.model, rng)
             self.opt, self.model = self.design.make(self.params, options, of_groups, state)
+            self.model.step_count = max((entry.step for entry in self.model.entries), default=0)
             assert_adopted(self.opt, self.model, state)
 
     def gradients(self, seed: int, value: float | None = None, gaps: bool = True) -> Any:

@@ -41,9 +41,8 @@ class Changes(Steps):
         new = map_tree(
             lambda p: p if rng.random() < kept else laid_out(random_like(p, rng), rng), old
         )
-        if not of_sums:
-            for _ in range(more if len(left) < MOST_ARRAYS else 0):
-                new = with_more(new, self.design.form, data.draw, rng)
+        for _ in range(more if len(left) < MOST_ARRAYS else 0):
+            new = with_more(new, self.design.form, data.draw, rng)
         new = in_any_order(new, rng)
         self.take(new)
         if of_sums:
@@ -57,9 +56,8 @@ class Changes(Steps):
 
     def take(self, new: Any) -> None:
         """Let these be the parameters of the model, and of the user."""
-        if {id(array) for array in flat(new)} != {id(array) for array in flat(self.params)}:
-            self.model.take(new)
-            self.params = new
+        self.model.take(new)
+        self.params = new
 
     # Groups and options
 

@@ -18,19 +18,27 @@ def load(own: Model, saved: Model, *, keep: bool, strict: bool) -> tuple[list[st
     left_over = [name for name in theirs if name not in own.names]
     if not keep:
         load_options(own, saved, theirs)
+    whole = saved.averages and not saved.shared["ema_debias"] and own.shared["ema_debias"]
+    for entry in own.entries:
+        if entry.name in theirs:
+            entry.frozen = theirs[entry.name].frozen
     load_drop(own.shared["drop"], saved.shared["drop"], missing, left_over)
     own.step_count = saved.step_count
     for entry in own.entries:
         source = theirs.get(entry.name)
         if source is not None and not own.averages:  # it is of no use, and kept
-            entry.ema_weight = source.ema_weight
+            entry.ema_weight = 1.0 if whole else source.ema_weight
         if source is None or not all(fits(source.state[k], entry.state[k]) for k in own.states):
             missing.append(entry.name)
+            left_over += [] if source is None else [entry.name]
             continue
         entry.step = source.step
         for name, array in source.state.items():
             entry.state[name][...] = array
     load_averages(own, saved, theirs, missing, left_over)
+    for entry in own.entries if whole and own.averages else ():
+        if f"ema.{entry.name}" not in missing:
+            entry.ema_weight = 1.0  # those that were never freed of their start are whole
     load_sums(own, saved, theirs, left_over)
     return sorted(missing), sorted(left_over)
 
@@ -47,9 +55,6 @@ def load_options(own: Model, saved: Model, theirs: dict[str, Entry]) -> None:
         known = [theirs[entry.name] for entry in own.of_group(number) if entry.name in theirs]
         if known:
             take_over(group.options, saved.groups[known[0].group].options)
-    for entry in own.entries:
-        if entry.name in theirs:
-            entry.frozen = theirs[entry.name].frozen
 
 
 def take_over(own: dict[str, Any], saved: dict[str, Any]) -> None:
@@ -86,6 +91,7 @@ def load_averages(
             entry.ema[...], entry.ema_weight = source.ema, source.ema_weight
         else:
             missing.append(f"ema.{entry.name}")
+            left_over += [] if source is None else [f"ema.{entry.name}"]
     left_over += [f"ema.{name}" for name in theirs if name not in own.names]
 
 

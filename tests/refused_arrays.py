@@ -140,10 +140,6 @@ OTHER_ARRAYS: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]]
         is_list,
         lambda m, g: m.opt.step([*g, np.ones(2)], params=[*other_arrays(m), np.ones(2)]),
     ),
-    "one more while gradients wait": (
-        lambda m: waiting(m) and grows(m),
-        lambda m, g: m.opt.step(params=with_an_entry_more(m)),
-    ),
     "gradients of before": (
         lambda m: may_step(m) and grows(m),
         lambda m, g: m.opt.step(g, params=with_an_entry_more(m)),

@@ -115,7 +115,8 @@ class Loading:
         """Return what averages weigh: those that were never freed of their start are whole."""
         held = self.held
         saved = state["options"]
-        was_plain = not (isinstance(saved, dict) and saved.get("ema_debias"))
+        is_dict = isinstance(saved, dict)
+        was_plain = state["ema"] is not None and is_dict and not saved.get("ema_debias")
         is_debiased = shared.get("ema_debias", held.options["ema_debias"])
         weights = held.ema_weights()
         for group in groups:
