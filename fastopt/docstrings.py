@@ -22,7 +22,9 @@ params : array, or nested lists, tuples, dicts and dataclass instances of arrays
     dataclass are entries.
 grads : like `params`
     Their gradients: same structure, shapes and dtypes. Not changed, unless `zero_grads`. For a
-    dataclass a dict with the names of its fields will do.
+    dataclass a dict with the names of its fields will do. Where an entry, or a whole branch, is
+    None, that array is left out altogether: parameter, state, `ema`, norm, decay; its count of
+    updates stays behind.
 """
 
 TERMS = """\
@@ -108,7 +110,7 @@ StepResult or None
 
 STEP_RAISES = """\
 TypeError
-    If an argument is of the wrong kind: a list or None where an array belongs, another dtype
+    If an argument is of the wrong kind: a list or number where an array belongs, another dtype
     (also byte-swapped), a masked array, another structure, the state of another rule.
 ValueError
     If a number is outside of its range, if shapes or keys differ, if an output is read-only,
@@ -176,9 +178,10 @@ NOTES = """\
 Every number may be a schedule: a callable of :attr:`step_count`, such as those of
 :mod:`fastopt.schedules`. It is called before each update; the first sees 0.
 
-A step is that of :func:`fastopt.{STEP}`, bit for bit. Every group counts the updates of
-its own, in ``group.state.step``, which differs from :attr:`step_count` where a group was frozen
-or added later.
+A step is that of :func:`fastopt.{STEP}`, bit for bit. Arrays count their updates, in
+``group.state.step``: an int while all arrays of the group agree, else a tuple with one count for
+each. It differs from :attr:`step_count` where arrays were frozen, had no gradient or were added
+later.
 """
 
 READ = """\

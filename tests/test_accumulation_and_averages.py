@@ -201,3 +201,22 @@ def test_averages_that_are_not_there() -> None:
         opt.averaged().__enter__()
     with pytest.raises(ValueError, match="whether there is an ema_decay is fixed"):
         opt.options["ema_decay"] = 0.5
+
+
+def test_weights_of_gradients() -> None:
+    w = np.zeros(2, np.float32)
+    opt = fastopt.SGD(w, lr=1.0)
+    for weight in (1e-30, 1e30, 3, np.float32(0.5)):
+        opt.accumulate(np.ones(2, np.float32), weight=weight)
+        opt.step()
+    np.testing.assert_allclose(w, -4, rtol=1e-6)
+    opt.options["accumulation"] = "sum"
+    opt.accumulate(np.ones(2, np.float32), weight=3)
+    opt.step()
+    np.testing.assert_allclose(w, -7, rtol=1e-6)
+    for weight in (0, -1.0, np.nan, np.inf, 1e-31, 1e31, 5e-324):
+        with pytest.raises(ValueError, match=r"^SGD\.accumulate: (weight|1e-30 <= weight)"):
+            opt.accumulate(np.ones(2, np.float32), weight=weight)
+    with pytest.raises(TypeError, match=r"^SGD\.accumulate: weight must be a number, not str"):
+        opt.accumulate(np.ones(2, np.float32), weight="3")  # type: ignore[arg-type]
+    assert opt.state_dict()["accumulated"]["count"] == 0

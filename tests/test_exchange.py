@@ -67,8 +67,6 @@ def test_arrays_replaced_in_the_same_tree() -> None:
         opt.step({"w": np.ones(2), "b": np.ones(2)})
     opt.step({"w": np.ones(2), "b": np.ones(2)}, params=params)
     np.testing.assert_allclose(params["w"], 0.5)
-    with opt.averaged() if opt.ema else pytest.raises(ValueError, match="no averages"):
-        opt.reset_averages()
 
 
 def test_a_lone_array() -> None:
@@ -335,3 +333,141 @@ def test_states_of_rmsprop_have_what_it_needs() -> None:
     fastopt.RMSprop(w, centered=True, state=fastopt.rmsprop_init(w, centered=True))
     with pytest.raises(TypeError, match="SGD: state must be None, as the rule has no state"):
         CLASSES["sgd"](w, state=3)
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam", "rmsprop"])
+def test_a_state_that_lacks_an_array_is_refused(name: str) -> None:
+    params = {"w": np.ones(2), "b": np.ones(1)}
+    init = getattr(fastopt, f"{name}_init")
+    for slot in (slot for slot in init(params).__slots__[1:] if getattr(init(params), slot)):
+        state = init(params)
+        getattr(state, slot)["b"] = None
+        message = rf"^\w+: state\.{slot}\['b'\] must be a NumPy array, not NoneType$"
+        with pytest.raises(TypeError, match=message):
+            CLASSES[name](params, state=state)
+
+
+def test_schedules_go_on_from_the_largest_count() -> None:
+    params = {"w": np.ones(2), "b": np.ones(1)}
+    state = fastopt.adam_init(params)
+    state.step = {"w": 3, "b": 9}
+    opt = fastopt.Adam(params, lr=fastopt.schedules.Linear(1.0, 0.0, steps=10), state=state)
+    assert opt.step_count == 9
+    np.testing.assert_allclose(opt.current()[0]["lr"], 0.1)
+
+
+# Other trees, and calls that come in between
+
+
+def test_another_tree_with_the_same_arrays_is_the_one_that_counts() -> None:
+    w = np.ones(2)
+    first, second = {"w": w}, {"w": w}
+    opt = fastopt.SGD(first)
+    with pytest.raises(ValueError, match="lr must be finite"):
+        opt.step({"w": np.ones(2)}, params=second, lr=-1.0)
+    assert opt.params is first
+    opt.step({"w": np.ones(2)}, params=second)
+    assert opt.params is second
+    second["w"] = np.zeros(2)
+    with pytest.raises(ValueError, match=r"params\['w'\] is another array"):
+        opt.step({"w": np.ones(2)})
+    assert copy.deepcopy(opt).names == ("w",)
+
+
+def test_the_same_arrays_in_another_order() -> None:
+    w, b = np.zeros(2), np.zeros(1)
+    opt = fastopt.Adam({"w": w, "b": b}, lr=0.5)
+    opt.step({"w": np.ones(2), "b": None})
+    opt.step({"w": None, "b": np.ones(1)}, params={"b": b, "w": w})
+    assert (opt.names, opt.groups[0].state.step) == (("b", "w"), 1)
+    np.testing.assert_allclose([*w, *b], -0.5)
+
+
+def test_states_do_not_go_by_places() -> None:
+    layers = [{"w": np.zeros(2)}, {"w": np.zeros(2)}]
+    opt = fastopt.SGD(layers, ema_decay=0.5)
+    layers.insert(0, {"w": np.ones(2)})
+    message = r"'1\.w' of params is the array that was '0\.w', and states go by names"
+    with pytest.raises(ValueError, match=message):
+        opt.step(map_tree(np.ones_like, layers), params=layers)
+
+
+def test_parameters_can_be_set_without_a_step() -> None:
+    params = {"w": np.zeros(2)}
+    opt = fastopt.SGD(params, lr=1.0, ema_decay=0.5)
+    params["w"] = np.full(2, 4.0)
+    opt.params = params
+    opt.reset_averages()
+    assert opt.ema["w"].tolist() == [4, 4]
+    assert opt.step_count == 0
+    with pytest.raises(ValueError, match=r"^SGD\.params: params has no 'w', which the opti"):
+        opt.params = {"v": np.ones(2)}
+    opt.step({"w": np.ones(2)})
+    assert params["w"].tolist() == [3, 3]
+
+
+def test_no_other_call_comes_in_between() -> None:
+    """Code that an exchange runs cannot step with the parameters that are to be refused."""
+    params = {"w": np.zeros(2), "b": np.zeros(2)}
+    opt = fastopt.Adam(params, lr=0.5)
+    refused = []
+
+    class Nosy(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            try:
+                opt.step(map_tree(np.ones_like, params))
+            except RuntimeError as error:
+                refused.append(str(error))
+            except (TypeError, ValueError, AttributeError):
+                pass
+            return hash("w")
+
+    opt.accumulate(map_tree(np.ones_like, params))
+    key = Nosy("w")
+    refused.clear()
+    before = opt.groups[0].state.step, opt.step_count
+    with pytest.raises(ValueError, match="grad_scale"):
+        opt.step(params={key: np.ones(2), "b": np.ones(2)}, grad_scale=float("nan"))
+    assert any("another call of the same optimizer is under way" in said for said in refused)
+    assert (opt.groups[0].state.step, opt.step_count) == before
+    assert params["w"].tolist() == [0, 0]
+
+
+def test_an_interrupt_undoes_what_was_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    opt = fastopt.Adam({"w": np.zeros(2)})
+    new = {"w": np.ones(2)}
+
+    class Turn:
+        """One whose step is interrupted right after it was made."""
+
+        def __init__(self, turn: Any) -> None:
+            self.turn = turn
+
+        def __enter__(self) -> Any:
+            self.turn.__enter__()
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self.turn.__exit__(*error)
+
+        def step(self, plan: Any, arguments: Any) -> None:
+            self.turn.step(plan, arguments)
+            raise KeyboardInterrupt
+
+    class Plan:
+        def __init__(self, plan: Any) -> None:
+            self.plan = plan
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.plan, name)
+
+        def turn(self, where: str) -> Any:
+            return Turn(self.plan.turn(where))
+
+    monkeypatch.setattr(opt._held, "plan", Plan(opt._held.plan))
+    with pytest.raises(KeyboardInterrupt):
+        opt.step({"w": np.ones(2)}, params=new)
+    assert opt.params is new
+    assert (opt.step_count, opt.groups[0].state.step) == (1, 1)

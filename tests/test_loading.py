@@ -291,3 +291,76 @@ def test_parameters_that_cannot_take_what_fits(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="overlap in memory"):
         fastopt.load(tmp_path / "run", params={"w": base[:2], "b": base[1:]}, strict=False)
     assert not base.any()
+
+
+def test_plain_averages_go_on_as_debiased_ones() -> None:
+    """They have no start that would be left out: they are whole."""
+    old = trained(model("x"), ema_decay=0.5)
+    opt = fastopt.Adam(model("x"), ema_decay=0.5, ema_debias=True)
+    opt.load_state_dict(old.state_dict(), options="keep")
+    for name, array in opt.params["x"].items():
+        array[...] = old.params["x"][name]
+    for each in (old, opt):
+        each.step(model("x"))
+    assert_same_bits(opt.ema, old.ema)
+
+
+def test_groups_are_found_by_their_names() -> None:
+    """Those that came later have other numbers than in an optimizer that is made of them all."""
+    patterns = {"*.b": {"lr": 0.5}, "y.*": {"lr": 0.25}}
+    params = {"x": {"b": np.zeros(1)}, "y": {"w": np.zeros(1)}}
+    old = fastopt.Adam(fastopt.groups(params, patterns))
+    params["x"]["w"] = np.zeros(1)
+    old.step({"x": {"w": np.ones(1), "b": None}, "y": {"w": None}}, params=params)
+    opt = fastopt.Adam(fastopt.groups(copy.deepcopy(params), patterns))
+    assert [group.names for group in opt.groups] != [group.names for group in old.groups]
+    opt.load_state_dict(old.state_dict())
+    assert repr(moments(opt)["x.w"]) == repr(moments(old)["x.w"])
+
+
+def test_a_state_whose_arrays_are_what_ours_are_views_of() -> None:
+    a, b = np.ones(2), np.full(2, 2.0)
+    state = fastopt.MomentumState(0, {"a": a[:], "b": b[:]})
+    opt = fastopt.Momentum({"a": np.zeros(2), "b": np.zeros(2)}, state=state)
+    saved = opt.state_dict()
+    saved["groups"][0]["state"]["buf"] = {"a": b, "b": a}
+    opt.load_state_dict(saved)
+    assert [buf.tolist() for buf in opt.groups[0].state.buf] == [[2, 2], [1, 1]]
+
+
+@pytest.mark.parametrize("place", ["options", "ema", "groups/0/options", "groups/0/state"])
+@pytest.mark.parametrize("nonsense", [None, [1], "x", 3], ids=str)
+def test_nonsense_is_refused_by_name(place: str, nonsense: Any) -> None:
+    opt = trained(model("x"), ema_decay=0.5)
+    state: Any = copy.deepcopy(opt.state_dict())
+    part = state
+    *way, last = [int(key) if key.isdigit() else key for key in place.split("/")]
+    for key in way:
+        part = part[key]
+    part[last] = nonsense
+    before = repr(opt.state_dict())
+    for strict in (True, False):
+        if place == "ema" and nonsense is None:
+            continue
+        try:
+            opt.load_state_dict(state, strict=strict)
+        except (TypeError, ValueError) as error:
+            assert str(error).startswith("Adam.load_state_dict: ")  # noqa: PT017
+            assert repr(opt.state_dict()) == before
+        else:
+            assert not strict
+
+
+def test_counts_are_plain_ints() -> None:
+    class Sly(int):
+        def __int__(self) -> int:
+            return -5
+
+    opt = trained(model("x"))
+    state = opt.state_dict()
+    for place in (state, state["groups"][0]):
+        key = "step" if "step" in place else "step_count"
+        kept, place[key] = place[key], Sly(3)
+        with pytest.raises(TypeError, match=f"{key}.* must be an int"):
+            opt.load_state_dict(state)
+        place[key] = kept

@@ -318,3 +318,30 @@ def test_many_counts(rng: np.random.Generator) -> None:
     assert len(set(opt.groups[0].state.step)) > 10
     assert_same_bits(params, [each.params for each in alone])
     assert names("here", params)[3] == "3"
+
+
+def test_a_tree_that_comes_to_contain_itself() -> None:
+    inner: list[Any] = []
+    armed = False
+
+    class Key(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            if armed:
+                inner[:] = [inner]
+            return 7
+
+        def __eq__(self, other: object) -> bool:
+            return self is other
+
+    key = Key("k")
+    params, grads = (
+        {key: np.ones(4), "i": inner, "b": np.ones(4)},
+        {key: np.ones(4), "i": [], "b": None},
+    )
+    state = fastopt.adam_init(params)
+    armed = True
+    with pytest.raises(ValueError, match="adam_step: params changed while it was read"):
+        fastopt.adam_step(params, grads, state)
+    assert state.step == 0

@@ -166,3 +166,66 @@ def test_the_first_group_has_a_number_once_there_is_another() -> None:
     for number in range(2):
         with pytest.raises(ValueError, match=rf"^SGD: groups\[{number}\]: lr must be finite"):
             opt.groups[number]["lr"] = -1.0
+
+
+def test_groups_of_a_pattern(rng: np.random.Generator) -> None:
+    params = {"a": {"w": np.ones(2)}, "b": {"w": np.ones(2)}}
+    opt = fastopt.SGD(fastopt.groups(params, {"*.w": {"l2": 0.5}, "b.*": {"l1": 0.25}}), lr=0.1)
+    several = opt.groups["*.w"]
+    assert (several.names, several["l2"], len(several)) == (("a.w", "b.w"), 0.5, len(opt.groups[0]))
+    several["lr"] = 0.5
+    several.update(l2=0.0, nonneg=True)
+    assert [(g["lr"], g["l2"], g["nonneg"]) for g in opt.groups] == [(0.5, 0.0, True)] * 2
+    with pytest.raises(ValueError, match=r"groups\['\*.w'\] are 2, whose l1 is \[0.0, 0.25\]"):
+        several["l1"]
+    with pytest.raises(ValueError, match="lr must be finite"):
+        several.update(nonneg=False, lr=-1.0)
+    assert [g["nonneg"] for g in opt.groups] == [True, True]
+    asked = 0
+
+    def changing(step: int) -> float:
+        nonlocal asked
+        asked += 1
+        return 0.5 if asked < 2 else -1.0
+
+    with pytest.raises(ValueError, match="lr must be finite"):
+        several["lr"] = changing
+    assert [g["lr"] for g in opt.groups] == [0.5, 0.5], "all or none"
+    assert opt.groups["b.*"] is opt.groups[1]
+    assert opt.groups[-1] is opt.groups[1:][0]
+    with pytest.raises(KeyError, match="no group has the pattern 'c'; there are"):
+        opt.groups["c"]
+    with pytest.raises(TypeError, match="options cannot be removed"):
+        del several["lr"]
+    for wrong in ("lr", "foo", "names"):
+        with pytest.raises(AttributeError, match="SGD: "):
+            setattr(opt.groups[0], wrong, 3)
+        with pytest.raises(AttributeError, match="SGD: "):
+            setattr(opt.options, "clip_norm" if wrong == "lr" else wrong, 3)
+    with pytest.raises(AttributeError, match=r"lr is an option, and is opt.groups\[...\]\['lr'\]"):
+        _ = opt.lr
+
+
+def test_nothing_internal_is_listed() -> None:
+    opt = fastopt.Adam({"w": np.ones(2)})
+    for each in (opt, opt.groups[0], opt.options):
+        listed = [name for name in dir(each) if not name.startswith("__")]
+        assert not [name for name in listed if name.startswith("_")]
+        assert {"set_all", "check", "saved", "new_state", "place"}.isdisjoint(listed)
+    assert {"step", "freeze", "current", "params"} <= set(dir(opt))
+
+
+def test_repr_tells_names_and_what_differs() -> None:
+    params = {"l": {"w": np.ones((2, 2)), "bias": np.ones(2)}, "x": np.ones(3)}
+    patterns = {"*.bias": {"weight_decay": 0.0}, "x": {"l2": 0.0}}
+    opt = fastopt.AdamW(fastopt.groups(params, patterns), lr=0.1, l2=0.5, clip_norm=1.0)
+    opt.freeze("x")
+    assert repr(opt) == (
+        "AdamW(9 parameters in 3 arrays, step_count=0\n"
+        "  clip_norm=1.0\n"
+        "  groups[0]: l.w: lr=0.1, l2=0.5\n"
+        "  groups[1]: l.bias: lr=0.1, l2=0.5, weight_decay=0.0\n"
+        "  groups[2]: x: lr=0.1, l2=0.0\n"
+        "  frozen: x)"
+    )
+    assert repr(opt.groups[0]).startswith("Group(l.w: {'frozen': False, 'lr': 0.1")

@@ -136,8 +136,12 @@ def test_numbers_of_a_step_of_sums() -> None:
         ({"l2": [0.1]}, TypeError, "l2 must be a number, not list; groups have numbers of their"),
         ({"nonneg": 1}, TypeError, "nonneg must be True or False, not 1"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm must be finite and > 0"),
-        ({"clip_norm": 1.0, "clip_tensor_norm": 1.0}, ValueError, "exclude each other"),
-        ({"threads": 0}, ValueError, "threads"),
+        (
+            {"clip_norm": 1.0, "clip_tensor_norm": 1.0},
+            ValueError,
+            "clip_norm and clip_tensor_norm ",
+        ),
+        ({"threads": 0}, ValueError, "1 <= threads"),
         ({"frozen": True}, TypeError, "frozen cannot be given for one step"),
         ({"drop": fastopt.Dropout(0.5, 1)}, TypeError, "drop cannot be given for one step"),
         ({"accumulation": "sum"}, TypeError, "accumulation cannot be given for one step"),
@@ -149,7 +153,7 @@ def test_numbers_of_a_step_of_sums() -> None:
 def test_wrong_numbers(given: dict[str, Any], error: type[Exception], message: str) -> None:
     w = np.ones(2)
     opt = fastopt.RMSprop([{"params": w}, {"params": np.ones(2)}])
-    with pytest.raises(error, match=rf"^RMSprop\.step: {message}|{message}"):
+    with pytest.raises(error, match=rf"^RMSprop\.step: {message}"):
         opt.step([np.ones(2)] * 2, **given)
     assert (w.tolist(), opt.step_count, opt.groups[0].state.step) == ([1, 1], 0, 0)
 
