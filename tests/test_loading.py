@@ -364,3 +364,14 @@ def test_counts_are_plain_ints() -> None:
         with pytest.raises(TypeError, match=f"{key}.* must be an int"):
             opt.load_state_dict(state)
         place[key] = kept
+
+
+def test_parameters_that_the_optimizer_does_not_have(tmp_path: Path) -> None:
+    old = trained(model("x"))
+    fastopt.save(tmp_path / "run", params=old.params, optimizer=old)
+    opt, params = fastopt.Adam(model("x")), model("x")
+    with pytest.warns(UserWarning, match=r"^load: the optimizer has another array") as told:
+        fastopt.load(tmp_path / "run", params=params, optimizer=opt)
+    assert told[0].filename == __file__
+    opt.params = params
+    fastopt.load(tmp_path / "run", params=params, optimizer=opt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any, Literal, Protocol, overload
 
 from fastopt.checkpoint.document import from_arrays, to_arrays
@@ -11,7 +12,7 @@ from fastopt.checkpoint.replace import replace_file
 from fastopt.checkpoint.restore import Entry, copy, match, match_by_name
 from fastopt.optimizers import Optimizer
 from fastopt.result import Loaded
-from fastopt.tree import Tree
+from fastopt.tree import Tree, arrays_of
 
 __all__ = ["load", "read", "save"]
 
@@ -172,7 +173,8 @@ def load(
     wrote a file.
 
     `optimizer` must itself take a state entirely or not at all, as those of fastopt do. Averages
-    that it keeps and the file has not begin as copies of the parameters of the file.
+    that it keeps and the file has not begin as copies of the parameters of the file. A warning
+    says where `params` are not the arrays of an optimizer of fastopt.
 
     Examples
     --------
@@ -201,6 +203,8 @@ def load(
         entries, *names = match_by_name(params, contents["params"])
         missing, left_over = ([f"params.{name}" for name in each] for each in names)
     if isinstance(optimizer, Optimizer):
+        if params is not None:
+            _warn_of_other_arrays(params, optimizer)
         loaded = optimizer.load_state_dict(contents["optimizer"], options=options, strict=strict)
         if loaded is not None:
             missing += [f"optimizer.{name}" for name in loaded.missing]
@@ -219,6 +223,20 @@ def load(
         optimizer.reset_averages()  # of the parameters that have just been loaded
     extra = contents["extra"]
     return extra if strict else Loaded(tuple(missing), tuple(left_over), extra)
+
+
+def _warn_of_other_arrays(params: Tree, optimizer: Optimizer) -> None:
+    """Say where the parameters that are loaded are not those that the optimizer will change."""
+    given = {id(array) for array in arrays_of(params)}
+    for group in optimizer.groups:
+        for name, array in zip(group.names, group.params, strict=True):
+            if id(array) not in given:
+                warnings.warn(
+                    f"load: the optimizer has another array {name!r} than params, which its steps "
+                    "do not change then; optimizer.params = params takes them over",
+                    stacklevel=3,
+                )
+                return
 
 
 def read(path: Path) -> dict[str, Any]:
