@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from fastopt.optimizers.options import (
-        StepNumbers,
+        StepArguments,
         WithClipNorm,
         WithClipTensorNorm,
         WithSkipNonfinite,
@@ -53,51 +53,19 @@ class Optimizer(Settings):
 
     @overload
     def step(
-        self,
-        grads: PartialTree | None = None,
-        *,
-        params: Tree | None = None,
-        grad_scale: float = 1.0,
-        mask: PartialTree | None = None,
-        keep_prob: float = 1.0,
-        update_mask: PartialTree | None = None,
-        **numbers: Unpack[WithClipNorm],
+        self, grads: PartialTree | None = None, **arguments: Unpack[WithClipNorm]
     ) -> StepResult: ...
     @overload
     def step(
-        self,
-        grads: PartialTree | None = None,
-        *,
-        params: Tree | None = None,
-        grad_scale: float = 1.0,
-        mask: PartialTree | None = None,
-        keep_prob: float = 1.0,
-        update_mask: PartialTree | None = None,
-        **numbers: Unpack[WithClipTensorNorm],
+        self, grads: PartialTree | None = None, **arguments: Unpack[WithClipTensorNorm]
     ) -> StepResult: ...
     @overload
     def step(
-        self,
-        grads: PartialTree | None = None,
-        *,
-        params: Tree | None = None,
-        grad_scale: float = 1.0,
-        mask: PartialTree | None = None,
-        keep_prob: float = 1.0,
-        update_mask: PartialTree | None = None,
-        **numbers: Unpack[WithSkipNonfinite],
+        self, grads: PartialTree | None = None, **arguments: Unpack[WithSkipNonfinite]
     ) -> StepResult: ...
     @overload
     def step(
-        self,
-        grads: PartialTree | None = None,
-        *,
-        params: Tree | None = None,
-        grad_scale: float = 1.0,
-        mask: PartialTree | None = None,
-        keep_prob: float = 1.0,
-        update_mask: PartialTree | None = None,
-        **numbers: Unpack[StepNumbers],
+        self, grads: PartialTree | None = None, **arguments: Unpack[StepArguments]
     ) -> StepResult | MaybeNone: ...
     def step(
         self,

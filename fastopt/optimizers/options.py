@@ -14,6 +14,8 @@ from fastopt.dropout import Dropout
 if TYPE_CHECKING:
     from typing_extensions import Required
 
+    from fastopt.tree import PartialTree, Tree
+
 Scheduled = float | Callable[[int], float]
 """A number, or a schedule: a callable of the updates made so far."""
 
@@ -41,9 +43,17 @@ class OptionsWithoutDecay(TypedDict, total=False):
     accumulation: str
 
 
-class OtherNumbers(TypedDict, total=False):
-    """What a step may have in place of options, but for those that give it a result."""
+class OtherArguments(TypedDict, total=False):
+    """What a step takes besides gradients: what comes with them, and numbers in place of options.
 
+    But for those numbers that give it a result.
+    """
+
+    params: Tree | None
+    grad_scale: float
+    mask: PartialTree | None
+    keep_prob: float
+    update_mask: PartialTree | None
     lr: float
     beta1: float
     beta2: float
@@ -72,15 +82,15 @@ class OtherNumbers(TypedDict, total=False):
     threads: int | None
 
 
-class StepNumbers(OtherNumbers, total=False):
-    """What a step of an optimizer may have in place of the options that are set."""
+class StepArguments(OtherArguments, total=False):
+    """All that a step takes besides gradients."""
 
     clip_norm: float | None
     clip_tensor_norm: float | None
     skip_nonfinite: bool
 
 
-class WithClipNorm(OtherNumbers, total=False):
+class WithClipNorm(OtherArguments, total=False):
     """Numbers with which a step has a result for certain, as with the two below."""
 
     clip_norm: Required[float]
@@ -88,13 +98,13 @@ class WithClipNorm(OtherNumbers, total=False):
     skip_nonfinite: bool
 
 
-class WithClipTensorNorm(OtherNumbers, total=False):
+class WithClipTensorNorm(OtherArguments, total=False):
     clip_norm: None
     clip_tensor_norm: Required[float]
     skip_nonfinite: bool
 
 
-class WithSkipNonfinite(OtherNumbers, total=False):
+class WithSkipNonfinite(OtherArguments, total=False):
     clip_norm: float | None
     clip_tensor_norm: float | None
     skip_nonfinite: Required[Literal[True]]
