@@ -118,6 +118,15 @@ def load(
     options: Literal["saved", "keep"] = "saved",
     strict: Literal[False],
 ) -> Loaded: ...
+@overload
+def load(
+    path: Path,
+    *,
+    params: Tree | None = None,
+    optimizer: Stateful | None = None,
+    options: Literal["saved", "keep"] = "saved",
+    strict: bool,
+) -> Any: ...
 def load(
     path: Path,
     *,

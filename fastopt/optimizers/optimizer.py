@@ -285,6 +285,14 @@ class Optimizer(Settings):
         state: dict[str, Any],
         *,
         options: Literal["saved", "keep"] = "saved",
+        strict: Literal[False],
+    ) -> Loaded: ...
+    @overload
+    def load_state_dict(
+        self,
+        state: dict[str, Any],
+        *,
+        options: Literal["saved", "keep"] = "saved",
         strict: bool,
     ) -> Loaded | None: ...
     def load_state_dict(

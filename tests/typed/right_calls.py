@@ -85,6 +85,11 @@ maybe: fastopt.StepResult | None = fastopt.sgd_step(flat, flat)
 if maybe is not None:
     norm = maybe.grad_norm
 
+# What loading returns
+missing: tuple[str, ...] = opt.load_state_dict(opt.state_dict(), strict=False).missing
+missing = fastopt.load("run", params=flat, optimizer=opt, options="keep", strict=False).missing
+epoch: int = fastopt.load("run", params=flat, optimizer=opt)["epoch"]
+
 # Groups
 fastopt.SGD([{"params": w, "lr": 0.1}, {"params": flat, "frozen": True}]).step([w, None])
 fastopt.Adam(fastopt.groups(nested, {"layers.*": {"lr": 0.1}})).accumulate(nested)
