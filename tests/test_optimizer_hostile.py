@@ -197,6 +197,20 @@ def test_states_of_groups_that_differ() -> None:
     assert len(opt.groups) == 1
 
 
+def test_an_array_that_refers_to_its_optimizer_goes_with_it() -> None:
+    class Array(np.ndarray):
+        pass
+
+    w: Any = np.zeros(3).view(Array)
+    opt = fastopt.Adam({"w": w}, ema_decay=0.5)
+    opt.accumulate({"w": np.ones(3)})
+    w.optimizer = opt
+    gone = weakref.ref(opt)
+    del w, opt
+    gc.collect()
+    assert gone() is None
+
+
 def test_options_are_made_once() -> None:
     w = np.ones(2)
     opt = fastopt.SGD(w, lr=0.5)

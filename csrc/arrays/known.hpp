@@ -38,6 +38,9 @@ class KnownArrays {
     return roles_[known_[entry.first + i].role].stream;
   }
 
+  // All references that are held, for the garbage collector.
+  const std::vector<Object>& held() const { return held_; }
+
   // A bit for each stream that a step writes.
   unsigned written() const { return written_; }
 

@@ -79,6 +79,10 @@ class Plan {
     for (PyObject* object : {parts_.shared.holder.ptr(), parts_.params.ptr(), parts_.averages.ptr(),
                              parts_.count.holder.ptr(), flat_params_.ptr()})
       if (const int stop = visit(object)) return stop;
+    const KnownArrays* all[] = {known_ ? &*known_ : nullptr, sums_ ? &sums_->arrays : nullptr};
+    for (const KnownArrays* arrays : all)
+      for (std::size_t i = 0; arrays && i < arrays->held().size(); ++i)
+        if (const int stop = visit(arrays->held()[i].ptr())) return stop;
     return sums_ ? visit(sums_->tree.ptr()) : 0;
   }
 
