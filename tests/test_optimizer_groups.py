@@ -202,8 +202,6 @@ def test_groups_of_a_pattern(rng: np.random.Generator) -> None:
             setattr(opt.groups[0], wrong, 3)
         with pytest.raises(AttributeError, match="SGD: "):
             setattr(opt.options, "clip_norm" if wrong == "lr" else wrong, 3)
-    with pytest.raises(AttributeError, match=r"lr is an option, and is opt.groups\[...\]\['lr'\]"):
-        _ = opt.lr
 
 
 def test_nothing_internal_is_listed() -> None:

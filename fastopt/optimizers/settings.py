@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from fastopt import _core
 from fastopt.optimizers.entries import Params, grouping_of, is_group
@@ -217,17 +217,6 @@ class Settings:
                     f"opt.{place}[{name!r}] = ..."
                 )
         super().__setattr__(name, value)
-
-    if not TYPE_CHECKING:  # which is to find names that are not there
-
-        def __getattr__(self, name: str) -> NoReturn:
-            held = vars(self).get("_held")
-            for place, options in (("groups[...]", "defaults"), ("options", "options")):
-                if held and name in getattr(held, options):
-                    raise AttributeError(
-                        f"{type(self).__name__}: {name} is an option, and is opt.{place}[{name!r}]"
-                    )
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __dir__(self) -> list[str]:
         return public(super().__dir__())
