@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import sys
 import threading
 import tracemalloc
@@ -352,6 +353,8 @@ def test_no_memory_is_kept(cls: type) -> None:
     before = references()
     calls()
     assert references() == before
+    if "PYTHONMALLOC" in os.environ:  # of another allocator, tracemalloc counts what is free again
+        return
     tracemalloc.start()
     memory = [memory_after_calls() for _ in range(4)]
     tracemalloc.stop()
