@@ -37,7 +37,9 @@ def loads(own: Model, saved: Model, keep: bool, strict: bool) -> bool:
     drops = [model.shared["drop"] is not None for model in (own, saved)]
     if strict:
         by_groups = [
-            [{entry.name for entry in model.of_group(k)} for k in range(len(model.groups))]
+            sorted(
+                sorted(entry.name for entry in model.of_group(k)) for k in range(len(model.groups))
+            )
             for model in (own, saved)
         ]
         if by_groups[0] != by_groups[1] or drops[0] != drops[1]:

@@ -60,6 +60,7 @@ class Row(NamedTuple):
     def state(self, step_count: int, groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         """Return a state for ``load_state_dict``: what the groups do not have is at our default."""
         new = self.optimizer(np.zeros(1)).state_dict()
+        del new["frozen"]  # which other libraries do not know
         (blank,) = new["groups"]
         new["groups"] = [
             {**blank, **group, "options": blank["options"] | group["options"]} for group in groups

@@ -75,9 +75,10 @@ def from_torch_state(
 
     ``lr, eps, momentum, dampening, nesterov, maximize`` keep their names; ``betas`` are `beta1` and
     `beta2`, ``alpha`` is `rho`; ``weight_decay`` is `weight_decay` for AdamW and `l2` for all
-    others. All other options get our defaults, also those that the optimizer was made with, and
-    nothing is frozen: set `clip_norm` and the like after loading, and freeze again. Or load with
-    ``options="keep"``: then all options are those that the optimizer was made with. Without it an
+    others. All other options get our defaults, also those that the optimizer was made with: set
+    `clip_norm` and the like after loading. Or load with ``options="keep"``: then all options are
+    those that the optimizer was made with. What :meth:`~fastopt.Optimizer.freeze` has frozen stays
+    frozen. Without "keep" an
     optimizer with schedules refuses the state, and with `drop` it always does: set them after
     loading. Averages begin as copies of the parameters. RMSprop must be made with `centered` as it
     was, and with `momentum` if a group has it.

@@ -101,7 +101,9 @@ class Loading:
     def _frozen(self, state: dict[str, Any], known: list[str]) -> list[str]:
         """Return the names that shall be frozen: what the state does not know stays as it is."""
         own = self.held.frozen()
-        saved = self.check.names("frozen", state.get("frozen", []))
+        if "frozen" not in state:  # that of version 0.1.0, or of another library
+            return own
+        saved = self.check.names("frozen", state["frozen"])
         for name in saved:
             if self.strict and name not in self.held.names:
                 raise ValueError(f"{self.where}: frozen has {name!r}, which the optimizer has not")
