@@ -471,3 +471,12 @@ def test_an_interrupt_undoes_what_was_not_made(monkeypatch: pytest.MonkeyPatch) 
         opt.step({"w": np.ones(2)}, params=new)
     assert opt.params is new
     assert (opt.step_count, opt.groups[0].state.step) == (1, 1)
+
+
+def test_new_entries_of_a_frozen_group_do_not_disturb_what_waits() -> None:
+    trees = [{"w": np.zeros(1)}, {"w": np.zeros(1)}]
+    opt = fastopt.SGD([{"params": trees[0]}, {"params": trees[1], "frozen": True}], lr=1.0)
+    opt.accumulate([{"w": np.ones(1)}, None])
+    trees[1]["b"] = np.zeros(1)
+    opt.step(params=trees)
+    assert (trees[0]["w"].tolist(), trees[1]["b"].tolist()) == ([-1], [0])

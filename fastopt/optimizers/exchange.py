@@ -87,9 +87,9 @@ def _keep_sums(held: Held, where: str, waiting: Waiting) -> None:
     tree = zeros_like(where, held.params)
     zeros = dict(zip(held.names, arrays_of(tree), strict=True))
     sums = unflatten(tree, iter([waiting.sums.get(name, zeros[name]) for name in held.names]))
-    has, frozen = (
-        [flags.get(name, 0) for name in held.names] for flags in (waiting.has, waiting.frozen)
-    )
+    has = [waiting.has.get(name, 0) for name in held.names]
+    of_groups = {name for group in held.groups if group["frozen"] for name in group.names}
+    frozen = [waiting.frozen.get(name, int(name in of_groups)) for name in held.names]
     held.use_sums(sums, waiting.gradients, waiting.weight, has, frozen)
 
 
