@@ -85,8 +85,8 @@ class Plan:
         It does nothing and returns NotImplemented if it has not these params.
         """
     @property
-    def accumulate(self) -> Callable[[Any, float], None]:
-        """Takes grads and their weight."""
+    def accumulate(self) -> Callable[[Any, float, bool | str], StepResult | None]:
+        """Takes grads, their weight and `skip_nonfinite`."""
     def use_sums(
         self, tree: Any, count: int, weight: float, has: Sequence[int], frozen: Sequence[int]
     ) -> None: ...

@@ -69,15 +69,15 @@ drop : Dropout or None
     mask is made beforehand, by one thread, with a byte for each element.)
 update_mask : like `params`, of bool or uint8 or in packed bits, or None
     Where it is zero nothing changes: no parameter, no state, no `ema`, for all decay and
-    penalties. It freezes a part of an array. Norms are taken of the whole gradient. An entry
-    that is None changes everywhere.
+    penalties. It freezes a part of an array, whose gradient is in no norm and need not be
+    finite. An entry that is None changes everywhere.
 zero_grads : bool, default False
     Leave the gradients at zero, in the same pass over memory.
 clip_norm : float or None, default None, > 0
     Clip by the global norm (Pascanu et al. 2013): all gradients are multiplied by
     ``min(1, clip_norm / (norm + clip_eps))``, where ``norm`` is :func:`global_norm` of the
-    gradients after `grad_scale`. The factor goes into `grad_scale`; only the norm is a pass
-    over the gradients of its own.
+    gradients after masks and `grad_scale`. The factor goes into `grad_scale`; only the norm is a
+    pass over the gradients of its own.
 clip_tensor_norm : float or None, default None, > 0
     The same for the norm of each array alone, as Keras' ``clipnorm`` and thinc do (with
     ``clip_eps=0``). Not together with `clip_norm`.
@@ -90,8 +90,11 @@ ema : like `params`, or None
     the new parameters: ``ema = ema_decay*ema + (1 - ema_decay)*p``. Start it as a copy.
 ema_decay : float or None, default None, in [0, 1]
     The share of `ema` that is kept; to be given with it.
-skip_nonfinite : bool, default False
-    If a gradient is not finite, change nothing, not even the step count, and say so.
+skip_nonfinite : bool or "raise", default False
+    If a gradient is not finite, change no parameter, no state, not even the step count, and say
+    so; with "raise" as FloatingPointError. With `zero_grads` the gradients become zero all the
+    same. Not finite is also what is, after scaling and clipping, so large that its dtype
+    cannot hold its square (1.8e19 in float32): second moments would be infinite for ever.
 flush_denormals : bool, default False
     During the step, count numbers too small for full precision (below 1.2e-38 in float32,
     2.2e-308 in float64) as zero. Where gradients stay at zero, moments decay into that range,
@@ -115,7 +118,10 @@ TypeError
 ValueError
     If a number is outside of its range, if shapes or keys differ, if an output is read-only,
     an array is misaligned or memory overlaps. The message names function, argument and entry.
-    Nothing has been changed then, not even the step count.
+    Also if the dtype of an entry cannot hold a number: if `lr` or a penalty is infinite in it, or
+    `eps` zero. Nothing has been changed then, not even the step count.
+FloatingPointError
+    With ``skip_nonfinite="raise"``, if a gradient is not finite. Nothing has been changed then.
 """
 
 SCALED_PROX = """\

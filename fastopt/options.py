@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from fastopt import _core
 from fastopt.tree import PartialTree, Record, Tree
@@ -37,7 +37,7 @@ class StepOptions(TypedDict, total=False):
     clip_value: float | None
     ema: Tree | None
     ema_decay: float | None
-    skip_nonfinite: bool
+    skip_nonfinite: bool | Literal["raise"]
     flush_denormals: bool
     threads: int | None
 

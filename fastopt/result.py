@@ -25,11 +25,11 @@ class StepResult:
     """
 
     skipped: bool
-    """True if the step changed nothing, because of ``skip_nonfinite``."""
+    """True if the step was not made, because of ``skip_nonfinite``."""
     grad_norm: float
-    """Global norm of the gradients, multiplied by ``grad_scale`` and not yet clipped."""
+    """Global norm of the gradients after masks and ``grad_scale``, not yet clipped."""
     nonfinite: str | None
-    """Name of the first gradient with an infinity or a NaN, such as ``"grads['w']"``, or None."""
+    """Name of the first gradient that is not finite, such as ``"grads['w']"``, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,8 @@ def global_norm(grads: Tree, *, threads: int | None = None) -> GlobalNorm:
     Notes
     -----
     What ``torch.nn.utils.clip_grad_norm_`` and ``optax.global_norm`` compute, but summed in double
-    precision. Squares that are too large for a double do not make it infinite.
+    precision. Squares that are too large for a double do not make it infinite, nor are those lost
+    that are too small. An entry that is None has no gradient, and is left out.
 
     Examples
     --------

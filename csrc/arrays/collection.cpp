@@ -64,11 +64,10 @@ class Collection::Collector {
 
   void add_new(int entry) {
     PyObject* const* nodes = to_.nodes(entry);
-    if (is_left_out(entry)) {
-      checks_.turn_to(nodes, entry);
-      return checks_.check_kind(0);
-    }
-    check_from(0, nodes, entry);
+    checks_.turn_to(nodes, entry);
+    if (is_left_out(entry)) return checks_.check_kind(0);
+    if (checks_.is_absent(0)) return;
+    check_from(0, entry);
     Tensor* tensor = add_arrays(to_.tensors, nodes, streams_, arguments_.count, entry,
                                 arguments_.alignment, arguments_.drop);
     if (tensor && parts_) tensor->group = parts_[entry];
@@ -90,7 +89,8 @@ class Collection::Collector {
       tensor = &to_.tensors.add(entry.tensor);
       tensor->streams.at[Streams::grad] = PyArray_DATA(as_array(nodes[1]));
     } else {
-      check_from(1, nodes, number);
+      checks_.turn_to(nodes, number);
+      check_from(1, number);
       tensor = add_with_known(nodes, entry, number);
     }
     if (tensor) tensor->group = parts_ ? parts_[number] : entry.group;
@@ -111,8 +111,7 @@ class Collection::Collector {
                       arguments_.drop);
   }
 
-  void check_from(int first, PyObject* const* nodes, int entry) {
-    checks_.turn_to(nodes, entry);
+  void check_from(int first, int entry) {
     for (int i = first; i < arguments_.count; ++i)
       if (!checks_.is_absent(i)) checks_.check(i);
     // Overlaps are looked for among those that are written and all others: of what is known, in
@@ -180,12 +179,21 @@ class Collection::Collector {
 
 void Collection::collect(const Arguments& arguments) { Collector(arguments, *this).collect(); }
 
-void Collection::take_argument(int argument, std::int64_t alignment, Tensors& to) const {
+void Collection::take_gradients(const Arguments& arguments, std::int64_t alignment,
+                                Tensors& to) const {
   to.clear();
-  const int stream = Streams::param;
+  int places[Streams::count], streams[Streams::count];
+  int count = 0;
+  for (int i = 0; i < arguments.count; ++i) {
+    const int stream = arguments.arrays[i].stream;
+    if (stream != Streams::grad && !Streams::is_mask(stream)) continue;
+    places[count] = i;
+    streams[count++] = stream == Streams::grad ? Streams::param : stream;
+  }
   for (const Tensor& tensor : tensors.all) {
-    PyObject* array = nodes(tensor.entry)[argument];
-    add_arrays(to, &array, &stream, 1, tensor.entry, alignment);
+    PyObject* arrays[Streams::count];
+    for (int i = 0; i < count; ++i) arrays[i] = nodes(tensor.entry)[places[i]];
+    add_arrays(to, arrays, streams, count, tensor.entry, alignment, arguments.drop);
   }
 }
 

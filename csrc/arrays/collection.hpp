@@ -83,9 +83,9 @@ class Collection {
   // How many entries a glance was enough for.
   int glances() const { return glances_; }
 
-  // Takes the arrays of one argument alone, as Streams::param, in the order of this list. What they
-  // go to must not outlive this collection.
-  void take_argument(int argument, std::int64_t alignment, Tensors& to) const;
+  // Takes the gradients alone, as Streams::param, with the masks that leave some of them out, in
+  // the order of this list. What they go to must not outlive this collection.
+  void take_gradients(const Arguments& arguments, std::int64_t alignment, Tensors& to) const;
 
   void clear();
 

@@ -1,8 +1,8 @@
 // The table of contents of the core, which fastopt/_core.pyi declares.
 #include "../arrays/dataclass_fields.hpp"
 #include "../arrays/numpy_array.hpp"
-#include "../step/declared.hpp"
 #include "../step/names.hpp"
+#include "../step/options/declared.hpp"
 #include "../step/step.hpp"
 #include "bindings.hpp"
 

@@ -3,7 +3,7 @@
 #include "options.hpp"
 
 #include "../python/gil.hpp"
-#include "../step/option_table.hpp"
+#include "../step/options/option_table.hpp"
 
 namespace fastopt {
 namespace {

@@ -1,6 +1,6 @@
 // What other bindings want to know of _core.Options.
 #pragma once
-#include "../step/option_table.hpp"
+#include "../step/options/option_table.hpp"
 #include "bindings.hpp"
 
 namespace fastopt {

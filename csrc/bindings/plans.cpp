@@ -52,9 +52,9 @@ PyObject* step(PyObject* plan, PyObject* const* arguments, Py_ssize_t count) {
 
 PyObject* accumulate(PyObject* plan, PyObject* const* arguments, Py_ssize_t count) {
   return with_errors<PyObject*>(nullptr, [&] {
-    if (count != 2) throw std::invalid_argument("accumulate: two arguments");
-    py::handle(plan).cast<Plan&>().accumulate(arguments[0], arguments[1]);
-    return Object::none().release();
+    if (count != 3) throw std::invalid_argument("accumulate: three arguments");
+    Plan& sums = py::handle(plan).cast<Plan&>();
+    return sums.accumulate(arguments[0], arguments[1], arguments[2]).release();
   });
 }
 

@@ -3,9 +3,9 @@
 
 #include <vector>
 
-#include "../step/declared.hpp"
 #include "../step/functional.hpp"
 #include "../step/names.hpp"
+#include "../step/options/declared.hpp"
 #include "bindings.hpp"
 
 namespace fastopt {
@@ -16,6 +16,7 @@ const char* text_of(Range range) {
     case Range::finite:
       return "finite";
     case Range::non_negative:
+    case Range::denominator:
       return ">= 0";
     case Range::positive:
       return "> 0";

@@ -12,8 +12,8 @@ namespace fastopt {
 namespace {
 
 void collect(const char* function, const char* name, py::handle tree, bool written, Collection& to,
-             const PenaltyTree* penalties = nullptr) {
-  const ArrayArgument argument{{name, "", tree.ptr()}, Streams::param, written};
+             const PenaltyTree* penalties = nullptr, bool optional = false) {
+  const ArrayArgument argument{{name, "", tree.ptr()}, Streams::param, written, optional};
   Arguments arguments{function, &argument, 1};
   arguments.penalties = penalties;
   arguments.alignment = sum_chunk;
@@ -24,7 +24,7 @@ py::tuple global_norm(py::object grads, py::object threads) {
   const char* function = "global_norm";
   const int count = threads_or_default(function, threads);
   Collection given;
-  collect(function, "grads", grads, false, given);
+  collect(function, "grads", grads, false, given, nullptr, /*optional*/ !grads.is_none());
   Norms norms;
   {
     const WithoutGil released;
@@ -33,7 +33,7 @@ py::tuple global_norm(py::object grads, py::object threads) {
   py::object nonfinite = py::none();
   if (norms.nonfinite_entry >= 0)
     nonfinite = py::str("grads" + path_of_leaf({"grads", "", grads.ptr()}, norms.nonfinite_entry));
-  return py::make_tuple(norms.global, nonfinite);
+  return py::make_tuple(norms.global.times(1), nonfinite);
 }
 
 double penalty(py::object params, py::object l1, py::object l2, py::object threads) {

@@ -1,6 +1,7 @@
 #include "launch.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "../kernels/denormals.hpp"
 
@@ -62,6 +63,18 @@ void measure_range(const void* context, std::int64_t begin, std::int64_t end) {
                            });
 }
 
+void clear_range(const void* context, std::int64_t begin, std::int64_t end) {
+  const Tensors& list = *static_cast<const Tensors*>(context);
+  constexpr unsigned written = 1u << Streams::grad;
+  list.for_each_piece(begin, end, [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
+    list.for_each_tile(tensor, from, to, written,
+                       [&](const Streams& at, std::int64_t /*first*/, std::int64_t count) {
+                         std::memset(at.at[Streams::grad], 0,
+                                     count * item_size(Streams::grad, tensor.dtype));
+                       });
+  });
+}
+
 // Gives every tensor a rule of its own, with the sums over its blocks.
 void adapt(const Task& task, const Tensor& tensor) {
   const Update& group = task.groups[tensor.group];
@@ -86,6 +99,10 @@ void launch(const Tensors& list, const Update* groups, bool flush_denormals, int
       if (groups[tensor.group].rule->sums > 0) adapt(task, tensor);
   }
   run_chunks(list.index_space(), update_unit, threads, run_range, &task);
+}
+
+void clear_gradients(const Tensors& list, int threads) {
+  run_chunks(list.index_space(), update_unit, threads, clear_range, &list);
 }
 
 void run_chunks(IndexSpace space, std::int64_t unit, int threads, RangeBody body,

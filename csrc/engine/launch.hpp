@@ -18,6 +18,9 @@ struct PhaseRoom {
 void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads,
             PhaseRoom* room = nullptr);
 
+// Sets all gradients to zero, as a step with `zero_grads` leaves them.
+void clear_gradients(const Tensors& list, int threads);
+
 // Runs body over an index space, in pieces that begin at multiples of `unit`, on as many of the
 // threads as pay.
 void run_chunks(IndexSpace space, std::int64_t unit, int threads, RangeBody body,

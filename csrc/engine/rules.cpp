@@ -1,6 +1,8 @@
 #include "rules.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <new>
 #include <string_view>
@@ -44,6 +46,20 @@ double fold(const double* options, double t, [[maybe_unused]] double* scalars, v
     return options[0];
 }
 
+// What a rule consists of in double is doubles alone.
+template <class Options, class Arithmetic>
+bool fits(const double* options, double t, const double* given, double limit) {
+  constexpr std::size_t count = sizeof(Arithmetic) / sizeof(double);
+  static_assert(sizeof(Arithmetic) == count * sizeof(double));
+  alignas(16) unsigned char folded[RuleVariant::room];
+  double scalars[Rule::max_scalars], numbers[count];
+  std::copy_n(given, scalars_of<Options>.count, scalars);
+  fold<Options, Arithmetic>(options, t, scalars, folded);
+  std::memcpy(numbers, folded, sizeof numbers);
+  return std::all_of(numbers, numbers + count,
+                     [limit](double number) { return std::fabs(number) <= limit; });
+}
+
 template <class Arithmetic>
 void adapt(const double* sums, void* folded) {
   static_cast<Arithmetic*>(folded)->adapt(sums);
@@ -54,6 +70,7 @@ constexpr RuleVariant variant() {
   static_assert(Arithmetic<float>::states <= Streams::max_states);
   RuleVariant made{rule_id<Arithmetic>,
                    {fold<Options, Arithmetic<float>>, fold<Options, Arithmetic<double>>},
+                   fits<Options, Arithmetic<double>>,
                    sums_of<Arithmetic<float>>,
                    {}};
   if constexpr (sums_of<Arithmetic<float>> > 0) {

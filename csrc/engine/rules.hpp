@@ -31,6 +31,9 @@ struct RuleVariant {
   // the metric of the rule, or just that where it has none.
   double (*fold[dtypes])(const double* options, double t, double* scalars, void* folded);
 
+  // Whether all that is folded is finite and within [-limit, limit], in double.
+  bool (*fits)(const double* options, double t, const double* scalars, double limit);
+
   // How many sums over each array come before the rule is applied to it, and what takes them.
   int sums;
   void (*adapt[dtypes])(const double* sums, void* folded);

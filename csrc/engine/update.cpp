@@ -32,9 +32,17 @@ class TensorUpdate {
         step_(step),
         packed_(tensor.packed) {
     const Penalties& given = penalties_of(step, tensor);
-    const double factor = step.tensor_factors ? step.tensor_factors[&tensor - &list.all[0]] : 1;
-    penalties_ = {T(step.grad_scale * factor), T(given.l2), T(given.l1),
-                  T(step.lr * given.weight_decay)};
+    Wide scale = step.grad_scale;
+    if (step.tensor_scales) {
+      scale = step.tensor_scales[&tensor - &list.all[0]];
+      if (step.terms.maximize != 0) scale = -scale;
+    }
+    constexpr double smallest = std::numeric_limits<T>::min();       // a power of two
+    if (scale.value != 0 && std::fabs(scale.times(1)) < smallest) {  // few digits in T, or none
+      first_scale_ = T(Wide{scale.value, scale.exponent - std::ilogb(smallest)}.times(1));
+      scale = {smallest};
+    }
+    penalties_ = {T(scale.times(1)), T(given.l2), T(given.l1), T(step.lr * given.weight_decay)};
     clip_value_ = T(step.terms.clip_value);
     keep_scale_ = T(step.keep_scale);
     threshold_ = T(step.prox_lr * given.l1_prox);
@@ -159,6 +167,10 @@ class TensorUpdate {
                               T* to) const {
     const T* g = block.grad;
     PenaltyScalars<T> scalars = penalties_;
+    if (first_scale_ != 1) {
+      loops_.scale(n, first_scale_, g, to);
+      g = to;
+    }
     if (clips() || block.mask || generates_) {
       if (scalars.grad_scale != 1 || clips()) {
         loops_.scale(n, scalars.grad_scale, g, to);
@@ -200,6 +212,7 @@ class TensorUpdate {
   unsigned packed_;
   PenaltyScalars<T> penalties_;
   T clip_value_, keep_scale_, threshold_;
+  T first_scale_ = 1;  // where the scale of the gradient takes two multiplications
   DropoutStream drop_{0, 0, 0};
 };
 
@@ -251,8 +264,9 @@ void Update::fold(const Rule& of, const double* options, double t, double* scala
 }
 
 void Update::note_what_is_absent() {
-  bare = grad_scale == 1 && !tensor_factors && !drop && terms.clip_value == Terms::never &&
-         terms.nonneg == 0 && !zero_grads && is_absent(penalties);
+  bare = grad_scale.value == 1 && grad_scale.exponent == 0 && !tensor_scales && !drop &&
+         terms.clip_value == Terms::never && terms.nonneg == 0 && !zero_grads &&
+         is_absent(penalties);
 }
 
 void update_tensor(const KernelTable& table, const Update& step, const Folded& rule,

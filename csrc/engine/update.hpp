@@ -5,6 +5,7 @@
 #include "../kernels/table.hpp"
 #include "rules.hpp"
 #include "tensors.hpp"
+#include "wide.hpp"
 
 namespace fastopt {
 
@@ -33,11 +34,11 @@ struct Update {
   bool scaled_prox;     // proximal L1 in the metric of the rule
   bool zero_grads;
   double ema_decay;
-  double grad_scale;             // with its sign
-  double keep_scale;             // of what a mask keeps
-  const DropoutStream* drop;     // of the first entry, or null
-  const double* tensor_factors;  // one more factor of grad_scale for each tensor, or null
-  unsigned written;              // a bit for each stream that is an output
+  Wide grad_scale;            // with its sign
+  double keep_scale;          // of what a mask keeps
+  const DropoutStream* drop;  // of the first entry, or null
+  const Wide* tensor_scales;  // without a sign, for each tensor in place of it, or null
+  unsigned written;           // a bit for each stream that is an output
   bool bare;  // the rule is all there is to do, but for what a tensor brings with it
 
   // Takes over the options of the rule for step t, which counts from 1, and advances the scalars of

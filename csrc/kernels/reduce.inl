@@ -21,6 +21,10 @@ struct IsZero {
   FASTOPT_INLINE double operator()(double x) const { return x == 0; }
 };
 
+struct IsAboveOne {
+  FASTOPT_INLINE double operator()(double x) const { return std::fabs(x) > 1; }
+};
+
 template <class Of, class T>
 double sum_of(const void* untyped, double scale, std::int64_t n) {
   const auto* x = static_cast<const T*>(untyped);
@@ -41,5 +45,5 @@ double sum_of(const void* untyped, double scale, std::int64_t n) {
 
 template <class T>
 constexpr Sums sums() {
-  return {sum_of<Square, T>, sum_of<Magnitude, T>, sum_of<IsZero, T>};
+  return {sum_of<Square, T>, sum_of<Magnitude, T>, sum_of<IsZero, T>, sum_of<IsAboveOne, T>};
 }

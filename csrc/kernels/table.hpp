@@ -32,7 +32,8 @@ struct RuleLoops {
 struct Sums {
   double (*squares)(const void* x, double scale, std::int64_t n);
   double (*magnitudes)(const void* x, double scale, std::int64_t n);
-  double (*zeros)(const void* x, double scale, std::int64_t n);  // their number
+  double (*zeros)(const void* x, double scale, std::int64_t n);      // their number
+  double (*above_one)(const void* x, double scale, std::int64_t n);  // of those with |x| > 1
 };
 
 // What the penalties of one tensor come to in a step, and the scale that goes with them.

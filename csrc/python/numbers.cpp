@@ -15,6 +15,7 @@ bool contains(Range range, double x) {
     case Range::finite:
       return std::isfinite(x);
     case Range::non_negative:
+    case Range::denominator:
       return std::isfinite(x) && x >= 0;
     case Range::positive:
       return std::isfinite(x) && x > 0;
@@ -35,6 +36,7 @@ std::string condition(Range range, const std::string& name) {
     case Range::finite:
       return name + " must be finite";
     case Range::non_negative:
+    case Range::denominator:
       return name + " must be finite and >= 0";
     case Range::positive:
       return name + " must be finite and > 0";

@@ -16,7 +16,7 @@ struct AdamOptions {
   static constexpr const char* name = "adam";
   static constexpr std::array options{
       Option{"lr", Range::non_negative},       Option{"beta1", Range::zero_to_below_1},
-      Option{"beta2", Range::zero_to_below_1}, Option{"eps", Range::non_negative},
+      Option{"beta2", Range::zero_to_below_1}, Option{"eps", Range::denominator},
       Option{"epsilon_hat", Range::flag},      Option{"scaled_prox", Range::flag},
       Option{"bias_correction", Range::flag}};
   static constexpr std::array arrays{StateArray{"m"}, StateArray{"v"}};

@@ -6,6 +6,7 @@ namespace fastopt {
 enum class Range {
   finite,           // any finite number
   non_negative,     // finite, >= 0
+  denominator,      // the same, of what keeps a denominator from zero
   positive,         // finite, > 0
   zero_to_one,      // [0, 1]
   zero_to_below_1,  // [0, 1)

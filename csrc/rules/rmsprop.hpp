@@ -15,7 +15,7 @@ struct RmspropOptions {
   static constexpr const char* name = "rmsprop";
   static constexpr std::array options{Option{"lr", Range::non_negative},
                                       Option{"rho", Range::zero_to_below_1},
-                                      Option{"eps", Range::non_negative},
+                                      Option{"eps", Range::denominator},
                                       Option{"eps_inside_sqrt", Range::flag},
                                       Option{"momentum", Range::zero_to_one, /*needs*/ "buf"},
                                       Option{"scaled_prox", Range::flag}};

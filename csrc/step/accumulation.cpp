@@ -12,7 +12,7 @@ void Plan::use_sums(PyObject* tree, Added added) {
   added.frozen.resize(parts_.group_of_entry.size());
   sums_.reset(new Sums{Object::borrow(tree),
                        KnownArrays({function(), &argument, 1}, parts_.group_of_entry),
-                       std::move(added)});
+                       std::move(added), Object()});
 }
 
 // How a step runs holds for it too; what it does to gradients comes when the sums are used.
@@ -29,7 +29,7 @@ Shared Plan::sum_options(const char* function) const {
   return shared;
 }
 
-void Plan::accumulate(PyObject* grads, PyObject* given_weight) {
+Object Plan::accumulate(PyObject* grads, PyObject* given_weight, PyObject* skip_nonfinite) {
   const char* function = sum_function_.c_str();
   const Turn turn(*this, function);
   check_not_swapped(function);
@@ -41,6 +41,8 @@ void Plan::accumulate(PyObject* grads, PyObject* given_weight) {
     raise_value_error(std::string(function) + ": 1e-30 <= weight <= 1e30 must hold, it is " +
                       repr_of(given_weight));
   Shared shared = sum_options(function);
+  shared.skip_nonfinite =
+      read_option(function, step_options[first_shared + shared_skip_nonfinite], skip_nonfinite);
 
   const Rule& sgd = *find_rule("sgd");
   Step step(function, sgd, shared, groups());
@@ -63,11 +65,12 @@ void Plan::accumulate(PyObject* grads, PyObject* given_weight) {
     added.frozen = frozen_entries(step);
   if (!frozen_.empty()) step.leave_out(frozen_.data());
   step.take({sums_->tree.ptr(), grads, nullptr, nullptr, nullptr, nullptr}, &sums_->arrays);
-  step.run(nullptr);
+  if (!step.run(nullptr)) return sums_->left_out = step.result();
   for (std::size_t entry = 0; entry < added.has.size(); ++entry)
     if (step.took_part(static_cast<int>(entry), parts_.group_of_entry[entry])) added.has[entry] = 1;
   ++added.count;
   added.weight += weight;
+  return step.result();
 }
 
 void Plan::discard_sums(const char* function) {
@@ -82,6 +85,7 @@ void Plan::clear_added() {
   added.count = 0;
   added.weight = 0;
   std::fill(added.has.begin(), added.has.end(), 0);
+  sums_->left_out = Object();
 }
 
 std::vector<unsigned char> Plan::frozen_entries(const Step& step) const {

@@ -5,7 +5,7 @@
 
 #include "../engine/streams.hpp"
 #include "../python/object.hpp"
-#include "declared.hpp"
+#include "options/declared.hpp"
 
 namespace fastopt {
 namespace {

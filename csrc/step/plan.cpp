@@ -215,6 +215,8 @@ Object Plan::step_in_turn(const StepArguments& arguments) {
 
 Object Plan::make_step(const StepArguments& arguments) {
   const bool of_sums = arguments.grads == Py_None;
+  if (of_sums && waiting() == 0 && sums_ && sums_->left_out)  // all of them: this step is skipped
+    return std::exchange(sums_->left_out, Object());
   check_what_waits(of_sums);
   const Overrides overrides = read_overrides(arguments.options);
   ScheduleValues schedules(parts_.count.steps());
@@ -244,8 +246,6 @@ Object Plan::make_step(const StepArguments& arguments) {
   if (step.run(nullptr)) {
     ++parts_.count.count->steps;
     if (debias) note_ema_weights(step);
-  } else if (of_sums) {
-    sums_->arrays.clear_params();  // what is not finite must not stay
   }
   if (of_sums) clear_added();
   return step.result();

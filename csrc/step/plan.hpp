@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "../arrays/known.hpp"
-#include "option_table.hpp"
+#include "options/option_table.hpp"
 #include "step.hpp"
 
 namespace fastopt {
@@ -62,8 +62,9 @@ class Plan {
   };
 
   // Adds gradients to the sums, which `use_sums` has given: arrays like params. To add is a step of
-  // SGD that ascends, with its checks and its threads: sum -= weight * -g.
-  void accumulate(PyObject* grads, PyObject* weight);
+  // SGD that ascends, with its checks and its threads: sum -= weight * -g. It may skip them, and
+  // has a result then.
+  Object accumulate(PyObject* grads, PyObject* weight, PyObject* skip_nonfinite);
   void use_sums(PyObject* tree, Added added);
   Added added() const { return sums_ ? sums_->added : Added{}; }
   void discard_sums(const char* function);
@@ -125,6 +126,7 @@ class Plan {
     Object tree;
     KnownArrays arrays;
     Added added;
+    Object left_out;  // the result of the latest gradients that were skipped, else null
   };
 
   // What a call gives for its step alone, in place of options of all groups and of shared ones.

@@ -47,13 +47,6 @@ Object attribute_of_drop(const char* function, PyObject* drop, const char* name)
   return attribute(function, "drop", drop, Object::made(PyUnicode_InternFromString(name)).ptr());
 }
 
-// Pascanu et al. 2013, algorithm 1, with torch's eps in the denominator. A norm that is NaN gives
-// NaN: a gradient that is broken stays visible.
-double clip_factor(double max_norm, double norm, double eps) {
-  const double factor = max_norm / (norm + eps);
-  return factor >= 1 ? 1 : factor;
-}
-
 }  // namespace
 
 const Told& told() { return latest; }
@@ -61,7 +54,11 @@ const Told& told() { return latest; }
 void use_result_class(PyObject* given) { step_result = Py_NewRef(given); }
 
 Step::Step(const char* function, const Rule& rule, const Shared& shared, int groups)
-    : function_(function), rule_(rule), shared_(shared), work_(take_workspace()) {
+    : function_(function),
+      rule_(rule),
+      shared_(shared),
+      scale_{shared.grad_scale},
+      work_(take_workspace()) {
   try {
     work_->groups.resize(groups);
     work_->updates.resize(groups);
@@ -143,10 +140,23 @@ void Step::add(NamedTree tree, int stream, bool written, bool optional) {
 
 bool Step::run(const PenaltyTree* penalties) {
   Collection& arrays = work_->arrays;
-  arrays.collect({function_, arguments_, count_, nullptr, penalties, drop_ ? &*drop_ : nullptr,
-                  block_size, known_, work_->frozen.data(), this,
-                  known_ ? nullptr : work_->groups[0].steps});
-  if (shared_.need_norms() && !measure()) return false;
+  const Arguments given{function_,
+                        arguments_,
+                        count_,
+                        nullptr,
+                        penalties,
+                        drop_ ? &*drop_ : nullptr,
+                        block_size,
+                        known_,
+                        work_->frozen.data(),
+                        this,
+                        known_ ? nullptr : work_->groups[0].steps};
+  arrays.collect(given);
+  check_numbers();
+  if (shared_.need_norms() && !measure(given)) {
+    skip();
+    return false;
+  }
   fold();
   if (drop_) work_->counts.set_offset(drop_->offset + std::uint64_t(arrays.entries()));
   work_->counts.advance();
@@ -158,29 +168,68 @@ bool Step::run(const PenaltyTree* penalties) {
   return true;
 }
 
-// Norms are those of the gradient as it is after grad_scale. Returns false if the step is to be
-// skipped.
-bool Step::measure() {
-  constexpr int grads = 1;  // params and grads are the first arguments taken
-  work_->arrays.take_argument(grads, sum_chunk, work_->grads);
+// Norms are those of the gradient as it is after masks and grad_scale. Returns false if the step is
+// to be skipped.
+bool Step::measure(const Arguments& given) {
+  Norms& norms = work_->norms;
+  work_->arrays.take_gradients(given, sum_chunk, work_->grads);
   {
     const WithoutGil released(work_->grads.elements >= release_threshold);
-    work_->norms.measure(work_->grads, threads());
+    norms.measure(work_->grads, threads(), keep_scale_, given.drop);
   }
-  nonfinite_entry_ = work_->norms.nonfinite_entry;
-  skipped_ = shared_.skip_nonfinite != 0 && nonfinite_entry_ >= 0;
+  nonfinite_entry_ = norms.nonfinite_entry;
+  skipped_ = shared_.skips() && nonfinite_entry_ >= 0;
   if (skipped_) return false;
-  const double scale = std::fabs(shared_.grad_scale);
   if (shared_.clips())
-    clip_factor_ = clip_factor(shared_.clip_norm, scale * work_->norms.global, shared_.clip_eps);
-  tensor_factors_ = shared_.clips_tensors();
-  if (tensor_factors_) {
-    work_->tensor_factors.clear();
-    for (double norm : work_->norms.per_tensor)
-      work_->tensor_factors.push_back(
-          clip_factor(shared_.clip_tensor_norm, scale * norm, shared_.clip_eps));
+    scale_ = clipped(shared_.grad_scale, norms.global, shared_.clip_norm, shared_.clip_eps);
+  work_->tensor_scales.clear();
+  for (const Wide& norm : norms.per_tensor)
+    work_->tensor_scales.push_back(
+        shared_.clips_tensors()
+            ? clipped(shared_.grad_scale, norm, shared_.clip_tensor_norm, shared_.clip_eps)
+            : scale_);
+  if (!shared_.skips()) return true;
+  nonfinite_entry_ = find_too_large(given.drop);
+  skipped_ = nonfinite_entry_ >= 0;
+  return !skipped_;
+}
+
+// The first entry with a gradient whose square its dtype cannot hold, or -1: moments would be
+// infinite from then on. What is cut by clip_value is smaller.
+int Step::find_too_large(const DropoutStream* drop) {
+  const Norms& norms = work_->norms;
+  std::vector<double>& scales = work_->scales;
+  bool any = false;
+  scales.assign(norms.per_tensor.size(), 0);
+  for (std::size_t i = 0; i < scales.size(); ++i) {
+    const Tensor& tensor = work_->arrays.tensors.all[i];
+    const double largest = largest_with_square(tensor.dtype);
+    const double scale = std::fabs(work_->tensor_scales[i].times(1));
+    if (work_->updates[tensor.group].terms.clip_value <= largest) continue;
+    if (norms.per_tensor[i].times(scale / largest) <= 1) continue;  // so no element is
+    scales[i] = scale * norms.kept(work_->grads.all[i], keep_scale_, drop) / largest;
+    any = true;
   }
-  return true;
+  if (!any) return -1;
+  const WithoutGil released(work_->grads.elements >= release_threshold);
+  return work_->norms.first_above_one(work_->grads, threads(), drop, scales);
+}
+
+// What is not finite must not stay in gradients that a step is to clear.
+void Step::skip() {
+  if (shared_.skip_nonfinite == Shared::raises) raise_nonfinite();
+  if (shared_.zero_grads == 0) return;
+  const WithoutGil released(work_->arrays.tensors.elements >= release_threshold);
+  clear_gradients(work_->arrays.tensors, threads());
+}
+
+void Step::raise_nonfinite() const {
+  const bool too_large = work_->norms.nonfinite_entry < 0;
+  const std::string what =
+      std::string(function_) + ": grads" + path_of_leaf(arguments_[0].tree, nonfinite_entry_) +
+      (too_large ? " has a number that is too large to be squared" : " is not finite");
+  PyErr_SetString(PyExc_FloatingPointError, what.c_str());
+  throw PythonError{};
 }
 
 void Step::fold() {
@@ -190,15 +239,14 @@ void Step::fold() {
     StepGroup& group = work_->groups[part.group];
     Update& update = work_->updates[number];
     if (debiases_) update.ema_decay = debiased_decay(part, update.ema_decay);
-    const double scale = shared_.grad_scale * clip_factor_;
     update.rule = group.variant;
     two_phases_ = two_phases_ || group.variant->sums > 0;
     update.penalties = update.terms.penalties();
     update.zero_grads = shared_.zero_grads != 0;
-    update.grad_scale = update.terms.maximize != 0 ? -scale : scale;
+    update.grad_scale = update.terms.maximize != 0 ? -scale_ : scale_;
     update.keep_scale = keep_scale_;
     update.drop = drop_ ? &*drop_ : nullptr;
-    update.tensor_factors = tensor_factors_ ? work_->tensor_factors.data() : nullptr;
+    update.tensor_scales = shared_.clips_tensors() ? work_->tensor_scales.data() : nullptr;
     update.written = written_;
     double scalars[Rule::max_scalars];
     std::copy_n(group.scalars, rule_.scalars.count, scalars);
@@ -221,7 +269,7 @@ double Step::debiased_decay(StepPart& part, double decay) {
 
 Object Step::result() const {
   if (!shared_.need_norms()) return Object::none();
-  const double norm = std::fabs(shared_.grad_scale) * work_->norms.global;
+  const double norm = work_->norms.global.times(std::fabs(shared_.grad_scale));
   Object nonfinite = Object::none();
   if (nonfinite_entry_ >= 0) {
     std::string name = "grads";

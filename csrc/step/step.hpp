@@ -8,7 +8,7 @@
 #include "../engine/launch.hpp"
 #include "../engine/passes/norm.hpp"
 #include "counts.hpp"
-#include "declared.hpp"
+#include "options/declared.hpp"
 
 namespace fastopt {
 
@@ -38,7 +38,8 @@ struct Workspace {
   Tensors grads;
   Norms norms;
   Counts counts;
-  std::vector<double> tensor_factors;
+  std::vector<Wide> tensor_scales;
+  std::vector<double> scales;
   std::vector<StepGroup> groups;  // all of them; of those that are frozen, nothing is filled in
   std::vector<Update> updates;    // of each part, as are
   std::vector<StepPart> parts;
@@ -127,7 +128,14 @@ class Step : private Division {
 
   void add(NamedTree tree, int stream, bool written, bool optional = false);
   void take_drop(PyObject* drop);
-  bool measure();
+  void check_numbers() const;
+  void check_numbers_of(int part, Dtype dtype) const;
+  void check_penalties(const Penalties& of, int part, Dtype dtype) const;
+  void refuse(const char* name, double value, const char* becomes, int part, Dtype dtype) const;
+  bool measure(const Arguments& given);
+  int find_too_large(const DropoutStream* drop);
+  void skip();
+  [[noreturn]] void raise_nonfinite() const;
   void fold();
   int threads() const;
 
@@ -139,8 +147,9 @@ class Step : private Division {
   ArrayArgument arguments_[Streams::count];
   int count_ = 0;
   unsigned written_ = 0;
-  double clip_factor_ = 1, keep_scale_ = 1;
-  bool tensor_factors_ = false, skipped_ = false, two_phases_ = false;
+  Wide scale_;  // of gradients: grad_scale, clipped
+  double keep_scale_ = 1;
+  bool skipped_ = false, two_phases_ = false;
   bool divided_ = false, debiases_ = false;
   const unsigned char* left_out_ = nullptr;
   const double* ema_weights_ = nullptr;

@@ -12,6 +12,7 @@ from fastopt.optimizers.entries import Grouping, matching
 from fastopt.optimizers.exchange import Undo, exchange
 from fastopt.optimizers.group import Group, Groups, one_or_all
 from fastopt.optimizers.options import Options
+from fastopt.result import StepResult
 from fastopt.tree import LikeParams, arrays_of, names, zeros_like
 
 
@@ -82,14 +83,16 @@ class Held:
 
     # Sums of gradients
 
-    def accumulate(self, grads: Any, weight: float) -> None:
+    def accumulate(
+        self, grads: Any, weight: float, skip_nonfinite: bool | str
+    ) -> StepResult | None:
         if self.sums is None:
             where = f"{self.owner}.accumulate"
             with self.plan.turn(where):
                 self.plan.check_not_swapped(where)
                 if self.sums is None:  # still: nobody has added anything meanwhile
                     self.use_sums(zeros_like(where, self.params), 0, 0.0, (), ())
-        self._accumulate(grads, weight)
+        return self._accumulate(grads, weight, skip_nonfinite)
 
     def use_sums(
         self, sums: LikeParams, count: int, weight: float, has: Sequence[int], frozen: Sequence[int]

@@ -113,6 +113,8 @@ class Optimizer(Settings):
             As the functional step; and if an array of the parameters has been replaced, resized or
             made read-only since the optimizer was made, or `params` do not fit. Nothing has been
             changed then.
+        FloatingPointError
+            With ``skip_nonfinite="raise"`` where another value would skip the step.
         RuntimeError
             Within :meth:`averaged`; while another call of the same optimizer is under way, in
             another thread or in a schedule.
@@ -132,7 +134,13 @@ class Optimizer(Settings):
         of_step = (grads, grad_scale, mask, keep_prob, update_mask, numbers)
         return held.step_with(f"{type(self).__name__}.step", params, *of_step)
 
-    def accumulate(self, grads: PartialTree, *, weight: float = 1.0) -> None:
+    def accumulate(
+        self,
+        grads: PartialTree,
+        *,
+        weight: float = 1.0,
+        skip_nonfinite: bool | Literal["raise"] = False,
+    ) -> StepResult | MaybeNone:
         """Add gradients to a sum, in one pass, for a step that comes later.
 
         ``step()`` without gradients uses their mean, ``sum(weight*g) / sum(weight)``, or with
@@ -147,11 +155,22 @@ class Optimizer(Settings):
             gradient is left out of the step.
         weight : float, default 1.0, in [1e-30, 1e30]
             What these gradients count, such as the number of examples that they are the mean of.
+        skip_nonfinite : bool or "raise", default False
+            Leave these gradients out if one of them is not finite: nothing is added or counted, and
+            the mean is that of the others. (That of `options` looks at the sum, and skips the whole
+            step.) A step for which all were left out is skipped.
+
+        Returns
+        -------
+        StepResult or None
+            With `skip_nonfinite` what was found out: ``skipped`` says that they were left out.
 
         Raises
         ------
         TypeError, ValueError
             If gradients do not fit, as in :meth:`step`. Nothing has been added then.
+        FloatingPointError
+            With ``skip_nonfinite="raise"``, in place of leaving them out.
         RuntimeError
             Within :meth:`averaged`, or while another call of the same optimizer is under way.
 
@@ -166,7 +185,7 @@ class Optimizer(Settings):
         >>> w
         array([-2., -3.])
         """
-        self._held.accumulate(grads, weight)
+        return self._held.accumulate(grads, weight, skip_nonfinite)
 
     def discard_accumulated(self) -> None:
         """Forget the gradients that were accumulated and not yet used.

@@ -33,7 +33,7 @@ class OptionsWithoutDecay(TypedDict, total=False):
     clip_norm: Scheduled | None
     clip_tensor_norm: Scheduled | None
     clip_eps: Scheduled
-    skip_nonfinite: bool
+    skip_nonfinite: bool | Literal["raise"]
     ema_decay: Scheduled | None
     ema_debias: bool
     drop: Dropout | None
@@ -87,7 +87,7 @@ class StepArguments(OtherArguments, total=False):
 
     clip_norm: float | None
     clip_tensor_norm: float | None
-    skip_nonfinite: bool
+    skip_nonfinite: bool | Literal["raise"]
 
 
 class WithClipNorm(OtherArguments, total=False):
@@ -95,19 +95,19 @@ class WithClipNorm(OtherArguments, total=False):
 
     clip_norm: Required[float]
     clip_tensor_norm: None
-    skip_nonfinite: bool
+    skip_nonfinite: bool | Literal["raise"]
 
 
 class WithClipTensorNorm(OtherArguments, total=False):
     clip_norm: None
     clip_tensor_norm: Required[float]
-    skip_nonfinite: bool
+    skip_nonfinite: bool | Literal["raise"]
 
 
 class WithSkipNonfinite(OtherArguments, total=False):
     clip_norm: float | None
     clip_tensor_norm: float | None
-    skip_nonfinite: Required[Literal[True]]
+    skip_nonfinite: Required[Literal[True, "raise"]]
 
 
 class OptimizerOptions(OptionsWithoutDecay, total=False):

@@ -1,8 +1,9 @@
-"""Norms, penalties and the constraint on norms, added up in the order in which the kernels add."""
+"""Wides, penalties and the constraint on norms, added up in the order in which the kernels add."""
 
 from __future__ import annotations
 
-from math import isfinite, sqrt
+from dataclasses import dataclass
+from math import copysign, frexp, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -11,25 +12,83 @@ from fastopt.options import Penalty
 from fastopt.result import GlobalNorm
 from fastopt.tree import Tree, paths, zip_trees
 
+TINY = float(np.finfo(np.float64).tiny)
+
+FAR = 600
+"""Squares that are out of range are summed on another scale, by this power of two."""
+
+
+@dataclass
+class Wide:
+    """A number that may be beyond what a float holds: value * 2**exponent."""
+
+    value: float
+    exponent: int = 0
+
+    def times(self, factor: float) -> float:
+        return ldexp(factor * self.value, self.exponent)
+
+
+def ldexp(x: float, exponent: int) -> float:
+    """As math.ldexp, with infinity in place of an exception."""
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.ldexp(x, exponent))
+
+
+def clipped(grad_scale: float, norm: Wide, max_norm: float, eps: float) -> Wide:
+    """Pascanu et al. 2013, algorithm 1, for gradients that are multiplied by `grad_scale`.
+
+    A norm that is NaN gives NaN.
+    """
+    length = norm.times(abs(grad_scale)) + eps
+    if length <= max_norm:
+        return Wide(grad_scale)
+    factor = max_norm / length
+    if not factor < TINY or not isfinite(norm.value):
+        return Wide(grad_scale * factor)
+    # So large a norm is the same with eps, and grad_scale goes out.
+    mantissa, exponent = frexp(norm.value)
+    return Wide(copysign(max_norm / mantissa, grad_scale), -(exponent + norm.exponent))
+
+
+def squares_of(array: Any, keep: Any = None) -> Wide:
+    """Return the sum of all squares, on a scale where none is infinite, nor zero without need."""
+    squares = sum_of(np.square, array, keep=keep)
+    far = 0
+    if not isfinite(squares):
+        far = FAR
+    elif array.dtype == np.float64 and squares < 2.0**-900:
+        far = -FAR
+    if far:
+        squares = sum_of(np.square, array, 2.0**-far, keep)
+    return Wide(squares, 2 * far if squares != 0 else 0)
+
+
+def norm_of(squares: list[Wide], factors: list[float] | None = None) -> Wide:
+    """Return the norm of all of that together, each multiplied by a factor."""
+
+    def norm(exponent: int) -> Wide:
+        each = zip(factors or [1.0] * len(squares), squares, strict=True)
+        total = add([f * f * ldexp(s.value, s.exponent - exponent) for f, s in each])
+        return Wide(sqrt(total), exponent // 2)
+
+    there = [s.exponent for s in squares if s.value != 0]
+    whole = norm(max(there, default=0))
+    if not isfinite(whole.value) and all(isfinite(s.value) for s in squares):
+        whole = norm(2 * FAR)
+    return whole
+
 
 def global_norm(grads: Tree, *, threads: int | None = None) -> GlobalNorm:
     """Euclidean norm of all elements, summed in double precision in a fixed order."""
-    return norm_of([array for (array,) in zip_trees(grads)], paths(grads))
-
-
-def norm_of(arrays: list[Any], names: list[str]) -> GlobalNorm:
-    total = add([sum_of(np.square, array, 1.0) for array in arrays])
-    if isfinite(total):
-        return GlobalNorm(sqrt(total))
-    # Something is not finite, or its square is not. On a small scale, no finite number has an
-    # infinite square.
-    small = 2.0**-600
-    squares = [sum_of(np.square, array, small) for array in arrays]
-    broken = [i for i, square in enumerate(squares) if not isfinite(square)]
-    return GlobalNorm(
-        np.sqrt(np.float64(add(squares))) / small,
-        f"grads{names[broken[0]]}" if broken else None,
-    )
+    named = {
+        name: squares_of(array)
+        for name, (array,) in zip(paths(grads), zip_trees(grads), strict=True)
+        if array is not None
+    }
+    broken = [name for name, squares in named.items() if not isfinite(squares.value)]
+    nonfinite = f"grads{broken[0]}" if broken else None
+    return GlobalNorm(norm_of(list(named.values())).times(1.0), nonfinite)
 
 
 def add(numbers: list[float]) -> float:
@@ -43,20 +102,25 @@ def add(numbers: list[float]) -> float:
 CHUNK, LANES = 4096, 16
 
 
-def sum_of(function: Any, array: Any, scale: float = 1.0) -> float:
+def sum_of(function: Any, array: Any, scale: float = 1.0, keep: Any = None) -> float:
     """Add function(scale * x) chunk by chunk, in a chunk into 16 lanes, which are folded in halves.
 
-    The order is that of memory, with every axis walked forwards.
+    The order is that of memory, with every axis walked forwards. What `keep` leaves out is zero.
     """
-    forwards = array[(..., *(slice(None, None, -1 if s < 0 else 1) for s in array.strides))]
+    forwards = (..., *(slice(None, None, -1 if s < 0 else 1) for s in array.strides))
     outer_first = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    x = forwards.transpose(outer_first).ravel().astype(np.float64) * scale
+    x = array[forwards].transpose(outer_first).ravel().astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        x *= scale
+    if keep is not None:
+        x = np.where(keep[forwards].transpose(outer_first).ravel(), x, 0.0)
     sums = []
     for start in range(0, x.size, CHUNK):
         chunk = x[start : start + CHUNK]
         rows = np.zeros((-(-chunk.size // LANES), LANES))
-        rows.ravel()[: chunk.size] = function(chunk)
-        lanes = np.add.accumulate(rows, axis=0)[-1]
+        with np.errstate(over="ignore", under="ignore"):
+            rows.ravel()[: chunk.size] = function(chunk)
+            lanes = np.add.accumulate(rows, axis=0)[-1]
         while lanes.size > 1:
             lanes = lanes[: lanes.size // 2] + lanes[lanes.size // 2 :]
         sums.append(float(lanes[0]))
@@ -86,16 +150,22 @@ def max_norm(
         vectors = np.moveaxis(p, axes, range(len(axes)))  # those along the first axes
         for index in np.ndindex(vectors.shape[len(axes) :]):
             vector = vectors[(..., *index)]
-            norm = _norm(np.float64(vector).ravel())
+            norm = _norm(np.float64(vector).ravel(), limit)
             if norm > limit and np.isfinite(norm):
-                vector *= p.dtype.type(limit / norm)
+                factor, T = limit / norm, p.dtype.type
+                tiny = float(np.finfo(T).tiny)
+                if factor < tiny:  # T has few digits for it, or none
+                    vector *= T(factor / tiny)
+                    factor = tiny
+                vector *= T(factor)
 
 
-def _norm(vector: Any) -> float:
-    """Add one element after the other; on a small scale where a square is infinite."""
-    small = 2.0**-600
-    for scale in (1.0, small):
-        squares = np.add.accumulate((scale * vector) ** 2)
+def _norm(vector: Any, limit: float) -> float:
+    """Add one element after the other; on another scale where a square is out of range."""
+    large, small = 2.0**600, 2.0**-600
+    for scale in ([large] if limit < 2.0**-450 else []) + [1.0, small]:
+        with np.errstate(over="ignore", under="ignore"):
+            squares = np.add.accumulate((scale * vector) ** 2)
         norm = sqrt(squares[-1]) if squares.size else 0.0
         if np.isfinite(norm):
             break

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fastopt.options import DEFAULTS
-from fastopt.reference.terms import entries, measure
+from fastopt.reference.terms import advance, entries, measure
 from fastopt.rules import RULES, Rule
 from fastopt.tree import unflatten, zip_trees
 
@@ -35,6 +35,7 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
             g = entry.before_rule()
             metric = rule.formula(p.dtype.type, updates[k], o, p, g, *arrays)
             entry.after_rule(*metric if getattr(o, "scaled_prox", False) else (None, o.lr))
+        advance(o.drop, params)
         if state is not None and updates:
             agree = len(set(updates)) == 1
             state.step = updates[0] if agree else unflatten(params, iter(updates))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite, sqrt
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from fastopt.reference.dropout import as_bools, keep_mask, keep_prob
-from fastopt.reference.norms import global_norm, norm_of
+from fastopt.reference.norms import Wide, clipped, norm_of, squares_of
 from fastopt.result import StepResult
 from fastopt.tree import Tree, paths, zip_trees
 
@@ -19,27 +20,30 @@ OF_ENTRIES = ("l1", "l2", "weight_decay", "l1_prox", "mask", "update_mask", "ema
 
 def measure(o: SimpleNamespace, params: Tree, grads: Tree) -> StepResult | None:
     """Look at all gradients first, where an option asks for it; clip them by `o.grad_scale`."""
+    o.clipped = Wide(o.grad_scale)
     if not (o.clip_norm or o.clip_tensor_norm or o.skip_nonfinite):
         return None
-    named = zip(paths(params), zip_trees(params, grads), strict=True)
-    there = {path: g for path, (_, g) in named if g is not None}
-    norm = norm_of(list(there.values()), list(there))
-    result = StepResult(
-        skipped=o.skip_nonfinite and not norm.finite,
-        grad_norm=abs(o.grad_scale) * norm,
-        nonfinite=norm.nonfinite,
+    names = paths(params)
+    there = {names[number]: entry for number, entry, *_ in entries(o, params, grads)}
+    squares = [entry.squares() for entry in there.values()]
+    norm = norm_of(squares, [entry.kept() for entry in there.values()])
+    bad = [name for name, s in zip(there, squares, strict=True) if not isfinite(s.value)]
+    problem = "is not finite"
+    if o.clip_norm and not (bad and o.skip_nonfinite):
+        o.clipped = clipped(o.grad_scale, norm, o.clip_norm, o.clip_eps)
+    if not bad and o.skip_nonfinite:
+        bad = [name for name, entry in there.items() if entry.is_too_large(o.clipped)]
+        problem = "has a number that is too large to be squared"
+    if bad and o.skip_nonfinite == "raise":
+        raise FloatingPointError(f"grads{bad[0]} {problem}")
+    if bad and o.skip_nonfinite and o.zero_grads:
+        for entry in there.values():
+            entry.g[...] = 0
+    return StepResult(
+        skipped=bool(bad and o.skip_nonfinite),
+        grad_norm=norm.times(abs(o.grad_scale)),
+        nonfinite=f"grads{bad[0]}" if bad else None,
     )
-    if o.clip_norm and not result.skipped:
-        o.grad_scale *= _clip_factor(o.clip_norm, result.grad_norm, o.clip_eps)
-    return result
-
-
-def _clip_factor(max_norm: float, norm: float, eps: float) -> float:
-    """Pascanu et al. 2013, algorithm 1; a norm that is NaN gives NaN."""
-    if norm + float(eps) == 0:
-        return 1.0
-    factor = float(max_norm) / (norm + float(eps))
-    return 1.0 if factor >= 1 else factor
 
 
 def entries(
@@ -59,12 +63,47 @@ def entries(
             entry.mask = keep_mask(p.size, drop.p, seed=drop.seed, offset=offset).reshape(p.shape)
             entry.keep_prob = keep_prob(drop.p)
         yield number, entry, p, *arrays
-    if drop is not None:
+
+
+def advance(drop: Any, params: Tree) -> None:
+    """Let the next step draw other decisions."""
+    if drop is not None and drop.training:
         drop.offset = (drop.offset + len(paths(params))) % 2**64
 
 
 class Entry(SimpleNamespace):
     """One array `p` of the parameters, its gradient `g`, its state in `arrays`, its options."""
+
+    def kept(self) -> float:
+        """Return the factor of what the mask keeps."""
+        return 1.0 if self.mask is None else 1 / (self.keep_prob or 1.0)
+
+    def taking_part(self) -> Any:
+        """Return where the gradient is used at all; None for everywhere."""
+        masks = [mask for mask in (self.mask, self.update_mask) if mask is not None]
+        return np.logical_and.reduce(masks) if masks else None
+
+    def squares(self) -> Wide:
+        return squares_of(self.g, self.taking_part())
+
+    def scale(self) -> Wide:
+        """Return what the gradient is multiplied by; its sign comes later."""
+        if not self.clip_tensor_norm:
+            return self.clipped
+        norm = norm_of([self.squares()], [self.kept()])
+        return clipped(self.grad_scale, norm, self.clip_tensor_norm, self.clip_eps)
+
+    def is_too_large(self, scale: Wide) -> bool:
+        """Tell whether the dtype cannot hold the square of an element."""
+        self.clipped = scale
+        largest = sqrt(np.finfo(self.p.dtype).max)
+        if self.clip_value is not None and self.clip_value <= largest:
+            return False
+        factor = abs(self.scale().times(1.0)) * self.kept() / largest
+        keep = self.taking_part()
+        g = np.float64(self.g) if keep is None else np.where(keep, np.float64(self.g), 0.0)
+        with np.errstate(all="ignore"):
+            return bool((np.abs(g * factor) > 1).any())
 
     def before_rule(self) -> Any:
         """Return the gradient that the rule sees; decay ``p`` if that comes first."""
@@ -72,16 +111,18 @@ class Entry(SimpleNamespace):
         T = p.dtype.type
         self.written = [x for x in (p, self.ema, *self.arrays) if x is not None]
         self.before = [x.copy() for x in self.written] if self.update_mask is not None else []
-        scale = -self.grad_scale if self.maximize else self.grad_scale
-        if self.clip_tensor_norm:
-            norm = abs(self.grad_scale) * global_norm(g)
-            scale *= _clip_factor(self.clip_tensor_norm, norm, self.clip_eps)
+        wide = self.scale()
+        scale, tiny = wide.times(-1.0 if self.maximize else 1.0), np.finfo(T)
+        if wide.value != 0 and abs(scale) < tiny.tiny:  # few digits in T, or none
+            first = Wide(wide.value, wide.exponent - tiny.minexp)
+            g = g * T(first.times(-1.0 if self.maximize else 1.0))
+            scale = float(tiny.tiny)
         if T(scale) != 1:
             g = g * T(scale)
         if self.clip_value is not None:
             g = np.clip(g, T(-self.clip_value), T(self.clip_value))
         if self.mask is not None:  # DropConnect, Wan et al. 2013
-            g = np.where(self.mask, g * T(1 / (self.keep_prob or 1.0)), T(0))
+            g = np.where(self.mask, g * T(self.kept()), T(0))
         if (l2 := T(self.l2)) != 0:  # the gradient of (l2/2) * sum(p**2)
             g = g + l2 * p
         if (l1 := T(self.l1)) != 0:  # a subgradient of l1 * sum(abs(p))

@@ -15,7 +15,7 @@ struct Case {
   bool own_penalties = false;  // each tensor has some of l2, l1 and decay
   bool ema = false;
   bool zero_grads = false;
-  bool tensor_factors = false;
+  bool tensor_scales = false;
 };
 
 constexpr double never = fastopt::Terms::never;
@@ -37,7 +37,7 @@ inline std::vector<Case> cases() {
   add("scaled_prox", {0, 0, 0, 0, 0.05, 0, 0, never}).scaled_prox = true;
   add("clip", {0, 0, 0, 0, 0, 1, 1, 0.4}).grad_scale = 0.7;
   Case& factors = add("factors", no_terms);
-  factors.tensor_factors = factors.zero_grads = true;
+  factors.tensor_scales = factors.zero_grads = true;
   Case& bytes = add("mask_bytes", no_terms);
   bytes.mask = bytes.update_mask = Masks::bytes;
   bytes.grad_scale = 1.3;
@@ -52,7 +52,7 @@ inline std::vector<Case> cases() {
     everything.mask = scaled ? Masks::generated : Masks::bits;
     everything.update_mask = scaled ? Masks::bytes : Masks::bits;
     everything.scaled_prox = scaled;
-    everything.ema = everything.zero_grads = everything.tensor_factors = true;
+    everything.ema = everything.zero_grads = everything.tensor_scales = true;
   }
   return all;
 }

@@ -103,8 +103,8 @@ void measure(Checksum& sum, const Tensors& list, int threads) {
   Norms norms;
   workers_are_awake();
   norms.measure(list, threads);
-  sum.add(norms.global);
-  for (double norm : norms.per_tensor) sum.add(norm);
+  sum.add(norms.global.times(1));
+  for (Wide norm : norms.per_tensor) sum.add(norm.times(1));
   sum.add(static_cast<std::uint64_t>(norms.nonfinite_entry + 1));
 }
 

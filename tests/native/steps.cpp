@@ -57,6 +57,7 @@ double value_of(const Option& option, int place, bool realistic) {
   const bool odd = place % 2 != 0;
   switch (option.range) {
     case Range::non_negative:
+    case Range::denominator:
     case Range::positive:
       if (place == 0) return realistic ? 0.01 : 0.0625;  // lr
       return realistic ? 1e-8 : 0x1p-20;
@@ -83,10 +84,11 @@ std::array<double, Rule::max_options> options_of(const Kind& kind, const Case& g
   return options;
 }
 
-constexpr std::array<double, tensors> factors_of_tensors() {
-  std::array<double, tensors> factors{};
-  for (int i = 0; i < tensors; ++i) factors[i] = 0.3 + 0.2 * i;
-  return factors;
+constexpr std::array<Wide, tensors> scales_of_tensors() {
+  std::array<Wide, tensors> scales{};
+  for (int i = 0; i < tensors; ++i) scales[i].value = 0.3 + 0.2 * i;
+  scales[1].exponent = -1080;  // takes two multiplications
+  return scales;
 }
 
 // The arrays of all tensors and the list of them.
@@ -194,10 +196,10 @@ class Problem {
     update.penalties = given_.terms.penalties();
     update.zero_grads = given_.zero_grads;
     update.ema_decay = 0.9;
-    update.grad_scale = given_.terms.maximize != 0 ? -given_.grad_scale : given_.grad_scale;
+    update.grad_scale = {given_.terms.maximize != 0 ? -given_.grad_scale : given_.grad_scale};
     update.keep_scale = generated ? drop_.keep_scale() : 1 / 0.7;
     update.drop = generated ? &drop_ : nullptr;
-    update.tensor_factors = given_.tensor_factors ? factors_.data() : nullptr;
+    update.tensor_scales = given_.tensor_scales ? scales_.data() : nullptr;
     update.written = 1u << Streams::param;
     if (given_.ema) update.written |= 1u << Streams::ema;
     if (given_.zero_grads) update.written |= 1u << Streams::grad;
@@ -212,7 +214,7 @@ class Problem {
   const Kind& kind_;
   const Case& given_;
   const DropoutStream drop_;
-  const std::array<double, tensors> factors_ = factors_of_tensors();
+  const std::array<Wide, tensors> scales_ = scales_of_tensors();
   std::unique_ptr<Array> arrays_[tensors][Streams::count];
   std::vector<std::uint8_t> bits_[tensors][2];
   Penalties own_[tensors];

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "../launch.hpp"
 
@@ -57,21 +58,34 @@ struct Task {
   void limit_some(std::int64_t begin, std::int64_t count) const {
     const Vectors<T> vectors(*this, begin, count);
     double norms[most_side_by_side];
-    measure(vectors, 1, norms);
-    if (!std::all_of(norms, norms + count, [](double norm) { return std::isfinite(norm); })) {
-      // A square may be infinite where the number is not; on this scale it is finite.
-      constexpr double small = 0x1p-600;
-      double small_norms[most_side_by_side];
-      measure(vectors, small, small_norms);
-      for (std::int64_t v = 0; v < count; ++v)
-        if (!std::isfinite(norms[v])) norms[v] = small_norms[v] / small;
+    measure(vectors, norms);
+    T factors[most_side_by_side], more[most_side_by_side];  // 1 keeps the bits
+    constexpr T smallest = std::numeric_limits<T>::min();
+    for (std::int64_t v = 0; v < count; ++v) {
+      const bool is_long = norms[v] > limit && std::isfinite(norms[v]);
+      const double factor = is_long ? limit / norms[v] : 1;
+      const bool in_two = factor < smallest;  // T has few digits for it, or none
+      factors[v] = T(in_two ? factor / smallest : factor);
+      more[v] = in_two ? smallest : T(1);
     }
-    T factors[most_side_by_side];  // 1 keeps the bits
-    for (std::int64_t v = 0; v < count; ++v)
-      factors[v] =
-          norms[v] > limit && std::isfinite(norms[v]) ? static_cast<T>(limit / norms[v]) : T(1);
     if (std::all_of(factors, factors + count, [](T factor) { return factor == 1; })) return;
-    vectors.for_each_element([&](std::int64_t v, T& x) { x *= factors[v]; });
+    vectors.for_each_element([&](std::int64_t v, T& x) { x = x * factors[v] * more[v]; });
+  }
+
+  // A square may be infinite where the number is not, or zero; on another scale it is not.
+  template <class Vectors>
+  void measure(const Vectors& vectors, double* norms) const {
+    constexpr double large = 0x1p600, small = 0x1p-600, tiny_limit = 0x1p-450;
+    std::fill_n(norms, vectors.count, std::numeric_limits<double>::infinity());
+    for (double scale : {large, 1.0, small}) {
+      if (scale == large && limit >= tiny_limit) continue;
+      double scaled[most_side_by_side];
+      measure(vectors, scale, scaled);
+      for (std::int64_t v = 0; v < vectors.count; ++v)
+        if (!std::isfinite(norms[v])) norms[v] = scaled[v] / scale;
+      if (std::all_of(norms, norms + vectors.count, [](double x) { return std::isfinite(x); }))
+        return;
+    }
   }
 
   template <class T>
@@ -106,10 +120,10 @@ struct Task {
   };
 
   template <class T>
-  void measure(const Vectors<T>& vectors, double small, double* norms) const {
+  void measure(const Vectors<T>& vectors, double scale, double* norms) const {
     double squares[most_side_by_side] = {};
     vectors.for_each_element([&](std::int64_t v, const T& element) {
-      const double x = small * element;
+      const double x = scale * element;
       squares[v] += x * x;
     });
     for (std::int64_t v = 0; v < vectors.count; ++v) norms[v] = std::sqrt(squares[v]);

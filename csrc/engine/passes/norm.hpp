@@ -6,16 +6,38 @@
 
 namespace fastopt {
 
-struct Norms {
-  double global = 0;               // the square root of the sum of all squares
-  std::vector<double> per_tensor;  // in the order of the list
-  int nonfinite_entry = -1;        // the first entry with an infinity or a NaN, or -1
+// The scale that clips to `max_norm` what has this norm and is multiplied by `grad_scale` (Pascanu
+// et al. 2013, algorithm 1, with torch's eps in the denominator): grad_scale itself, or less. A
+// norm that is NaN gives NaN: a gradient that is broken stays visible.
+Wide clipped(double grad_scale, Wide norm, double max_norm, double eps);
 
-  // Measures the arrays that a list has in Streams::param.
-  void measure(const Tensors& list, int threads);
+// The largest number whose square a dtype can hold.
+double largest_with_square(Dtype dtype);
+
+class Norms {
+ public:
+  Wide global;                   // the square root of the sum of all squares
+  std::vector<Wide> per_tensor;  // in the order of the list
+  int nonfinite_entry = -1;      // the first entry with an infinity or a NaN, or -1
+
+  // Measures the arrays that a list has in Streams::param, as they are where masks of their tensor
+  // and `drop` have left elements out and the others are multiplied by keep_scale. (An update mask
+  // only leaves out.)
+  void measure(const Tensors& list, int threads, double keep_scale = 1,
+               const DropoutStream* drop = nullptr);
+
+  // The first entry with an element x where |x * scale| > 1 for the scale of its tensor, or -1.
+  // Tensors whose scale is zero are not looked at, nor is what is left out.
+  int first_above_one(const Tensors& list, int threads, const DropoutStream* drop,
+                      const std::vector<double>& scales);
+
+  // The factor of what a mask keeps in this tensor.
+  static double kept(const Tensor& tensor, double keep_scale, const DropoutStream* drop);
 
  private:
-  TensorSums sums_, small_sums_;  // kept to spare allocations
+  TensorSums sums_;
+  std::vector<double> scales_;  // kept to spare allocations
+  std::vector<int> exponents_;
 };
 
 }  // namespace fastopt

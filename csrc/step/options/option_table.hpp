@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "../engine/rules.hpp"
-#include "../python/object.hpp"
+#include "../../engine/rules.hpp"
+#include "../../python/object.hpp"
 #include "declared.hpp"
 
 namespace fastopt {

@@ -2,10 +2,10 @@
 
 #include <string>
 
-#include "../arrays/tree.hpp"
-#include "../python/attribute.hpp"
-#include "../python/errors.hpp"
-#include "../python/numbers.hpp"
+#include "../../arrays/tree.hpp"
+#include "../../python/attribute.hpp"
+#include "../../python/errors.hpp"
+#include "../../python/numbers.hpp"
 
 namespace fastopt {
 namespace {
@@ -40,7 +40,7 @@ const Declared step_options[step_option_count] = {
     {{"clip_norm", Range::positive}, Kind::number_or_none, never},
     {{"clip_tensor_norm", Range::positive}, Kind::number_or_none, never},
     {{"clip_eps", Range::non_negative}, Kind::number, 1e-6},
-    {{"skip_nonfinite", Range::flag}, Kind::number, 0},
+    {{"skip_nonfinite", Range::flag}, Kind::skipping, 0},
     {{"ema_decay", Range::zero_to_one}, Kind::number_or_none, Shared::not_given},
     {{"zero_grads", Range::flag}, Kind::number, 0},
     {{"flush_denormals", Range::flag}, Kind::number, 0},
@@ -71,6 +71,11 @@ double read_option(const char* where, const Declared& declared, PyObject* given)
       return given == Py_None ? 0 : thread_count(where, name, given);
     case Kind::averaging:
       return to_averaging(where, name, given);
+    case Kind::skipping:
+      if (!PyUnicode_Check(given)) break;
+      if (PyUnicode_CompareWithASCIIString(given, "raise") == 0) return Shared::raises;
+      raise_value_error(std::string(where) + ": " + name +
+                        " must be True, False or 'raise', it is " + repr_of(given));
     case Kind::dropout:
       if (given != Py_None) check_dropout_class(where, given);
       return given != Py_None;

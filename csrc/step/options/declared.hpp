@@ -2,9 +2,10 @@
 #pragma once
 #include <Python.h>
 
+#include <cstddef>
 #include <cstring>
 
-#include "../engine/update.hpp"
+#include "../../engine/update.hpp"
 
 namespace fastopt {
 
@@ -15,6 +16,7 @@ enum class Kind {
   penalty,         // >= 0; functions take a tree of such, too
   threads,         // a count, or None: 0
   averaging,       // "mean" or "sum", kept as 1 or 0
+  skipping,        // a flag, or "raise", kept as Shared::raises
   dropout,         // a Dropout or None, kept as 1 or 0
   tree,            // arrays like params, or None, kept as 1 or 0
 };
@@ -33,13 +35,15 @@ struct Shared {
   double clip_norm, clip_tensor_norm, clip_eps;
   double skip_nonfinite, ema_decay, zero_grads, flush_denormals, threads;
 
-  static constexpr double not_given = -1;
+  static constexpr double not_given = -1, raises = 2;
 
   bool clips() const { return clip_norm != Terms::never; }
   bool clips_tensors() const { return clip_tensor_norm != Terms::never; }
-  bool need_norms() const { return clips() || clips_tensors() || skip_nonfinite != 0; }
+  bool skips() const { return skip_nonfinite != 0; }
+  bool need_norms() const { return clips() || clips_tensors() || skips(); }
 };
 
+constexpr int shared_skip_nonfinite = offsetof(Shared, skip_nonfinite) / sizeof(double);
 constexpr int term_count = sizeof(Terms) / sizeof(double);
 constexpr int shared_count = sizeof(Shared) / sizeof(double);
 

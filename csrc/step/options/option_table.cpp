@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "../python/errors.hpp"
+#include "../../python/errors.hpp"
 
 namespace fastopt {
 
