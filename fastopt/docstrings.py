@@ -87,7 +87,9 @@ clip_value : float or None, default None, > 0
     After scaling: ``g = min(max(g, -clip_value), clip_value)``.
 ema : like `params`, or None
     An exponential moving average of the parameters, changed in place in the same pass, with
-    the new parameters: ``ema = ema_decay*ema + (1 - ema_decay)*p``. Start it as a copy.
+    the new parameters: ``ema = ema + w*(p - ema)`` with ``w = 1 - ema_decay``, or where w is
+    0.5 or more ``ema = p - (1 - w)*(p - ema)``, as torch's ``lerp``: the average of a constant
+    is that constant, exactly. Start it as a copy; where w is 1 it becomes one.
 ema_decay : float or None, default None, in [0, 1]
     The share of `ema` that is kept; to be given with it.
 skip_nonfinite : bool or "raise", default False
@@ -164,8 +166,8 @@ clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite, zero_grads, flush_denorma
 drop : Dropout or None, default None
     DropConnect, with masks made during the step.
 ema_decay : float, schedule or None, default None, in [0, 1]
-    Keep averages of the parameters, ``ema = ema_decay*ema + (1 - ema_decay)*p``, which start as
-    copies: see :attr:`ema` and :meth:`averaged`.
+    Keep averages of the parameters, ``ema += (1 - ema_decay)*(p - ema)`` as `ema` of
+    :func:`fastopt.{STEP}`, which start as copies: see :attr:`ema` and :meth:`averaged`.
 ema_debias : bool, default False
     Correct the averages for their start: the average after t steps is that of the t parameters
     since, as if divided by ``1 - ema_decay**t``; the start is not in it.

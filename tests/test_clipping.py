@@ -214,7 +214,7 @@ def test_moving_average_by_its_definition(rng: np.random.Generator) -> None:
     expected = average.copy()
     for _ in range(3):
         fastopt.sgd_step(p, g, lr=0.1, ema=average, ema_decay=0.75)
-        expected = 0.75 * expected + 0.25 * p  # with the new parameters
+        expected += 0.25 * (p - expected)  # with the new parameters
         assert_same_bits(average, expected)
 
 

@@ -157,8 +157,21 @@ class TensorUpdate {
     if (threshold_ != 0 && step_.scaled_prox) rule_.shrink(folded_, n, threshold_, p, block.states);
     if (threshold_ != 0 && !step_.scaled_prox) loops_.shrink(n, threshold_, p);
     if (step_.terms.nonneg != 0) loops_.cut_negative(n, p);
-    if (block.ema) loops_.average(n, T(step_.ema_decay), T(1 - step_.ema_decay), p, block.ema);
+    if (block.ema) average(n, p, block.ema);
     if (step_.zero_grads) std::fill_n(block.grad, n, T(0));
+  }
+
+  // Near the average, the form that starts from there rounds less, and near the parameter the other
+  // one. A term whose coefficient is zero is absent: an average without decay forgets what it held.
+  void average(std::int64_t n, const T* p, T* ema) const {
+    const double one_minus_decay = 1 - step_.ema_decay;
+    const T toward = T(one_minus_decay), back = T(1 - one_minus_decay);
+    if (toward == 0) return;
+    if (toward < T(0.5)) return loops_.average_from_ema(n, toward, p, ema);
+    if (back == 0)
+      std::copy_n(p, n, ema);
+    else
+      loops_.average_from_param(n, back, p, ema);
   }
 
   // Applies the terms that come before the rule. Returns where the gradient is that the rule shall

@@ -53,7 +53,8 @@ struct Loops {
   void (*decay)(std::int64_t n, T rate, T* p);
   void (*shrink)(std::int64_t n, T threshold, T* p);
   void (*cut_negative)(std::int64_t n, T* p);
-  void (*average)(std::int64_t n, T decay, T one_minus_decay, const T* p, T* ema);
+  void (*average_from_ema)(std::int64_t n, T one_minus_decay, const T* p, T* ema);
+  void (*average_from_param)(std::int64_t n, T decay, const T* p, T* ema);
   void (*restore)(std::int64_t n, const std::uint8_t* changes, const T* old, T* x);
   Sums sums;
 };

@@ -70,10 +70,18 @@ void cut_negative(std::int64_t n, T* p) {  // NaN stays NaN
   for (std::int64_t i = 0; i < n; ++i) p[i] = p[i] < 0 ? T(0) : p[i];
 }
 
+// Two forms of one average. In both, where average and parameter are equal, their difference is
+// zero, and the average of a constant is that constant: decay * ema + (1 - decay) * p drifts.
 template <class T>
-void average(std::int64_t n, T decay, T one_minus_decay, const T* FASTOPT_RESTRICT p,
-             T* FASTOPT_RESTRICT ema) {
-  for (std::int64_t i = 0; i < n; ++i) ema[i] = decay * ema[i] + one_minus_decay * p[i];
+void average_from_ema(std::int64_t n, T one_minus_decay, const T* FASTOPT_RESTRICT p,
+                      T* FASTOPT_RESTRICT ema) {
+  for (std::int64_t i = 0; i < n; ++i) ema[i] = ema[i] + one_minus_decay * (p[i] - ema[i]);
+}
+
+template <class T>
+void average_from_param(std::int64_t n, T decay, const T* FASTOPT_RESTRICT p,
+                        T* FASTOPT_RESTRICT ema) {
+  for (std::int64_t i = 0; i < n; ++i) ema[i] = p[i] - decay * (p[i] - ema[i]);
 }
 
 template <class T>
@@ -109,7 +117,8 @@ constexpr Loops<T> loops() {
           decay<T>,
           shrink<T>,
           cut_negative<T>,
-          average<T>,
+          average_from_ema<T>,
+          average_from_param<T>,
           restore<T>,
           sums<T>()};
 }

@@ -145,13 +145,22 @@ class Entry(SimpleNamespace):
         if self.nonneg:
             p[p < 0] = 0
         if ema is not None:
-            d = float(self.ema_decay)
-            ema[...] = T(d) * ema + T(1 - d) * p
+            ema[...] = self._averaged(T)
         if self.update_mask is not None:
             for array, before in zip(self.written, self.before, strict=True):
                 array[~self.update_mask] = before[~self.update_mask]
         if self.zero_grads:
             self.g[...] = 0
+
+    def _averaged(self, T: Any) -> Any:
+        """Return ``ema + w*(p - ema)``, rounded so that the average of a constant is exact."""
+        p, ema = self.p, self.ema
+        w = 1 - float(self.ema_decay)
+        if T(w) == 0:
+            return ema
+        if T(w) < 0.5:
+            return ema + T(w) * (p - ema)
+        return p - T(1 - w) * (p - ema) if T(1 - w) != 0 else p
 
     def _decay(self) -> None:
         rate = self.p.dtype.type(self.lr * float(self.weight_decay))
