@@ -99,9 +99,11 @@ skip_nonfinite : bool or "raise", default False
     cannot hold its square (1.8e19 in float32): second moments would be infinite for ever.
 flush_denormals : bool, default False
     During the step, count numbers too small for full precision (below 1.2e-38 in float32,
-    2.2e-308 in float64) as zero. Where gradients stay at zero, moments decay into that range,
-    and a step can take 20 times as long there. The one option that gives up the bits of the
-    reference. It has no effect but on x86-64 and 64-bit ARM, built with gcc or clang.
+    2.2e-308 in float64) as zero wherever they occur; without it, states and `ema` alone become
+    zero there. A step can take 20 times as long where gradients are so small, or their squares,
+    as of gradients of 1e-20 in float32, or parameters that meet `l2` or `ema`. The one option
+    that gives up the bits of the reference. It has no effect but on x86-64 and 64-bit ARM,
+    built with gcc or clang.
 threads : int or None, default None
     The most threads to use; None means :func:`fastopt.get_num_threads`. The result has the
     same bits for any number.

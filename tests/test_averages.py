@@ -82,7 +82,7 @@ def test_the_two_forms(decay: float, dtype: Any, rng: np.random.Generator) -> No
         if toward < 0.5:
             expected += toward * (p - expected)
         else:
-            expected = p - back * (p - expected)
+            expected = p - back * (p - expected) + dtype(0)  # zero has no sign
         assert_same_bits(average, expected)
 
 

@@ -132,17 +132,14 @@ def test_threadpoolctl() -> None:
 def test_flushing_denormals_is_an_option_that_leaves_no_trace(dtype: type) -> None:
     tiny = dtype(np.finfo(dtype).smallest_normal / 8)
     for threads, size in [(1, 40), (3, 300_000)]:
-        p, g = np.zeros(size, dtype), np.zeros(size, dtype)
-        kept, flushed = fastopt.momentum_init(p), fastopt.momentum_init(p)
-        for state in (kept, flushed):
-            state.step, state.buf[...] = 1, tiny
-        fastopt.momentum_step(p, g, kept, threads=threads)
-        assert (kept.buf > 0).all(), "by default the formula holds for denormals too"
-        fastopt.momentum_step(p, g, flushed, threads=threads, flush_denormals=True)
-        assert (flushed.buf == 0).all()
+        kept, flushed, g = np.zeros(size, dtype), np.zeros(size, dtype), np.full(size, tiny)
+        fastopt.sgd_step(kept, g, lr=0.5, threads=threads)
+        assert (kept < 0).all(), "by default the formula holds for denormals too"
+        fastopt.sgd_step(flushed, g, lr=0.5, threads=threads, flush_denormals=True)
+        assert (flushed == 0).all()
         assert np.all(np.full(3, tiny) * dtype(0.5) > 0), "the caller's mode has changed"
-        fastopt.momentum_step(p, g, kept, threads=threads)
-        assert (kept.buf > 0).all(), "a worker's mode has changed"
+        fastopt.sgd_step(kept, -g, lr=0.25, threads=threads)
+        assert (kept == -tiny * dtype(0.25)).all(), "a worker's mode has changed"
 
 
 def test_flushing_denormals_changes_nothing_else(rng: np.random.Generator) -> None:

@@ -168,10 +168,8 @@ class TensorUpdate {
     const T toward = T(one_minus_decay), back = T(1 - one_minus_decay);
     if (toward == 0) return;
     if (toward < T(0.5)) return loops_.average_from_ema(n, toward, p, ema);
-    if (back == 0)
-      std::copy_n(p, n, ema);
-    else
-      loops_.average_from_param(n, back, p, ema);
+    if (back == 0) return loops_.average_is_param(n, p, ema);
+    loops_.average_from_param(n, back, p, ema);
   }
 
   // Applies the terms that come before the rule. Returns where the gradient is that the rule shall

@@ -6,7 +6,10 @@ FASTOPT_NOINLINE void update_elements(const Rule& given, std::int64_t n, T* FAST
                                       const T* FASTOPT_RESTRICT grad,
                                       State* FASTOPT_RESTRICT... state) {
   const Rule rule = given;  // or the compiler would fear that a store changes it
-  for (std::int64_t i = 0; i < n; ++i) rule(param[i], grad[i], state[i]...);
+  for (std::int64_t i = 0; i < n; ++i) {
+    rule(param[i], grad[i], state[i]...);
+    ((state[i] = normal_or_zero(state[i])), ...);
+  }
 }
 
 // Proximal L1 in the metric of the rule: what the rule divides the gradient by, it divides the

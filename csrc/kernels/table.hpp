@@ -55,6 +55,7 @@ struct Loops {
   void (*cut_negative)(std::int64_t n, T* p);
   void (*average_from_ema)(std::int64_t n, T one_minus_decay, const T* p, T* ema);
   void (*average_from_param)(std::int64_t n, T decay, const T* p, T* ema);
+  void (*average_is_param)(std::int64_t n, const T* p, T* ema);
   void (*restore)(std::int64_t n, const std::uint8_t* changes, const T* old, T* x);
   Sums sums;
 };

@@ -70,18 +70,32 @@ void cut_negative(std::int64_t n, T* p) {  // NaN stays NaN
   for (std::int64_t i = 0; i < n; ++i) p[i] = p[i] < 0 ? T(0) : p[i];
 }
 
+// How states and averages are stored. What decays without end would stay below the normal numbers
+// for ever, where arithmetic takes many times as long. NaN stays NaN.
+template <class T>
+FASTOPT_INLINE T normal_or_zero(T x) {
+  constexpr T smallest_normal = std::numeric_limits<T>::min();
+  return std::fabs(x) < smallest_normal ? T(0) : x;
+}
+
 // Two forms of one average. In both, where average and parameter are equal, their difference is
 // zero, and the average of a constant is that constant: decay * ema + (1 - decay) * p drifts.
 template <class T>
 void average_from_ema(std::int64_t n, T one_minus_decay, const T* FASTOPT_RESTRICT p,
                       T* FASTOPT_RESTRICT ema) {
-  for (std::int64_t i = 0; i < n; ++i) ema[i] = ema[i] + one_minus_decay * (p[i] - ema[i]);
+  for (std::int64_t i = 0; i < n; ++i)
+    ema[i] = normal_or_zero(ema[i] + one_minus_decay * (p[i] - ema[i]));
 }
 
 template <class T>
 void average_from_param(std::int64_t n, T decay, const T* FASTOPT_RESTRICT p,
                         T* FASTOPT_RESTRICT ema) {
-  for (std::int64_t i = 0; i < n; ++i) ema[i] = p[i] - decay * (p[i] - ema[i]);
+  for (std::int64_t i = 0; i < n; ++i) ema[i] = normal_or_zero(p[i] - decay * (p[i] - ema[i]));
+}
+
+template <class T>
+void average_is_param(std::int64_t n, const T* FASTOPT_RESTRICT p, T* FASTOPT_RESTRICT ema) {
+  for (std::int64_t i = 0; i < n; ++i) ema[i] = normal_or_zero(p[i]);
 }
 
 template <class T>
@@ -119,6 +133,7 @@ constexpr Loops<T> loops() {
           cut_negative<T>,
           average_from_ema<T>,
           average_from_param<T>,
+          average_is_param<T>,
           restore<T>,
           sums<T>()};
 }

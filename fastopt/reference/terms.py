@@ -132,20 +132,24 @@ class Entry(SimpleNamespace):
         return g
 
     def after_rule(self, metric: Any = None, metric_lr: float = 0.0) -> None:
-        """Finish ``p``; a ``metric`` scales the threshold of proximal L1."""
+        """Finish state and ``p``; a ``metric`` of the state scales the threshold of proximal L1."""
         p, ema = self.p, self.ema
         T = p.dtype.type
+        for array in self.arrays:
+            if array is not None:
+                leave_normal_or_zero(array)
         if self.decay_after:
             self._decay()
         threshold: Any = T((self.lr if metric is None else metric_lr) * float(self.l1_prox))
         if threshold != 0:  # soft thresholding
             if metric is not None:
-                threshold = threshold / metric
+                threshold = threshold / metric()
             p[...] = np.sign(p) * np.maximum(np.abs(p) - threshold, T(0))
         if self.nonneg:
             p[p < 0] = 0
-        if ema is not None:
+        if ema is not None and T(1 - float(self.ema_decay)) != 0:
             ema[...] = self._averaged(T)
+            leave_normal_or_zero(ema)
         if self.update_mask is not None:
             for array, before in zip(self.written, self.before, strict=True):
                 array[~self.update_mask] = before[~self.update_mask]
@@ -156,8 +160,6 @@ class Entry(SimpleNamespace):
         """Return ``ema + w*(p - ema)``, rounded so that the average of a constant is exact."""
         p, ema = self.p, self.ema
         w = 1 - float(self.ema_decay)
-        if T(w) == 0:
-            return ema
         if T(w) < 0.5:
             return ema + T(w) * (p - ema)
         return p - T(1 - w) * (p - ema) if T(1 - w) != 0 else p
@@ -166,3 +168,8 @@ class Entry(SimpleNamespace):
         rate = self.p.dtype.type(self.lr * float(self.weight_decay))
         if rate != 0:
             self.p -= rate * self.p
+
+
+def leave_normal_or_zero(array: Any) -> None:
+    """Put zero in the place of what is smaller than the smallest normal number, and of -0."""
+    array[np.abs(array) < np.finfo(array.dtype).tiny] = 0

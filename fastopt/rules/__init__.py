@@ -30,7 +30,8 @@ class Rule:
 
     It takes ``T``, the type of the dtype, to round numbers to; ``t``, which counts steps from 1;
     ``o``, the options; then parameter, gradient and the arrays of the state, and changes them in
-    place. One with a metric returns that, and the learning rate that goes with it.
+    place. One with a metric returns a function that gives that of the state as it is by then, and
+    the learning rate that goes with it.
     """
     optimizers: tuple[type[Optimizer], ...]
 

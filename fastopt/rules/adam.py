@@ -60,11 +60,14 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any) -> tuple[Any
         metric_lr, inv_sqrt_correction2 = o.lr * sqrt_correction2, 1.0
     else:
         metric_lr, inv_sqrt_correction2 = o.lr, 1 / sqrt_correction2
+
+    def metric() -> Any:
+        return np.sqrt(v) * T(inv_sqrt_correction2) + T(o.eps)
+
     m[...] = T(o.beta1) * m + T(1 - o.beta1) * g
     v[...] = T(o.beta2) * v + T(1 - o.beta2) * (g * g)
-    d = np.sqrt(v) * T(inv_sqrt_correction2) + T(o.eps)
-    p -= T(metric_lr / correction1) * (m / d)
-    return d, metric_lr
+    p -= T(metric_lr / correction1) * (m / metric())
+    return metric, metric_lr
 
 
 @document_step

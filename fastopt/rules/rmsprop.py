@@ -67,21 +67,22 @@ def rmsprop_init(params: Tree, *, centered: bool = False, momentum: bool = False
 def formula(
     T: Any, t: int, o: Any, p: Any, g: Any, v: Any, avg: Any, buf: Any
 ) -> tuple[Any, float]:
+    def metric() -> Any:
+        # Rounding can push the difference below zero.
+        mean_square = v if avg is None else np.maximum(v - avg * avg, T(0))
+        if o.eps_inside_sqrt:
+            return np.sqrt(mean_square + T(o.eps))
+        return np.sqrt(mean_square) + T(o.eps)
+
     v[...] = T(o.rho) * v + T(1 - o.rho) * (g * g)
-    mean_square = v
     if avg is not None:
         avg[...] = T(o.rho) * avg + T(1 - o.rho) * g
-        mean_square = np.maximum(v - avg * avg, T(0))  # rounding can push it below zero
-    if o.eps_inside_sqrt:
-        d = np.sqrt(mean_square + T(o.eps))
-    else:
-        d = np.sqrt(mean_square) + T(o.eps)
     if buf is None:
-        p -= T(o.lr) * (g / d)
+        p -= T(o.lr) * (g / metric())
     else:
-        buf[...] = T(o.momentum) * buf + g / d
+        buf[...] = T(o.momentum) * buf + g / metric()
         p -= T(o.lr) * buf
-    return d, o.lr
+    return metric, o.lr
 
 
 @document_step
