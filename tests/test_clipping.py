@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import PLAIN_CASES, Case, assert_same_bits, random_like, state_arrays
+from cases import PLAIN_CASES, Case, arrays_of, assert_same_bits, random_like, state_arrays
 
 import fastopt
 from fastopt import reference

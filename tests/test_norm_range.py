@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import assert_same_bits
 
 import fastopt
 from fastopt import reference
-from tests.cases import assert_same_bits
 
 f32, f64 = np.float32, np.float64
 

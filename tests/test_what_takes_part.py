@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import assert_same_bits
 
 import fastopt
 from fastopt import reference
 from fastopt.reference.dropout import keep_mask
-from tests.cases import assert_same_bits
 
 BAD = [1000.0, 1e30, np.inf, -np.inf, np.nan]
 SIZES = [3, 257, 4096, 4097, 20_000, 70_001]

@@ -179,8 +179,7 @@ class Walk {
       PyObject* node = stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree])
                                                    : in_step[tree].item(nodes[tree], key);
       if (!node)
-        raise_value_error(here() + name(tree, path) + " has no entry " + repr_of(key) + ", which " +
-                          name(0, path) + " has");
+        raise_no_entry(tree, key, path);
       leaves_.push_back(node);
     }
     visit(Path{&path, Kind::dict, key, 0}, depth + 1);
@@ -269,15 +268,19 @@ class Walk {
                       name(0, path) + " has not");
   }
 
+  [[noreturn]] void raise_no_entry(int tree, PyObject* key, const Path& path) const {
+    raise_value_error(here() + name(tree, path) + " has no entry " + repr_of(key) + ", which " +
+                      name(0, path) + " has" +
+                      (trees_[tree].none_for_all ? "; None leaves it out" : ""));
+  }
+
   [[noreturn]] void raise_no_field(PyObject* const* nodes, int tree, PyObject* field,
                                    const Path& path) const {
     const std::string type = type_of(nodes[tree]);
     if (!PyDict_Check(nodes[tree]) && !is_read_plainly(Py_TYPE(nodes[tree]), field))
       raise_type_error(here() + name(tree, path) + "." + text_of(field) +
                        " must be a plain attribute, not one of " + type + "'s own");
-    if (tree > 0)
-      raise_value_error(here() + name(tree, path) + " has no entry " + repr_of(field) + ", which " +
-                        name(0, path) + " has");
+    if (tree > 0) raise_no_entry(tree, field, path);
     raise_value_error(here() + name(0, path) + " has no attribute " + repr_of(field) +
                       ", which is a field of " + type);
   }
