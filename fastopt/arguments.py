@@ -11,12 +11,12 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import partial
-from math import isfinite
-from numbers import Real
-from operator import index
+from math import isfinite, isinf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
+
+from fastopt import _core
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
@@ -45,14 +45,12 @@ STEP_LIMIT = 2**63  # what an int64 counts; a float holds it too
 
 def as_number(owner: str, name: str, given: object) -> float:
     """Return a real number as float, NaN and infinity too."""
-    if type(given) is float:  # nearly always, and isinstance of an abstract class is slow
+    if type(given) is float:  # nearly always
         return given
-    if not isinstance(given, Real) or isinstance(given, bool):
-        raise TypeError(f"{owner}: {name} must be a number, not {type(given).__name__}")
-    try:
-        return float(given)
-    except OverflowError:
-        raise ValueError(f"{owner}: {name} is too large for a float") from None
+    number = _core.as_number(owner, name, given)
+    if isinf(number) and isinstance(given, int):
+        raise ValueError(f"{owner}: {name} is too large for a float")
+    return number
 
 
 def as_finite(owner: str, name: str, given: object) -> float:
@@ -65,16 +63,10 @@ def as_finite(owner: str, name: str, given: object) -> float:
 
 def as_count(owner: str, name: str, given: Any, least: int = 0) -> int:
     """Return an int, of Python or NumPy, that is at least `least`."""
-    if type(given) is not int:
-        if isinstance(given, (bool, np.bool_)) or not hasattr(given, "__index__"):
-            raise TypeError(f"{owner}: {name} must be an int, not {type(given).__name__}")
-        try:
-            given = index(given)
-        except TypeError:  # an array of several has __index__ too
-            raise TypeError(f"{owner}: {name} must be an int, not {type(given).__name__}") from None
-    if not least <= given < STEP_LIMIT:
-        raise ValueError(f"{owner}: {least} <= {name} < 2**63 must hold, it is {given}")
-    return int(given)
+    count = given if type(given) is int else _core.as_int(owner, name, given)
+    if not least <= count < STEP_LIMIT:
+        raise ValueError(f"{owner}: {least} <= {name} < 2**63 must hold, it is {count}")
+    return count
 
 
 def _ranged(fits: Fits, rule: str, owner: str, name: str, given: object) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import PLAIN_CASES, Case, assert_same_bits
+from test_numbers import Tensor
 
 import fastopt
 from fastopt import _core, reference
@@ -119,10 +120,19 @@ def test_things_that_are_no_numbers(case: Case, name: str) -> None:
         [0.1],
         np.array([0.1]),
         np.ones(2),
+        np.ones((1, 1)),
+        np.array("0.1"),
+        np.array(1j),
+        np.array(True),
+        np.array(0.1, object),
+        np.array(1, "m8[s]"),
+        np.str_("0.1"),
+        np.datetime64(1, "s"),
         1j,
         np.complex64(1),
         np.clongdouble(1),
         True,
+        np.True_,
         {},
     ):
         if bad is None and inspect.signature(step_of(case)).parameters[name].default is None:
@@ -134,12 +144,23 @@ def test_things_that_are_no_numbers(case: Case, name: str) -> None:
 @every_number
 def test_every_kind_of_number(case: Case, name: str) -> None:
     expected = step(case, **{name: 0.5})
-    for same in (np.float32(0.5), np.float64(0.5), np.float16(0.5), Fraction(1, 2), Decimal("0.5")):
+    for same in (
+        np.float32(0.5),
+        np.float64(0.5),
+        np.float16(0.5),
+        Fraction(1, 2),
+        Decimal("0.5"),
+        np.array(0.5),
+        np.array(0.5, np.float16),
+        np.array(0.5, np.dtype("f8").newbyteorder()),
+        np.where(True, 0.5, 0.25),
+        Tensor(0.5, "lib.bfloat16"),
+    ):
         assert_same_bits(step(case, **{name: same}), expected)
     _, bad_values = NUMBERS[case.rule][name]
     if 1 not in bad_values:
         expected = step(case, **{name: 1.0})
-        for same in (1, np.int8(1), np.uint64(1)):
+        for same in (1, np.int8(1), np.uint64(1), np.array(1), np.array(1, np.uint8)):
             assert_same_bits(step(case, **{name: same}), expected)
 
 
@@ -157,12 +178,12 @@ def test_flags(case: Case, name: str) -> None:
 @pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
 def test_threads(case: Case) -> None:
     expected = step(case)
-    for threads in (None, 1, 2, np.int64(3), 64):
+    for threads in (None, 1, 2, np.int64(3), np.array(2), 64):
         assert_same_bits(step(case, threads=threads), expected)
     for bad in (0, -1, 1025, 10**30):
         with pytest.raises(ValueError, match=f"_step: 1 <= threads <= 1024 must hold, it is {bad}"):
             step(case, threads=bad)
-    for bad in (1.0, "2", True, [1]):
+    for bad in (1.0, "2", True, [1], np.array(2.0), np.array([2]), np.array(True)):
         with pytest.raises(TypeError, match="_step: threads must be an int, not "):
             step(case, threads=bad)
 

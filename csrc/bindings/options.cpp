@@ -3,6 +3,7 @@
 #include "options.hpp"
 
 #include "../python/gil.hpp"
+#include "../python/numbers.hpp"
 #include "../step/options/option_table.hpp"
 
 namespace fastopt {
@@ -166,6 +167,12 @@ void add_options(py::module_& module) {
                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
   const Object type = Object::made(PyType_FromSpec(&spec));
   options_type = reinterpret_cast<PyTypeObject*>(Py_NewRef(type.ptr()));
+  module.def("as_number", [](const char* owner, const char* name, py::handle given) {
+    return as_number(owner, name, given.ptr());
+  });
+  module.def("as_int", [](const char* owner, const char* name, py::handle given) {
+    return to_pybind(as_int(owner, name, given.ptr()));
+  });
   module.attr("Options") = py::handle(type.ptr());
 }
 

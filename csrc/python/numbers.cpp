@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "errors.hpp"
@@ -58,46 +59,83 @@ bool is_bool(PyObject* object) {
          !std::strcmp(type, "numpy.bool_");
 }
 
-// Scalars that would convert, but lose their imaginary part or their unit.
-bool is_more_than_a_number(PyObject* object) {
-  const char* type = Py_TYPE(object)->tp_name;
-  return PyComplex_Check(object) || !std::strncmp(type, "numpy.complex", 13) ||
-         !std::strcmp(type, "numpy.clongdouble") || !std::strcmp(type, "numpy.timedelta64");
+// An attribute, or null where the object has none.
+Object attribute_or_null(PyObject* object, const char* name) {
+  Object value = Object::steal(PyObject_GetAttrString(object, name));
+  if (!value) {
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) throw PythonError{};  // such as an interrupt
+    PyErr_Clear();
+  }
+  return value;
+}
+
+// NumPy's dtypes, which JAX has too, have a name; torch's are torch.float32. Some are of kinds of
+// their own, such as bfloat16.
+bool is_real(PyObject* dtype) {
+  const Object name = attribute_or_null(dtype, "name");
+  std::string text = text_of(name ? name.ptr() : dtype);
+  text.erase(0, text.rfind('.') + 1);
+  for (const char* real : {"float", "bfloat", "int", "uint"})
+    if (text.compare(0, std::strlen(real), real) == 0) return true;
+  return false;
+}
+
+// What is wrong with a scalar, array or tensor of any library as a number: it must have no axes,
+// and a real dtype. Null of what has no dtype, "" if all is right.
+std::optional<std::string> why_no_number(PyObject* given) {
+  const Object dtype = attribute_or_null(given, "dtype");
+  const Object axes = dtype ? attribute_or_null(given, "ndim") : Object();
+  if (!axes || !PyLong_CheckExact(axes.ptr())) return std::nullopt;
+  if (PyLong_AsLong(axes.ptr()) != 0) return " with axes";
+  return is_real(dtype.ptr()) ? "" : " of dtype " + text_of(dtype.ptr());
+}
+
+[[noreturn]] void raise_is_no(const char* what, const char* function, const char* name,
+                              PyObject* given, const std::string& why = "") {
+  raise_type_error(std::string(function) + ": " + name + " must be " + what + ", not " +
+                   type_of(given) + why);
 }
 
 // A number, or infinity where an int is too large for one.
 double converted(const char* function, const char* name, PyObject* given) {
-  const bool numeric = PyNumber_Check(given) && !PySequence_Check(given) && !is_bool(given) &&
-                       !is_more_than_a_number(given);
-  if (numeric) {
-    const double value = PyFloat_AsDouble(given);
-    if (value != -1 || !PyErr_Occurred()) return value;
-    const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError);
-    if (!too_large && !PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
-    PyErr_Clear();
-    if (too_large) return std::numeric_limits<double>::infinity();
+  constexpr const char* what = "a number";
+  if (is_bool(given) || !PyNumber_Check(given)) raise_is_no(what, function, name, given);
+  if (!PyFloat_Check(given) && !PyLong_Check(given)) {
+    const std::optional<std::string> why = why_no_number(given);
+    if (why ? !why->empty() : PySequence_Check(given))
+      raise_is_no(what, function, name, given, why.value_or(""));
   }
-  raise_type_error(std::string(function) + ": " + name + " must be a number, not " +
-                   type_of(given));
-}
-
-Object to_int(const char* function, const char* name, PyObject* given) {
-  PyObject* index = is_bool(given) ? nullptr : PyNumber_Index(given);
-  if (!index) {
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
-    PyErr_Clear();
-    raise_type_error(std::string(function) + ": " + name + " must be an int, not " +
-                     type_of(given));
-  }
-  return Object::steal(index);
+  const double value = PyFloat_AsDouble(given);
+  if (value != -1 || !PyErr_Occurred()) return value;
+  const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError);
+  if (!too_large && !PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
+  PyErr_Clear();
+  if (!too_large) raise_is_no(what, function, name, given);
+  return std::numeric_limits<double>::infinity();
 }
 
 }  // namespace
 
+double as_number(const char* function, const char* name, PyObject* given) {
+  return PyFloat_CheckExact(given) ? PyFloat_AS_DOUBLE(given) : converted(function, name, given);
+}
+
+Object as_int(const char* function, const char* name, PyObject* given) {
+  constexpr const char* what = "an int";
+  if (PyLong_CheckExact(given)) return Object::borrow(given);
+  if (is_bool(given)) raise_is_no(what, function, name, given);
+  const std::optional<std::string> why = why_no_number(given);
+  if (why && !why->empty()) raise_is_no(what, function, name, given, *why);
+  PyObject* index = PyNumber_Index(given);
+  if (index) return Object::steal(index);
+  if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError{};
+  PyErr_Clear();
+  raise_is_no(what, function, name, given);
+}
+
 double to_number(const char* function, const char* name, Range range, PyObject* given) {
   if (range == Range::flag) return to_flag(function, name, given);
-  const double value =
-      PyFloat_CheckExact(given) ? PyFloat_AS_DOUBLE(given) : converted(function, name, given);
+  const double value = as_number(function, name, given);
   if (!contains(range, value))
     raise_value_error(std::string(function) + ": " + condition(range, name) + ", it is " +
                       repr_of(given));
@@ -116,7 +154,7 @@ bool to_flag(const char* function, const char* name, PyObject* given) {
 }
 
 int thread_count(const char* function, const char* name, PyObject* given) {
-  const Object index = to_int(function, name, given);
+  const Object index = as_int(function, name, given);
   int overflow;
   const long count = PyLong_AsLongAndOverflow(index.ptr(), &overflow);
   if (overflow || count < 1 || count > max_threads)
@@ -126,7 +164,7 @@ int thread_count(const char* function, const char* name, PyObject* given) {
 }
 
 std::uint64_t to_uint64(const char* function, const char* name, PyObject* given) {
-  const Object index = to_int(function, name, given);
+  const Object index = as_int(function, name, given);
   const std::uint64_t value = PyLong_AsUnsignedLongLong(index.ptr());
   if (PyErr_Occurred()) {
     PyErr_Clear();

@@ -5,10 +5,19 @@
 #include <cstdint>
 
 #include "../rules/option.hpp"
+#include "object.hpp"
 
 namespace fastopt {
 
-// A Python or NumPy number within the range. For Range::flag True or False, as 1 or 0.
+// A real number of Python's or of another library, such as np.float32(1) and np.array(1.0): all
+// that has no axes and a real dtype. It may be infinite or NaN; an int that is too large is
+// infinite.
+double as_number(const char* function, const char* name, PyObject* given);
+
+// The same of ints, as one of Python's.
+Object as_int(const char* function, const char* name, PyObject* given);
+
+// Such a number within the range. For Range::flag True or False, as 1 or 0.
 double to_number(const char* function, const char* name, Range range, PyObject* given);
 
 // True or False, Python's or NumPy's.

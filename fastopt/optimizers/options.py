@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-import numpy as np
-
 from fastopt import _core
 from fastopt.dropout import Dropout
 
@@ -187,7 +185,7 @@ class Options(_core.Options, MutableMapping[str, Any]):
         """Return the numbers of an update; schedules are asked."""
         asked = {name: value(step) for name, value in self.items() if is_schedule(value)}
         self._check(asked)
-        return {name: _plain(value) for name, value in ({**self} | asked).items()}
+        return {**self, **{name: _plain(value) for name, value in asked.items()}}
 
     def _saved(self) -> dict[str, Any]:
         """Return plain values; of a schedule only what it remembers."""
@@ -200,14 +198,15 @@ def public(names: Iterable[str]) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    """Return a number, which may be NumPy's or an array without axes, as one of Python's."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _saved(value: Any) -> Any:
     if is_schedule(value):
         parts = [part.state_dict() for part in stateful_parts(value)]
         return {"schedule": _described(value), "states": parts}
-    return _plain(value)
+    return value
 
 
 def stateful_parts(schedule: Any) -> list[Any]:

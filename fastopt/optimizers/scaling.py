@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from math import inf, isfinite
-from numbers import Integral, Real
 from typing import Any
 
-from fastopt.arguments import Fits, Kind, Remembered, argument, declared
+from fastopt import _core
+from fastopt.arguments import Fits, Kind, Remembered, argument, as_number, declared
 from fastopt.result import StepResult
 
 SMALLEST = 2.0**-1000
@@ -15,20 +15,14 @@ SMALLEST = 2.0**-1000
 
 
 def _take_int(least: int, owner: str, name: str, given: Any) -> int:
-    if isinstance(given, bool) or not isinstance(given, Integral):
-        raise TypeError(f"{owner}: {name} must be an int, not {given!r}")
-    if given < least:
-        raise ValueError(f"{owner}: {name} >= {least} must hold, it is {given}")
-    return int(given)
+    count = _core.as_int(owner, name, given)
+    if count < least:
+        raise ValueError(f"{owner}: {name} >= {least} must hold, it is {count}")
+    return count
 
 
 def _take_float(fits: Fits, rule: str, owner: str, name: str, given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, Real):
-        raise TypeError(f"{owner}: {name} must be a number, not {given!r}")
-    try:
-        number = float(given)
-    except OverflowError:
-        number = inf
+    number = as_number(owner, name, given)
     if not fits(number):
         raise ValueError(f"{owner}: {rule.format(name)}, it is {number}")
     return number

@@ -90,13 +90,30 @@ bool OptionTable::is_schedule(int i, PyObject* value) const {
   raise_type_error(where_ + ": " + declared_[i].option.name + " cannot be a schedule");
 }
 
+namespace {
+
+// What is kept of a number: one of Python's own, since arrays may change.
+Object plain(const Declared& declared, PyObject* given, double number) {
+  const bool is_number = declared.kind == Kind::number || declared.kind == Kind::number_or_none ||
+                         declared.kind == Kind::penalty || declared.kind == Kind::threads;
+  if (!is_number || PyFloat_CheckExact(given) || PyLong_CheckExact(given) || given == Py_None)
+    return Object::borrow(given);
+  if (declared.option.range == Range::flag) return Object::borrow(number != 0 ? Py_True : Py_False);
+  return Object::made(declared.kind == Kind::threads ? PyLong_FromDouble(number)
+                                                     : PyFloat_FromDouble(number));
+}
+
+}  // namespace
+
 OptionTable::Change OptionTable::read(int i, PyObject* value) const {
-  if (PyFloat_CheckExact(value) || !is_schedule(i, value))
-    return {i, value, read_option(where_.c_str(), declared_[i], value), false};
+  if (PyFloat_CheckExact(value) || !is_schedule(i, value)) {
+    const double number = read_option(where_.c_str(), declared_[i], value);
+    return {i, plain(declared_[i], value, number), number, false};
+  }
   const Object held = Object::borrow(value);
   ScheduleValues now(count_.steps());
   PyObject* at_present = now.of(held);  // before where_ is looked at, which it may change
-  return {i, value, read_option(where_.c_str(), declared_[i], at_present), true};
+  return {i, held, read_option(where_.c_str(), declared_[i], at_present), true};
 }
 
 void OptionTable::check_together(const Change* changes, std::size_t count) const {
@@ -113,7 +130,7 @@ void OptionTable::check_together(const Change* changes, std::size_t count) const
   }
   for (std::size_t k = 0; k < count; ++k) {
     const bool is_zero = changes[k].number == 0 && !changes[k].scheduled;
-    if (!is_zero) check_needed(where_, changes[k].place, changes[k].given);
+    if (!is_zero) check_needed(where_, changes[k].place, changes[k].given.ptr());
   }
 }
 
@@ -129,7 +146,7 @@ void OptionTable::check_needed(const std::string& where, int i, PyObject* given)
 void OptionTable::take(const Change& change, Object& before) {
   const int i = change.place;
   numbers_[i] = change.number;
-  before = std::exchange(given_[i], Object::borrow(change.given));
+  before = std::exchange(given_[i], change.given);
   const auto found = std::find(scheduled_.begin(), scheduled_.end(), i);
   if (change.scheduled && found == scheduled_.end()) scheduled_.push_back(i);
   if (!change.scheduled && found != scheduled_.end()) scheduled_.erase(found);
@@ -137,7 +154,6 @@ void OptionTable::take(const Change& change, Object& before) {
 
 void OptionTable::set(PyObject* name, PyObject* value) {
   const int i = find_or_raise(name);
-  const Object held = Object::borrow(value);
   const Change change = read(i, value);
   check_together(&change, 1);
   Object before;

@@ -121,7 +121,7 @@ class OptionTable {
  private:
   struct Change {
     int place;
-    PyObject* given;  // borrowed
+    Object given;
     double number;
     bool scheduled;
   };
