@@ -24,7 +24,8 @@ grads : like `params`
     Their gradients: same structure, shapes and dtypes. Not changed, unless `zero_grads`. For a
     dataclass a dict with the names of its fields will do. Where an entry, or a whole branch, is
     None, that array is left out altogether: parameter, state, `ema`, norm, decay; its count of
-    updates stays behind.
+    updates stays behind. That of a parameter without axes may be a NumPy scalar of its dtype, or a
+    float or int.
 """
 
 TERMS = """\

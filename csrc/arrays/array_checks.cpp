@@ -14,7 +14,7 @@ void ArrayChecks::check(int i) const {
   if (!(flags & NPY_ARRAY_ALIGNED))
     raise_value_error(here() + name(i) + " is not aligned in memory for its dtype");
   if (arguments_[i].written) {
-    if (!(flags & NPY_ARRAY_WRITEABLE)) raise_value_error(here() + name(i) + " is read-only");
+    if (!(flags & NPY_ARRAY_WRITEABLE)) raise_read_only(i);
     if (!(flags & NPY_ARRAY_C_CONTIGUOUS)) check_written_once(i);
   }
 }
@@ -66,6 +66,13 @@ void ArrayChecks::check_shape(int i) const {
       here() + name(i) + " has shape " + shape_of(array(i)) + ", " + name(0) + " has " +
       shape_of(array(0)) +
       (is_mask ? "; in packed bits (uint8), it would be " + integers(&packed, 1) : ""));
+}
+
+// Parameters are what users bring: pandas and JAX hand out arrays that nobody may write.
+void ArrayChecks::raise_read_only(int i) const {
+  const bool is_param = arguments_[i].tree.name == std::string("params");
+  const std::string copy = "; copy it first: numpy.array(" + name(i) + ") can be written";
+  raise_value_error(here() + name(i) + " is read-only" + (is_param ? copy : ""));
 }
 
 void ArrayChecks::check_written_once(int i) const {

@@ -51,6 +51,7 @@ class ArrayChecks {
   void check_dtype(int i) const;
   void check_shape(int i) const;
   void check_written_once(int i) const;
+  [[noreturn]] void raise_read_only(int i) const;
 
   const char* function_;
   const ArrayArgument* arguments_;

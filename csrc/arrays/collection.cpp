@@ -4,6 +4,7 @@
 #include <cmath>
 #include <iterator>
 #include <string>
+#include <utility>
 
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
@@ -24,7 +25,7 @@ class Collection::Collector {
     for (int i = 0; i < arguments.count; ++i) {
       trees_[i] = arguments.arrays[i].tree;
       // A whole branch is frozen, has no gradient or no mask; not a whole function's.
-      const bool may_be_missing = arguments.division && i == 1 && trees_[i].root != Py_None;
+      const bool may_be_missing = arguments.division && i == gradient && trees_[i].root != Py_None;
       trees_[i].none_for_all = (known_ && i > 0) || may_be_missing;
       streams_[i] = arguments.arrays[i].stream;
     }
@@ -58,6 +59,7 @@ class Collection::Collector {
   }
 
  private:
+  static constexpr int gradient = 1;  // of the arguments, in a step
   static constexpr int penalties = 4;
   static_assert(sizeof(Penalties) == penalties * sizeof(double));
   static_assert(Streams::count + penalties + 1 <= max_trees);
@@ -112,8 +114,10 @@ class Collection::Collector {
   }
 
   void check_from(int first, int entry) {
-    for (int i = first; i < arguments_.count; ++i)
+    for (int i = first; i < arguments_.count; ++i) {
+      if (i == gradient && arguments_.division) take_scalar(entry);
       if (!checks_.is_absent(i)) checks_.check(i);
+    }
     // Overlaps are looked for among those that are written and all others: of what is known, in
     // the memory that it is known to have.
     const bool among_all = !known_ || arguments_.arrays[1].written;
@@ -127,6 +131,16 @@ class Collection::Collector {
       span.written = arguments_.arrays[i].written;
       to_.spans_.push_back(span);
     }
+  }
+
+  // The gradient of a parameter without axes may be a scalar, as a sum of NumPy's is: it is only
+  // read, from an array that holds it for this call.
+  void take_scalar(int entry) {
+    PyObject* const* nodes = to_.nodes(entry);
+    if (PyArray_Check(nodes[gradient]) || arguments_.arrays[gradient].written) return;
+    if (PyArray_NDIM(as_array(nodes[0])) != 0) return;
+    Object array = array_of_scalar(nodes[gradient], as_array(nodes[0]));
+    if (array) to_.leaves_.replace(entry, gradient, std::move(array));
   }
 
   void finish(Tensor* tensor, int entry) {

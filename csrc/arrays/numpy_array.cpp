@@ -153,6 +153,24 @@ bool share_memory(PyArrayObject* a, PyArrayObject* b) {
   return answer.ptr() != Py_False;
 }
 
+Object array_of_scalar(PyObject* object, PyArrayObject* like) {
+  if (PyArray_IsScalar(object, Floating)) return Object::made(PyArray_FromScalar(object, nullptr));
+  const bool is_int = PyLong_CheckExact(object);
+  if (!is_int && !PyFloat_CheckExact(object)) return {};
+  const double value = is_int ? PyLong_AsDouble(object) : PyFloat_AS_DOUBLE(object);
+  if (value == -1 && PyErr_Occurred()) {  // too large for any
+    PyErr_Clear();
+    return {};
+  }
+  Object made = Object::made(PyArray_SimpleNew(0, nullptr, PyArray_TYPE(like)));
+  void* data = PyArray_DATA(as_array(made.ptr()));
+  if (dtype_known(like) == Dtype::float32)
+    *static_cast<float*>(data) = static_cast<float>(value);
+  else
+    *static_cast<double*>(data) = value;
+  return made;
+}
+
 bool is_same_memory(PyObject* a, PyObject* b) {
   if (a == b) return true;
   if (!PyArray_Check(a) || !PyArray_Check(b)) return false;

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "../engine/layout.hpp"
+#include "../python/object.hpp"
 #include "overlap.hpp"
 
 namespace fastopt {
@@ -43,6 +44,10 @@ inline bool has_shape(PyArrayObject* array, const npy_intp* shape, int axes) {
 inline bool have_one_shape(PyArrayObject* a, PyArrayObject* b) {
   return has_shape(b, PyArray_DIMS(a), PyArray_NDIM(a));
 }
+
+// An array without axes that holds a scalar of NumPy's, or a float or int of Python's in the dtype
+// of another array; null of all else. Runs no code of the user's.
+Object array_of_scalar(PyObject* object, PyArrayObject* like);
 
 // True if both are arrays with the same elements in the same places.
 bool is_same_memory(PyObject* a, PyObject* b);

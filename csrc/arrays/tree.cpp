@@ -323,6 +323,11 @@ void Leaves::read(const char* function, const NamedTree* trees, int count) {
   Walk(function, trees, count, nodes_).read();
 }
 
+void Leaves::replace(int entry, int tree, Object node) {
+  PyObject*& place = nodes_[std::size_t(entry) * trees_ + tree];
+  Py_SETREF(place, node.release());
+}
+
 void Leaves::clear() {
   for (PyObject* node : nodes_) Py_DECREF(node);
   nodes_.clear();

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "../python/object.hpp"
+
 namespace fastopt {
 
 struct NamedTree {
@@ -40,6 +42,9 @@ class Leaves {
 
   // What stands in place of leaf number `entry`, one node for each tree.
   PyObject* const* of(int entry) const { return nodes_.data() + std::size_t(entry) * trees_; }
+
+  // Lets something else stand in place of a node.
+  void replace(int entry, int tree, Object node);
 
   void clear();
 

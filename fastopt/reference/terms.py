@@ -46,6 +46,11 @@ def measure(o: SimpleNamespace, params: Tree, grads: Tree) -> StepResult | None:
     )
 
 
+def as_gradient(p: Any, g: Any) -> Any:
+    """Return a gradient as an array: that of a parameter without axes may be a number."""
+    return g if isinstance(g, np.ndarray) else np.array(g, p.dtype)
+
+
 def entries(
     o: SimpleNamespace, params: Tree, grads: Tree, *state: Tree | None
 ) -> Iterator[tuple[Any, ...]]:
@@ -56,7 +61,8 @@ def entries(
         if g is None:
             continue
         arrays, own = rest[: len(state)], rest[len(state) :]
-        entry = Entry(**vars(o) | dict(zip(OF_ENTRIES, own, strict=True)), p=p, g=g, arrays=arrays)
+        own_options = dict(zip(OF_ENTRIES, own, strict=True))
+        entry = Entry(**vars(o) | own_options, p=p, g=as_gradient(p, g), arrays=arrays)
         entry.mask, entry.update_mask = as_bools(entry.mask, p), as_bools(entry.update_mask, p)
         if drop is not None:
             offset = (drop.offset + number) % 2**64
