@@ -77,9 +77,9 @@ def test_what_is_no_gradient() -> None:
                 step(param, gradient)
             assert_same_bits(param, before)
     for scalar in (np.float64(1), 1.0):
-        with pytest.raises(TypeError, match="^sgd_step: grads must be a"):
+        with pytest.raises(TypeError, match=r"^sgd_step: grads must be a"):
             fastopt.sgd_step(np.array(1.0), scalar, zero_grads=True)
-        with pytest.raises(TypeError, match="^sgd_step: ema must be a"):
+        with pytest.raises(TypeError, match=r"^sgd_step: ema must be a"):
             fastopt.sgd_step(np.array(1.0), 1.0, ema=scalar, ema_decay=0.5)
 
 
