@@ -15,15 +15,17 @@ from fastopt._version import __version__
 from fastopt.checkpoint import load, save
 from fastopt.dropout import Dropout, dropout, dropout_backward, dropout_mask
 from fastopt.optimizers import LossScaler, Optimizer, groups
+from fastopt.other_names import instead_of
 from fastopt.regularization import Sparsity, max_norm, penalty, sparsity
 from fastopt.result import GlobalNorm, Loaded, StepResult, global_norm
 from fastopt.rules import *  # noqa: F403  (its own list of public names says which)
 from fastopt.threads import default_num_threads, get_num_threads, set_num_threads
 
 _core.use_classes(StepResult, Dropout)
+_core.use_other_names(instead_of)
 _core.set_num_threads(default_num_threads())
 _threadpoolctl.register()
-del default_num_threads
+del default_num_threads, instead_of
 
 __all__ = [
     "Dropout",

@@ -28,6 +28,15 @@ void define(py::module_& module) {
         use_dropout_class(dropout.ptr());
       },
       py::arg("step_result"), py::arg("dropout"));
+  module.def(
+      "use_other_names", [](const py::object& instead_of) { use_other_names(instead_of.ptr()); },
+      py::arg("instead_of"));
+  module.def(
+      "instead_of",
+      [](const char* rule, const py::object& name) {
+        return instead_of(rule ? find_rule(rule) : nullptr, name.ptr());
+      },
+      py::arg("rule").none(true), py::arg("name"));
 }
 
 }  // namespace

@@ -44,7 +44,8 @@ int find_option(PyObject* key) {
   return -1;
 }
 
-void read_options(const char* function, PyObject* dict, StepOptions& to) {
+void read_options(const Rule& rule, PyObject* dict, StepOptions& to) {
+  const char* function = function_of(rule);
   if (!PyDict_Check(dict))
     raise_type_error(std::string(function) + ": the options must be a dict, not " + type_of(dict));
   static const StepOptions none = defaults();
@@ -56,7 +57,7 @@ void read_options(const char* function, PyObject* dict, StepOptions& to) {
     const int i = find_option(key);
     if (i < 0)
       raise_type_error(std::string(function) + "() got an unexpected keyword argument " +
-                       repr_of(key));
+                       repr_of(key) + instead_of(&rule, key));
     given[i] = value;
   }
   for (int i = 0; i < step_option_count; ++i) {  // in an order that is always the same
@@ -128,7 +129,7 @@ Object functional_step(const Rule& rule, PyObject* const* arguments, Py_ssize_t 
     rule_options[i] =
         to_number(function, rule.options[i].name, rule.options[i].range, arguments[4 + i]);
   StepOptions options;
-  read_options(function, arguments[expected - 1], options);
+  read_options(rule, arguments[expected - 1], options);
 
   Step step(function, rule, options.shared(), 1);
   StepGroup& group = step.group(0);

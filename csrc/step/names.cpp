@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../engine/streams.hpp"
+#include "../python/errors.hpp"
 #include "../python/object.hpp"
 #include "options/declared.hpp"
 
@@ -16,6 +17,7 @@ struct RuleNames {
   PyObject* scalars[Rule::max_scalars];
 };
 
+PyObject* teller = nullptr;
 PyObject* option_names[step_option_count];
 std::vector<RuleNames> rule_names;  // in the order of all_rules()
 
@@ -36,6 +38,15 @@ void intern_names() {
     for (int i = 0; i < rule.arrays.count; ++i) names.arrays[i] = interned(rule.arrays[i].name);
     for (int i = 0; i < rule.scalars.count; ++i) names.scalars[i] = interned(rule.scalars[i].name);
   }
+}
+
+void use_other_names(PyObject* instead_of) { teller = Py_NewRef(instead_of); }
+
+std::string instead_of(const Rule* rule, PyObject* name) {
+  if (!teller || !PyUnicode_Check(name)) return "";
+  const Object told =
+      Object::made(PyObject_CallFunction(teller, "zO", rule ? rule->name : nullptr, name));
+  return text_of(told.ptr());
 }
 
 const char* function_of(const Rule& rule) { return names_of(rule).function.c_str(); }

@@ -2,6 +2,8 @@
 #pragma once
 #include <Python.h>
 
+#include <string>
+
 #include "../engine/rules.hpp"
 
 namespace fastopt {
@@ -15,6 +17,11 @@ const char* function_of(const Rule& rule);
 // The names of the arrays and of the numbers of its state.
 PyObject* const* array_names(const Rule& rule);
 PyObject* const* scalar_names(const Rule& rule);
+
+// What a message about an option shall add that a rule has not (null: that groups have not in
+// common), or "": what to use in place of it. What tells it is given to `use_other_names` once.
+std::string instead_of(const Rule* rule, PyObject* name);
+void use_other_names(PyObject* instead_of);
 
 // Of step_options.
 PyObject* option_name(int option);

@@ -174,7 +174,7 @@ Plan::Overrides Plan::read_overrides(PyObject* options) const {
   for (Py_ssize_t position = 0; PyDict_Next(options, &position, &key, &value);) {
     const OptionTable& shared = *parts_.shared.table;
     const OptionTable& of_group = groups() > 0 ? *parts_.groups[0].table : shared;
-    const bool is_of_group = of_group.find(key) >= 0;
+    const bool is_of_group = shared.find(key) < 0;
     (is_of_group ? of_group : shared)
         .read_for_step(function(), key, value,
                        is_of_group ? overrides.of_groups : overrides.shared);

@@ -41,9 +41,9 @@ class Settings:
         known = {**of_rule, **TERM_DEFAULTS, **SHARED_DEFAULTS}
         for option in options:
             if option not in known:
-                raise TypeError(
-                    f"{name}: there is no option {option!r}; there are {', '.join(known)}"
-                )
+                there = f"; there are {', '.join(known)}"
+                there = _core.instead_of(self.rule, option) or there
+                raise TypeError(f"{name}: there is no option {option!r}{there}")
         terms = {key: options.get(key, default) for key, default in GROUP_DEFAULTS.items()}
         shared = {key: options.get(key, default) for key, default in SHARED_DEFAULTS.items()}
         self._held = Held(

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../../python/errors.hpp"
+#include "../names.hpp"
 
 namespace fastopt {
 
@@ -68,6 +69,9 @@ int OptionTable::find(PyObject* name) const {
 int OptionTable::find_or_raise(PyObject* name) const {
   const int i = find(name);
   if (i >= 0) return i;
+  const std::string instead = instead_of(rule_, name);
+  if (!instead.empty())
+    raise_type_error(where_ + ": there is no option " + repr_of(name) + instead);
   std::string known;
   for (const Declared& each : declared_)
     known += (known.empty() ? "" : ", ") + std::string(each.option.name);
@@ -217,9 +221,12 @@ void OptionTable::copy_numbers(const char* function, ScheduleValues& schedules,
 void OptionTable::read_for_step(const char* function, PyObject* name, PyObject* value,
                                 NumbersOfStep& to) const {
   const int i = find(name);
-  if (i < 0)
-    raise_type_error(std::string(function) + ": there is no option " + repr_of(name) +
-                     " of a step; there are those of opt.groups and opt.options");
+  if (i < 0) {
+    const std::string instead = instead_of(rule_, name);
+    raise_type_error(
+        std::string(function) + ": there is no option " + repr_of(name) + " of a step" +
+        (instead.empty() ? "; there are those of opt.groups and opt.options" : instead));
+  }
   const Declared& declared = declared_[i];
   if (!declared.may_change && declared.kind != Kind::threads)
     raise_type_error(std::string(function) + ": " + declared.option.name +
