@@ -12,8 +12,9 @@ def set_num_threads(n: int) -> None:
     """Set the number of threads that steps use unless they are called with ``threads=``.
 
     The default is taken from the environment variables ``FASTOPT_NUM_THREADS``, else
-    ``OMP_NUM_THREADS``, else it is the number of processors that this process may use. Results
-    have the same bits for any number of threads.
+    ``OMP_NUM_THREADS``, else it is the number of processors that this process may use. If the
+    first is set to anything but an int in this range, the import of fastopt raises ImportError.
+    Results have the same bits for any number of threads.
 
     Parameters
     ----------
@@ -50,13 +51,25 @@ def get_num_threads() -> int:
 
 
 def default_num_threads() -> int:
-    """Read the environment; without a word there, count the processors."""
-    for variable in ("FASTOPT_NUM_THREADS", "OMP_NUM_THREADS"):
-        # OpenMP allows a list, one number for each level of nesting; the first is ours.
-        text = os.environ.get(variable, "").split(",")[0].strip()
-        if text.isdecimal() and len(text) < 9 and 0 < int(text) <= _core.max_threads:
-            return int(text)
-    return usable_cpus()
+    """Read the environment; without a word there, count the processors.
+
+    What is wrong with the variable that is ours is an error. The other is OpenMP's, and may mean
+    something to others.
+    """
+    ours = os.environ.get("FASTOPT_NUM_THREADS", "").strip()
+    if ours and not _count(ours):
+        raise ImportError(
+            f"FASTOPT_NUM_THREADS: it must be an int from 1 to {_core.max_threads}, not {ours!r}"
+        )
+    # OpenMP allows a list, one number for each level of nesting; the first is ours.
+    others = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return _count(ours) or _count(others) or usable_cpus()
+
+
+def _count(text: str) -> int:
+    """Return a number of threads, or 0 if it is none."""
+    count = int(text) if text.isdecimal() and len(text) < 9 else 0
+    return count if count <= _core.max_threads else 0
 
 
 def usable_cpus() -> int:

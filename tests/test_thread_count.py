@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -71,7 +73,9 @@ def test_workers_are_few() -> None:
         ({"FASTOPT_NUM_THREADS": "1", "OMP_NUM_THREADS": "2"}, 1),
         ({"FASTOPT_NUM_THREADS": "3"}, 3),
         ({"FASTOPT_NUM_THREADS": "", "OMP_NUM_THREADS": "3"}, 3),
-        ({"FASTOPT_NUM_THREADS": "nonsense", "OMP_NUM_THREADS": "0"}, None),
+        ({"FASTOPT_NUM_THREADS": " 3 "}, 3),
+        ({"OMP_NUM_THREADS": "nonsense"}, None),
+        ({"OMP_NUM_THREADS": "0"}, None),
         ({}, None),
     ],
 )
@@ -79,6 +83,23 @@ def test_environment(environment: dict[str, str], expected: int | None) -> None:
     clean = {"FASTOPT_NUM_THREADS": "", "OMP_NUM_THREADS": ""}
     out = run("print(fastopt.get_num_threads())", **(clean | environment))
     assert int(out) == (expected or fastopt_threads.usable_cpus())
+
+
+@pytest.mark.parametrize("wrong", ["abc", "0", "-1", "2.5", "1025", "2,4", "\u00b2", "9" * 30])
+def test_an_environment_that_is_wrong(wrong: str) -> None:
+    """As with a wrong instruction set, nobody goes on with what was not asked for."""
+    result = subprocess.run(
+        [sys.executable, "-c", "import fastopt"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"FASTOPT_NUM_THREADS": wrong, "PYTHONIOENCODING": "utf-8"},
+        encoding="utf-8",
+    )
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()[-1]
+    message = f"FASTOPT_NUM_THREADS: it must be an int from 1 to 1024, not {wrong!r}"
+    assert last == f"ImportError: {message}"
 
 
 @linux_only
