@@ -80,6 +80,7 @@ class Plan:
         shared: Options,
         states: Sequence[Any],
         averages: Sequence[Any] | None,
+        average_tree: Any,
         count: StepCount,
         ema_weights: Sequence[float],
     ) -> None: ...

@@ -35,6 +35,10 @@ class Collection::Collector {
       place_[i] = trees_count_++;
       trees_[place_[i]] = {penalty.name, "", penalty.tree, /*prefix=*/true};
     }
+    if (arguments.averages) {
+      place_of_averages_ = trees_count_++;
+      trees_[place_of_averages_] = {"ema", "", arguments.averages};
+    }
     if (!arguments.numbers) return;
     to_.place_of_numbers_ = trees_count_++;
     trees_[to_.place_of_numbers_] = {"step", "state.", arguments.numbers};
@@ -62,6 +66,7 @@ class Collection::Collector {
   static constexpr int gradient = 1;  // of the arguments, in a step
   static constexpr int penalties = 4;
   static_assert(sizeof(Penalties) == penalties * sizeof(double));
+  // Numbers come where nothing is known, averages that are looked at where it is.
   static_assert(Streams::count + penalties + 1 <= max_trees);
 
   void add_new(int entry) {
@@ -82,7 +87,8 @@ class Collection::Collector {
     PyObject* const* nodes = to_.nodes(number);
     const KnownArrays::Entry& entry = known_->entry(number);
     const bool left_out = arguments_.frozen[entry.group] != 0 || is_left_out(number);
-    known_->check_unchanged(number, nodes[0], left_out, checks_);
+    PyObject* average = place_of_averages_ ? nodes[place_of_averages_] : nullptr;
+    known_->check_unchanged(number, nodes[0], average, left_out, checks_);
     if (left_out) return;
     Tensor* tensor;
     if (arguments_.count == 2 && !arguments_.arrays[1].written &&
@@ -186,7 +192,8 @@ class Collection::Collector {
   ArrayChecks checks_;
   int trees_count_;
   const int* parts_ = nullptr;
-  int place_[penalties];  // of each penalty that is a tree, among all trees
+  int place_of_averages_ = 0;  // among all trees; 0 if there are none
+  int place_[penalties];       // of each penalty that is a tree, among all trees
   NamedTree trees_[max_trees];
   int streams_[max_trees];
 };

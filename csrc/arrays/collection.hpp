@@ -49,6 +49,7 @@ struct Arguments {
   // Of arrays that an optimizer knows: params, and those that are not among the arguments.
   const KnownArrays* known = nullptr;
   const unsigned char* frozen = nullptr;  // for each group, whether it is left out
+  PyObject* averages = nullptr;           // the tree of those that are known, or null
 
   // Where gradients, which come second, may be missing (None), and a tree of numbers like params or
   // null.

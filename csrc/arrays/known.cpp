@@ -84,19 +84,28 @@ bool KnownArrays::is_as_it_was(const Known& known, int flags_that_count) const {
           std::equal(before + known.axes, before + 2 * known.axes, PyArray_STRIDES(now)));
 }
 
-void KnownArrays::check_unchanged(int number, PyObject* param, bool frozen,
+void KnownArrays::check_unchanged(int number, PyObject* param, PyObject* average, bool frozen,
                                   const ArrayChecks& checks) const {
   const Entry& entry = entries_[number];
   const Known* known = &known_[entry.first];
   if (param != known->array)
-    raise_value_error(checks.here() + checks.name_of_entry(0, number) +
-                      " is another array than when the optimizer was made; change arrays in place "
-                      "(array[...] = new), or give the new ones as params=");
+    raise_is_another(checks.here() + checks.name_of_entry(0, number),
+                     ", or give the new ones as params=");
+  const Known& last = known[entry.count - 1];
+  if (average && average != last.array)
+    raise_is_another(checks.here() + checks.name_of(roles_[last.role].name, number), "");
   const int flags = frozen ? relevant_flags & ~NPY_ARRAY_WRITEABLE : relevant_flags;
   for (int i = 0; i < entry.count; ++i)
     if (!is_as_it_was(known[i], flags))
       raise_changed(known[i], checks.here() + checks.name_of(roles_[known[i].role].name, number),
                     flags);
+}
+
+void KnownArrays::raise_is_another(const std::string& name, const char* instead) const {
+  raise_value_error(name +
+                    " is another array than when the optimizer was made; change arrays in place "
+                    "(array[...] = new)" +
+                    instead);
 }
 
 void KnownArrays::raise_changed(const Known& known, const std::string& name,

@@ -44,9 +44,11 @@ class KnownArrays {
   // A bit for each stream that a step writes.
   unsigned written() const { return written_; }
 
-  // Throws if the parameter is another array, or if an array of the entry is not what it was. One
-  // that is frozen may be read-only, but must not have moved: others are compared with where it is.
-  void check_unchanged(int number, PyObject* param, bool frozen, const ArrayChecks& checks) const;
+  // Throws if the parameter or its average (null: not given) is another array, or if an array of
+  // the entry is not what it was. One that is frozen may be read-only, but must not have moved:
+  // others are compared with where it is.
+  void check_unchanged(int number, PyObject* param, PyObject* average, bool frozen,
+                       const ArrayChecks& checks) const;
 
   // A glance that spares the checks of a gradient, in the usual case that it would pass them.
   bool fits_at_a_glance(int number, PyObject* grad) const;
@@ -88,6 +90,7 @@ class KnownArrays {
   bool is_as_it_was(const Known& known, int flags_that_count) const;
   // Whether the memory lies between what is written. A guess tells where; it is corrected.
   bool is_apart(std::uintptr_t begin, std::uintptr_t end, std::atomic<std::size_t>& guess) const;
+  [[noreturn]] void raise_is_another(const std::string& name, const char* instead) const;
   [[noreturn]] void raise_changed(const Known& known, const std::string& name,
                                   int flags_that_count) const;
 

@@ -13,7 +13,8 @@ std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner
                                const py::object& params, const std::vector<int>& group_of_entry,
                                const py::sequence& groups, const py::object& shared,
                                const py::sequence& states, const py::object& averages,
-                               const py::object& count, std::vector<double> ema_weights) {
+                               const py::object& average_tree, const py::object& count,
+                               std::vector<double> ema_weights) {
   const Rule* found = find_rule(rule);
   if (!found) throw py::value_error("Plan: there is no rule of this name");
   const auto is_right = [](py::handle options, const Rule* wanted) {
@@ -32,6 +33,7 @@ std::unique_ptr<Plan> new_plan(const std::string& rule, const std::string& owner
   for (py::handle state : states) parts.states.push_back(Object::borrow(state.ptr()));
   parts.shared = held(shared);
   parts.averages = Object::borrow(averages.ptr());
+  parts.average_tree = Object::borrow(average_tree.ptr());
   parts.count = {Object::borrow(count.ptr()), &count.cast<StepCount&>()};
   parts.ema_weights = std::move(ema_weights);
   return std::make_unique<Plan>(std::move(parts));
@@ -110,7 +112,7 @@ void add_plans(py::module_& module) {
   py::class_<Plan>(module, "Plan", plain_metaclass(), py::custom_type_setup(collect_garbage_in))
       .def(py::init(&new_plan), py::arg("rule"), py::arg("owner"), py::arg("params"),
            py::arg("group_of_entry"), py::arg("groups"), py::arg("shared"), py::arg("states"),
-           py::arg("averages"), py::arg("count"), py::arg("ema_weights"))
+           py::arg("averages"), py::arg("average_tree"), py::arg("count"), py::arg("ema_weights"))
       .def_property_readonly("step", [](py::handle self) { return bound(step_method, self); })
       .def_property_readonly("accumulate",
                              [](py::handle self) { return bound(accumulate_method, self); })

@@ -241,7 +241,7 @@ Object Plan::make_step(const StepArguments& arguments) {
   leave_out(of_sums, step);
   step.take(
       {parts_.params.ptr(), of_sums ? sums_->tree.ptr() : arguments.grads, or_null(arguments.mask),
-       or_null(now.drop.ptr()), or_null(arguments.update_mask), nullptr},
+       or_null(now.drop.ptr()), or_null(arguments.update_mask), or_null(parts_.average_tree.ptr())},
       &*known_);
   if (step.run(nullptr)) {
     ++parts_.count.count->steps;

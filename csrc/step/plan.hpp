@@ -30,6 +30,7 @@ class Plan {
     HeldOptions shared;
     std::vector<Object> states;  // of each group; None where the rule has none
     Object averages;             // a sequence with one for each entry, or None
+    Object average_tree;         // the same in the structure of params, as users see them
     HeldCount count;
     std::vector<double> ema_weights;  // of the average of each entry, as Step::debias has them
   };
@@ -77,8 +78,9 @@ class Plan {
       if (const int stop = visit(group.holder.ptr())) return stop;
     for (const Object& state : parts_.states)
       if (const int stop = visit(state.ptr())) return stop;
-    for (PyObject* object : {parts_.shared.holder.ptr(), parts_.params.ptr(), parts_.averages.ptr(),
-                             parts_.count.holder.ptr(), flat_params_.ptr()})
+    for (PyObject* object :
+         {parts_.shared.holder.ptr(), parts_.params.ptr(), parts_.averages.ptr(),
+          parts_.average_tree.ptr(), parts_.count.holder.ptr(), flat_params_.ptr()})
       if (const int stop = visit(object)) return stop;
     const KnownArrays* all[] = {known_ ? &*known_ : nullptr, sums_ ? &sums_->arrays : nullptr};
     for (const KnownArrays* arrays : all)

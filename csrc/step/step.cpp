@@ -107,7 +107,10 @@ void Step::take(const Given& given, const KnownArrays* known) {
   if (given.mask && given.drop) refuse("mask and drop exclude each other");
   if (given.update_mask)
     add({"update_mask", "", given.update_mask}, Streams::update_mask, false, /*optional*/ true);
-  if (given.ema) add({"ema", "", given.ema}, Streams::ema, true);
+  if (known)
+    averages_ = given.ema;
+  else if (given.ema)
+    add({"ema", "", given.ema}, Streams::ema, true);
   const bool has_ema = written_ >> Streams::ema & 1;
   const bool has_decay = shared_.ema_decay != Shared::not_given;
   if (has_ema && !has_decay) refuse("ema needs ema_decay, which is None");
@@ -149,6 +152,7 @@ bool Step::run(const PenaltyTree* penalties) {
                         block_size,
                         known_,
                         work_->frozen.data(),
+                        averages_,
                         this,
                         known_ ? nullptr : work_->groups[0].steps};
   arrays.collect(given);

@@ -82,8 +82,8 @@ class Step : private Division {
     ema_weights_ = ema_weights;
   }
 
-  // Takes params, grads, and what comes with them; all null where they are not given. `known` tells
-  // whether averages are among what is known.
+  // Takes params, grads, and what comes with them; all null where they are not given. Of averages
+  // that are among what is known, the tree is only looked at.
   struct Given {
     PyObject *params, *grads, *mask, *drop, *update_mask, *ema;
   };
@@ -143,6 +143,7 @@ class Step : private Division {
   const Rule& rule_;
   Shared shared_;
   const KnownArrays* known_ = nullptr;
+  PyObject* averages_ = nullptr;  // the tree of those that are known
   std::optional<DropoutStream> drop_;
   ArrayArgument arguments_[Streams::count];
   int count_ = 0;

@@ -35,11 +35,16 @@ class Averages:
                 f"{where}: params has {len(now)} arrays, it had {len(names)} when the optimizer "
                 "was made"
             )
-        for name, array, own, average in zip(names, now, self.params, self.arrays, strict=True):
-            if array is not own:
-                raise ValueError(
-                    f"{where}: {name} is another array than when the optimizer was made"
-                )
+        shown = [array for (array,) in zip_trees(self.tree)]
+        if len(shown) != len(names):
+            raise ValueError(f"{where}: ema has {len(shown)} arrays, it had {len(names)}")
+        of_entries = zip(names, now, self.params, self.arrays, shown, strict=True)
+        for name, array, own, average, its_view in of_entries:
+            for each, known, what in ((array, own, name), (its_view, average, f"ema of {name}")):
+                if each is not known:
+                    raise ValueError(
+                        f"{where}: {what} is another array than when the optimizer was made"
+                    )
             for each, its_name in ((array, name), (average, f"the average of {name}")):
                 if not each.flags.writeable:
                     raise ValueError(f"{where}: {its_name} is read-only")

@@ -217,6 +217,7 @@ class Held:
                 self.options,
                 [group.state for group in groups],
                 averages.arrays if averages else None,
+                averages.tree if averages else None,
                 self.count,
                 [ema_weights.get(name, 0.0) for name in found],
             )
