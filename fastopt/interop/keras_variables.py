@@ -130,8 +130,8 @@ def from_keras_variables(
     state: dict[str, Any] = {slot: {} for slot in row.arrays}
     for number, name in enumerate(names):
         for offset, slot in enumerate(row.arrays, start=2 + number * len(row.arrays)):
-            array = checked_array(FROM, f"{slot} of {name!r}", _numpy(arrays[offset]))
-            state[slot][name] = array
+            array, place = _numpy(arrays[offset]), f"{slot} of {name!r}"
+            state[slot][name] = checked_array(FROM, place, array, row.is_non_negative(slot))
     group = {"names": ranked, "options": options, "step": step if state else None, "state": state}
     new = row.state(step, [group])
     new["options"] |= {**clips, "clip_eps": 0.0} if clips else {}

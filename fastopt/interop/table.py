@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastopt.optimizers.state_checks import what_is_wrong
+
 FLAGS = {"centered", "maximize", "nesterov"}
 """Options that are no numbers."""
 
@@ -34,6 +36,10 @@ class Row(NamedTuple):
     """Their options that we have with this value alone, or have no use for."""
     ours: Mapping[str, Any] = {}
     """Our options that they have with this value alone, where that is not our default."""
+
+    def is_non_negative(self, slot: str) -> bool:
+        """Tell whether an array of the state holds no negative numbers."""
+        return slot in self.optimizer._never_negative
 
     def needs(self, optional: Collection[str]) -> list[str]:
         """Return the options of theirs that must be there."""
@@ -137,7 +143,14 @@ def checked_order(where: str, argument: str, names: Any, known: Iterable[str]) -
     return ordered
 
 
-def checked_array(where: str, place: str, array: Any) -> Any:
+def checked_dtype(where: str, place: str, array: Any) -> Any:
     is_float = array.dtype in (np.float32, np.float64)
     ensure(where, is_float, f"{place} must be float32 or float64, not {array.dtype}", TypeError)
+    return array
+
+
+def checked_array(where: str, place: str, array: Any, non_negative: bool) -> Any:
+    checked_dtype(where, place, array)
+    wrong = what_is_wrong(array, non_negative)
+    ensure(where, not wrong, f"{place} {wrong}")
     return array

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.interop import table
-from fastopt.interop.table import Row, checked_array, checked_names
+from fastopt.interop.table import Row, checked_array, checked_dtype, checked_names
 from fastopt.optimizers.group import one_or_named
 from fastopt.rules import SGD, Adam, Momentum, RMSprop
 
@@ -70,7 +70,9 @@ class TorchState:
         self.name_of = dict(zip(ids, self.names, strict=True))
         self.arrays = {
             key: {
-                slot: _array(f"state[{key!r}][{name!r}]", state[name])
+                slot: _array(
+                    f"state[{key!r}][{name!r}]", state[name], self.row.is_non_negative(slot)
+                )
                 for slot, name in self.row.arrays.items()
                 if state.get(name) is not None
             }
@@ -142,7 +144,7 @@ class TorchState:
             return np.zeros_like(next(iter(arrays.values())))
         said = f"{name!r} has no state yet; give names as a dict with the parameters, for its shape"
         ensure(name in self.params, said)
-        return np.zeros_like(_array(f"names[{name!r}]", self.params[name]))
+        return np.zeros_like(_as_array(f"names[{name!r}]", self.params[name]))
 
 
 def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:
@@ -182,7 +184,11 @@ def _names_in(groups: list[Mapping[str, Any]]) -> list[str]:
     return [name for group in groups for name in group["param_names"]]
 
 
-def _array(place: str, tensor: Any) -> Any:
+def _array(place: str, tensor: Any, non_negative: bool) -> Any:
+    return checked_array(FROM, place, _as_array(place, tensor), non_negative)
+
+
+def _as_array(place: str, tensor: Any) -> Any:
     array = tensor
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu()
@@ -190,4 +196,4 @@ def _array(place: str, tensor: Any) -> Any:
         array = tensor.numpy() if str(tensor.dtype) != "torch.bfloat16" else tensor
     if not hasattr(array, "dtype"):
         raise TypeError(f"{FROM}: {place} must be a tensor or array, not {tensor!r:.60}")
-    return checked_array(FROM, place, array)
+    return checked_dtype(FROM, place, array)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Collection
 from math import inf
 from typing import Any, NamedTuple
 
@@ -44,7 +45,9 @@ class LoadedSums(NamedTuple):
 class Loading:
     """Loads a state into an optimizer: first all checks, then all changes."""
 
-    def __init__(self, held: Held, where: str, options: str, strict: bool) -> None:
+    def __init__(
+        self, held: Held, where: str, options: str, strict: bool, never_negative: Collection[str]
+    ) -> None:
         for name, value, known in (
             ("options", options, ("saved", "keep")),
             ("strict", strict, (True, False)),
@@ -52,6 +55,7 @@ class Loading:
             if value not in known:
                 raise ValueError(f"{where}: {name} must be one of {known}, it is {value!r}")
         self.held, self.where, self.keep, self.strict = held, where, options == "keep", strict
+        self.never_negative = never_negative
         self.check = StateChecks(where, held.arrays_that_change(), strict)
 
     def load(self, state: Any) -> Loaded:
@@ -194,7 +198,10 @@ class Loading:
                 continue
             place = f"{source.place}['state'][{slot!r}][{name!r}]"
             array = given.get(name) if isinstance(given, dict) else None
-            if arrays is None or not self.check.fits(place, array, arrays[k]):
+            non_negative = slot in self.never_negative
+            if arrays is None or not self.check.fits(
+                place, array, arrays[k], non_negative=non_negative
+            ):
                 del self.check.copies[noted:]
                 return False
         return True
@@ -236,7 +243,12 @@ class Loading:
         check.check_keys(place, saved, own)
         for name, to in own.items():
             array = saved[name]
-            if array is not None and not check.fits(f"{place}[{name!r}]", array, to):
+            if array is not None and not check.fits(
+                f"{place}[{name!r}]",
+                array,
+                to,
+                non_negative=None,  # a step may skip them
+            ):
                 check.left_over.append("accumulated")
                 return None
         weight = state.get("weight", count)  # version 0.1.0 had none, nor any other than 1

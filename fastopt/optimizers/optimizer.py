@@ -345,8 +345,10 @@ class Optimizer(Settings):
         Raises
         ------
         TypeError, ValueError
-            If an entry is missing, unknown, of another shape or dtype, or out of range; if the
-            state is that of another rule or of other groups. The message names it.
+            If an entry is missing, unknown, of another shape or dtype, or out of range; if an array
+            of the state or an average has a NaN or an infinity, or a mean of squares is negative,
+            which steps would never get rid of; if the state is that of another rule or of other
+            groups. The message names it. Nothing has been changed then.
         RuntimeError
             Within :meth:`averaged`, or while another call of the same optimizer is under way.
 
@@ -367,7 +369,8 @@ class Optimizer(Settings):
         """
         where = f"{type(self).__name__}.load_state_dict"
         with self._held.plan.turn(where):
-            loaded = Loading(self._held, where, options, strict).load(state)
+            loading = Loading(self._held, where, options, strict, self._never_negative)
+            loaded = loading.load(state)
         return None if strict else loaded
 
     def __copy__(self) -> NoReturn:

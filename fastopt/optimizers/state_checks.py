@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from math import isinf, isnan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,20 @@ def checked_count(where: str, name: str, value: Any) -> int:
     if not 0 <= value < 2**53:
         raise ValueError(f"{where}: 0 <= {name} < 2**53 must hold, it is {value}")
     return int(value)
+
+
+def what_is_wrong(array: Any, non_negative: bool) -> str:
+    """Return what makes an array no part of a state, or "": steps would never get rid of it."""
+    if array.size == 0:
+        return ""
+    least, most = float(array.min()), float(array.max())
+    if isnan(least):
+        return "has a NaN"
+    if isinf(least) or isinf(most):
+        return "has an infinity"
+    if non_negative and least < 0:
+        return f"must not be negative, and has {least:g}"
+    return ""
 
 
 PLAIN = (dict, bool, int, float, str, type(None))
@@ -96,8 +111,8 @@ class StateChecks:
 
     # Arrays
 
-    def array(self, place: str, array: Any, to: Any) -> None:
-        """Note to copy an array into one of ours."""
+    def array(self, place: str, array: Any, to: Any, non_negative: bool | None) -> None:
+        """Note to copy an array into one of ours; with None it may hold anything."""
         if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
             raise TypeError(f"{self.where}: {place} must be an array, not {array!r:.60}")
         array = np.ndarray.view(array, np.ndarray)  # whose shape is what it is
@@ -107,6 +122,8 @@ class StateChecks:
             raise ValueError(f"{self.where}: {place} has shape {array.shape}, ours {to.shape}")
         if not to.flags.writeable:
             raise ValueError(f"{self.where}: our {place} is read-only")
+        if non_negative is not None and (wrong := what_is_wrong(array, non_negative)):
+            raise ValueError(f"{self.where}: {place} {wrong}")
         self.copies.append((to, array.copy() if self._is_ours(array, to) else array))
 
     def arrays(self, place: str, state: Any, own: dict[str, Any] | None) -> None:
@@ -118,7 +135,7 @@ class StateChecks:
         if self.strict:
             self.check_keys(place, state, own)
         for name, to in own.items():
-            if not self.fits(f"{place}[{name!r}]", state.get(name), to):
+            if not self.fits(f"{place}[{name!r}]", state.get(name), to, non_negative=False):
                 self.missing.append(f"{place}.{name}")
         self.left_over += [
             f"{place}.{name}"
@@ -134,10 +151,10 @@ class StateChecks:
                 "loads what fits"
             )
 
-    def fits(self, place: str, array: Any, to: Any) -> bool:
+    def fits(self, place: str, array: Any, to: Any, *, non_negative: bool | None) -> bool:
         """Note to copy an array, if it fits or must fit."""
         try:
-            self.array(place, array, to)
+            self.array(place, array, to, non_negative)
         except (TypeError, ValueError):
             if self.strict:
                 raise

@@ -171,6 +171,7 @@ class Adam(Optimizer):
     """
 
     rule = "adam"
+    _never_negative = ("v",)
     _new_state = staticmethod(adam_init)
 
     def __init__(

@@ -172,6 +172,7 @@ class RMSprop(Optimizer):
     """
 
     rule = "rmsprop"
+    _never_negative = ("v",)
 
     def __init__(
         self,
