@@ -142,7 +142,8 @@ def to_torch_state(
     dict
         With tensors on the CPU, which are copies of our arrays. torch moves them to the device and
         dtype of its parameters when it loads them. As in torch, each parameter has its own step,
-        and one that was never updated has no state.
+        of float32, or of float64 where float32 would round it (from 2**24 + 1 on); and one that was
+        never updated has no state.
 
     Raises
     ------
@@ -192,10 +193,16 @@ def to_torch_state(
             if steps[name] or (rule in COUNTING and any(map(torch.any, state.values()))):
                 states[key] = state
                 if rule in COUNTING:
-                    state["step"] = torch.tensor(float(steps[name]), dtype=torch.float32)
+                    state["step"] = torch.tensor(float(steps[name]), dtype=_dtype_of(steps[name]))
             key += 1
         param_groups.append(theirs)
     return {"state": states, "param_groups": param_groups}
+
+
+def _dtype_of(step: int) -> Any:
+    """Return torch's own dtype of a count, float32, or float64 where that would round it."""
+    torch: Any = importlib.import_module("torch")
+    return torch.float32 if int(np.float32(step)) == step else torch.float64
 
 
 def _row_of(rule: str, place: str, ours: Mapping[str, Any]) -> Row:
