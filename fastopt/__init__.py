@@ -14,8 +14,8 @@ from fastopt._info import info
 from fastopt._version import __version__
 from fastopt.checkpoint import load, save
 from fastopt.dropout import Dropout, dropout, dropout_backward, dropout_mask
+from fastopt.interop.other_names import instead_of
 from fastopt.optimizers import LossScaler, Optimizer, groups
-from fastopt.other_names import instead_of
 from fastopt.regularization import Sparsity, max_norm, penalty, sparsity
 from fastopt.result import GlobalNorm, Loaded, StepResult, global_norm
 from fastopt.rules import *  # noqa: F403  (its own list of public names says which)

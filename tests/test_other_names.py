@@ -10,9 +10,9 @@ import pytest
 
 import fastopt
 from fastopt import _core
+from fastopt.interop.other_names import INSTEAD, SAID, instead_of
 from fastopt.optimizers.options import OF_EACH_STEP, SHARED_DEFAULTS, TERM_DEFAULTS
 from fastopt.options import DEFAULTS
-from fastopt.other_names import INSTEAD, SAID, instead_of
 from fastopt.rules import RULES
 
 CASES = [

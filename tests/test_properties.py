@@ -30,7 +30,7 @@ OF_RANGE = {
 }
 OPTIONS = {  # `momentum` of RMSprop needs a state that has a buffer
     rule: {
-        name: OF_RANGE[r]
+        name: OF_RANGE[r] if name != "eps" else st.just(0.0) | st.floats(1e-40, 10.0)
         for name, r in ranges.items()
         if name != "lr" and (rule, name) != ("rmsprop", "momentum")
     }

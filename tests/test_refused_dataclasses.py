@@ -93,8 +93,16 @@ def test_what_a_tree_may_be_is_said(given: Any) -> None:
         (Layer(ones(), np.ones(2)), ValueError, r"grads\.b has shape \(2,\), params\.b has \(3,\)"),
         ({"w": ones(), "b": np.ones(2)}, ValueError, r"grads\.b has shape \(2,\), params\.b has"),
         (Layer(ones(), "x"), TypeError, r"grads\.b must be a NumPy array, not str$"),
-        ({"w": ones()}, ValueError, "grads has no entry 'b', which params has; None leaves it out$"),
-        ({"w": ones(), "c": ones()}, ValueError, "grads has no entry 'b', which params has; None leaves it out$"),
+        (
+            {"w": ones()},
+            ValueError,
+            "grads has no entry 'b', which params has; None leaves it out$",
+        ),
+        (
+            {"w": ones(), "c": ones()},
+            ValueError,
+            "grads has no entry 'b', which params has; None leaves it out$",
+        ),
         (
             {"w": ones(), "b": ones(), 1: ones()},
             ValueError,
@@ -139,7 +147,9 @@ def test_attributes_that_are_missing(cls: type) -> None:
     del params.b, grads.b
     name = cls.__name__
     refused(ValueError, f"params has no attribute 'b', which is a field of {name}$", params, good)
-    refused(ValueError, "grads has no entry 'b', which params has; None leaves it out$", good, grads)
+    refused(
+        ValueError, "grads has no entry 'b', which params has; None leaves it out$", good, grads
+    )
     never = cls.__new__(cls)
     refused(ValueError, f"params has no attribute 'w', which is a field of {name}$", never, good)
     opt = fastopt.SGD(good)

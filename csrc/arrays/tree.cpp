@@ -178,8 +178,7 @@ class Walk {
     for (int tree = 1; tree < count_; ++tree) {
       PyObject* node = stands_for_all(tree, nodes) ? Py_NewRef(nodes[tree])
                                                    : in_step[tree].item(nodes[tree], key);
-      if (!node)
-        raise_no_entry(tree, key, path);
+      if (!node) raise_no_entry(tree, key, path);
       leaves_.push_back(node);
     }
     visit(Path{&path, Kind::dict, key, 0}, depth + 1);

@@ -143,18 +143,10 @@ void Step::add(NamedTree tree, int stream, bool written, bool optional) {
 
 bool Step::run(const PenaltyTree* penalties) {
   Collection& arrays = work_->arrays;
-  const Arguments given{function_,
-                        arguments_,
-                        count_,
-                        nullptr,
-                        penalties,
-                        drop_ ? &*drop_ : nullptr,
-                        block_size,
-                        known_,
-                        work_->frozen.data(),
-                        averages_,
-                        this,
-                        known_ ? nullptr : work_->groups[0].steps};
+  const Arguments given{function_,  arguments_, count_,
+                        nullptr,    penalties,  drop_ ? &*drop_ : nullptr,
+                        block_size, known_,     work_->frozen.data(),
+                        averages_,  this,       known_ ? nullptr : work_->groups[0].steps};
   arrays.collect(given);
   check_numbers();
   if (shared_.need_norms() && !measure(given)) {
