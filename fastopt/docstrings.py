@@ -162,8 +162,8 @@ params : tree, list of groups, or result of :func:`fastopt.groups`
 
 COMMON = """\
 l1, l2, weight_decay, decay_after, l1_prox, nonneg, maximize, clip_value
-    Terms of the step, for each group: see :func:`fastopt.{STEP}`. Entries that shall have
-    penalties of their own are groups.
+    Terms of the step, for each group: see :func:`fastopt.{STEP}`. Penalties may be trees of
+    numbers here too, ``l2={"w": 1e-4, "b": 0.0}``: entries with the same ones are a group then.
 clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite, zero_grads, flush_denormals, threads
     As in :func:`fastopt.{STEP}`, for all groups together: there is one global norm.
 drop : Dropout or None, default None

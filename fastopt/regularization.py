@@ -14,19 +14,25 @@ from fastopt.tree import Tree, paths, zip_trees
 
 @document
 def penalty(
-    params: Tree, *, l1: Penalty = 0.0, l2: Penalty = 0.0, threads: int | None = None
+    params: Tree,
+    *,
+    l1: Penalty = 0.0,
+    l2: Penalty = 0.0,
+    l1_prox: Penalty = 0.0,
+    threads: int | None = None,
 ) -> float:
-    """Return the penalty whose gradient the steps' ``l1`` and ``l2`` are, for your loss.
+    """Return the penalty that ``l1``, ``l2`` and ``l1_prox`` of the steps minimise, for your loss.
 
     ::
 
-        sum over all elements of  l1*abs(p) + l2/2*p**2
+        sum over all elements of  l1*abs(p) + l2/2*p**2 + l1_prox*abs(p)
 
     Parameters
     ----------
-    l1, l2 : float >= 0, or such numbers in the structure of `params`, default 0.0
-        As in the steps: ``l2={"w": 1e-4, "b": 0.0}`` leaves biases out. A number may stand for a
-        whole branch. Both at once are the elastic net.
+    l1, l2, l1_prox : float >= 0, or such numbers in the structure of `params`, default 0.0
+        Under the name that the step has it: ``l2={"w": 1e-4, "b": 0.0}`` leaves biases out. A
+        number may stand for a whole branch. `l1_prox` has the value of `l1`; with `l2` they are
+        the elastic net. (Decoupled ``weight_decay`` is the gradient of no loss.)
 
     Returns
     -------
@@ -41,8 +47,8 @@ def penalty(
     Notes
     -----
     scikit-learn's ``ElasticNet(alpha, l1_ratio)`` has ``l1 = alpha*l1_ratio`` and
-    ``l2 = alpha*(1 - l1_ratio)``. Keras' ``L1(a)`` is ``l1=a``, its ``L2(a)`` is ``l2=2*a``. The
-    proximal penalty ``l1_prox`` has the value of ``l1``.
+    ``l2 = alpha*(1 - l1_ratio)``. Keras' ``L1(a)`` is ``l1=a``, its ``L2(a)`` is ``l2=2*a``. In
+    Adam and RMSprop `l1_prox` minimises this with ``scaled_prox=True`` alone.
 
     Examples
     --------
@@ -53,7 +59,10 @@ def penalty(
     >>> fastopt.penalty(params, l2={"w": 0.5, "b": 0.0})
     6.25
     """
-    return _core.penalty(params, l1, l2, threads)
+    total = _core.penalty(params, "l1", l1, l2, threads)
+    if type(l1_prox) is float and l1_prox == 0:  # the default: another pass is spared
+        return total
+    return total + _core.penalty(params, "l1_prox", l1_prox, 0.0, threads)
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,9 @@ def max_norm(
     ----------
     params : array, or nested lists, tuples, dicts and dataclass instances of arrays
         float32 or float64, any shape that has `axis`, writeable. Changed in place.
-        A bias of one axis counts as one vector: pass the weights alone.
+        All entries are limited: one of a single axis, such as a bias or the scales of a layer, is
+        one vector and is shortened as a whole. Where that shall not be, pass the weights alone:
+        ``[layer["w"] for layer in layers]``.
     limit : float, > 0
         The greatest Euclidean norm that a vector may have.
     axis : int or tuple of int, default 0

@@ -93,7 +93,7 @@ def test_a_penalty_of_zero_is_absent(name: str) -> None:
 def test_penalty_has_the_bits_of_the_reference(dtype: type, rng: np.random.Generator) -> None:
     for size in (0, 1, 7, 15, 16, 17, 33, 4095, 4096, 4097, 3 * 4096 + 5, 300_007):
         x = random_like(np.empty(size, dtype), rng)
-        for own in ({"l1": 0.3}, {"l2": 0.7}, {"l1": 0.1, "l2": 2}, {}):
+        for own in ({"l1": 0.3}, {"l2": 0.7}, {"l1": 0.1, "l2": 2}, {"l1_prox": 0.3, "l2": 1}, {}):
             expected = reference.penalty(x, **own)
             for threads in (1, 2, 3, None):
                 assert fastopt.penalty(x, **own, threads=threads) == expected
@@ -111,6 +111,9 @@ def test_penalty_of_trees(rng: np.random.Generator) -> None:
     for form in ("each", "branch"):
         params = tree(rng)
         own = {name: random_penalties(params, rng, form) for name in ("l1", "l2")}
+        expected = reference.penalty(params, l1_prox=own["l1"])
+        assert fastopt.penalty(params, l1_prox=own["l1"]) == expected
+        assert fastopt.penalty(params, l1=own["l1"]) == expected
         expected = reference.penalty(params, **own)
         terms = [
             float(l1) * abs(float(x)) + float(l2) / 2 * float(x) ** 2

@@ -36,13 +36,14 @@ py::tuple global_norm(py::object grads, py::object threads) {
   return py::make_tuple(norms.global.times(1), nonfinite);
 }
 
-double penalty(py::object params, py::object l1, py::object l2, py::object threads) {
+double penalty(py::object params, const char* l1_name, py::object l1, py::object l2,
+               py::object threads) {
   const char* function = "penalty";
   const auto read = [&](const char* name, py::handle given) -> PenaltyTree {
     if (is_container(given.ptr())) return {name, 0, given.ptr()};
     return {name, to_number(function, name, Range::non_negative, given.ptr()), nullptr};
   };
-  const PenaltyTree first = read("l1", l1), second = read("l2", l2);
+  const PenaltyTree first = read(l1_name, l1), second = read("l2", l2);
   const PenaltyTree penalties[] = {
       first, second, {"weight_decay", 0, nullptr}, {"l1_prox", 0, nullptr}};
   const int count = threads_or_default(function, threads);
@@ -80,8 +81,8 @@ void max_norm(py::list arrays, std::vector<int> vector_axes, py::object limit, p
 
 void add_sums(py::module_& module) {
   module.def("global_norm", global_norm, py::arg("grads"), py::arg("threads"));
-  module.def("penalty", penalty, py::arg("params"), py::arg("l1"), py::arg("l2"),
-             py::arg("threads"));
+  module.def("penalty", penalty, py::arg("params"), py::arg("l1_name"), py::arg("l1"),
+             py::arg("l2"), py::arg("threads"));
   module.def("count_zeros", count_zeros, py::arg("params"), py::arg("threads"));
   module.def("max_norm", max_norm, py::arg("arrays"), py::arg("vector_axes"), py::arg("limit"),
              py::arg("threads"));

@@ -28,10 +28,11 @@ py::object zeros_like(const char* function, const py::object& params) {
   return to_pybind(std::move(list));
 }
 
-// What another tree has in the places of the arrays of params, in their order.
+// What another tree has in the places of the arrays of params, in their order. With `prefix`, what
+// is no container stands for all in its place.
 py::list matched(const char* function, const py::object& params, const char* name,
-                 const py::object& tree) {
-  const NamedTree trees[] = {{"params", "", params.ptr()}, {name, "", tree.ptr()}};
+                 const py::object& tree, bool prefix) {
+  const NamedTree trees[] = {{"params", "", params.ptr()}, {name, "", tree.ptr(), prefix}};
   Leaves leaves;
   leaves.read(function, trees, 2);
   py::list found;
@@ -46,7 +47,7 @@ void add_trees(py::module_& module) {
   module.def("check_params", check_params, py::arg("function"), py::arg("params"));
   module.def("zeros_like", zeros_like, py::arg("function"), py::arg("params"));
   module.def("matched", matched, py::arg("function"), py::arg("params"), py::arg("name"),
-             py::arg("tree"));
+             py::arg("tree"), py::arg("prefix") = false);
 }
 
 }  // namespace fastopt

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from math import inf
 from typing import Any, TypeAlias
 
 from fastopt import _core
-from fastopt.tree import LikeParams, Tree, names, zip_trees
+from fastopt.arguments import as_number
+from fastopt.tree import LikeParams, Tree, children, names, paths, zip_trees
 
 Patterns = Mapping[str, Mapping[str, Any]]
+
+PENALTIES = ("l1", "l2", "weight_decay", "l1_prox")
+"""Options that entries may have for themselves."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Grouping:
     """What made the groups, if they are told apart by names."""
     matches: tuple[tuple[str, ...], ...] = ()
     """Of each group: the patterns that its names match."""
+    by_name: Mapping[str, int] | None = None
+    """The group of each name, if penalties of entries made the groups."""
 
     def entries(self, where: str) -> list[list[tuple[str, Any]]]:
         """Return the names and arrays of every group."""
@@ -57,6 +64,15 @@ class Grouping:
         """Return the grouping of another tree: the same groups, and where names need them more."""
         if self.patterns is not None:
             return _matched(where, tree, self.patterns, self.matches)
+        if self.by_name is not None:
+            found = names(where, tree)
+            for name in found:
+                if name not in self.by_name:
+                    raise ValueError(
+                        f"{where}: params has a new entry {name!r}, for which there are no "
+                        "penalties: they were given entry by entry"
+                    )
+            return replace(self, tree=tree, group_of_entry=tuple(self.by_name[n] for n in found))
         if not self.extensible:
             return replace(self, tree=tree, group_of_entry=(0,) * len(names(where, tree)))
         if not isinstance(tree, (list, tuple)) or len(tree) != len(self.groups):
@@ -161,6 +177,43 @@ def grouping_of(optimizer: str, params: Any) -> Grouping:
         raise TypeError(f"{optimizer}: params has groups and others; every group has 'params'")
     _core.check_params(optimizer, params)
     return Grouping(params, ({},), (0,) * len(names(optimizer, params)))
+
+
+def with_penalties(
+    optimizer: str, grouping: Grouping, options: dict[str, Any]
+) -> tuple[Grouping, dict[str, Any]]:
+    """Make groups of the entries that have the same penalties, where these are trees of numbers."""
+    trees = {name: options[name] for name in PENALTIES if children(options[name]) is not None}
+    if not trees:
+        return grouping, options
+    if grouping.extensible or grouping.patterns is not None:
+        raise TypeError(
+            f"{optimizer}: {next(iter(trees))} must be a number where there are groups, which have "
+            "numbers of their own"
+        )
+    of_trees = [
+        _core.matched(optimizer, grouping.tree, name, tree, prefix=True)
+        for name, tree in trees.items()
+    ]
+    for name, values in zip(trees, of_trees, strict=True):
+        for path, value in zip(paths(grouping.tree), values, strict=True):
+            if callable(value):
+                continue
+            number = as_number(optimizer, f"{name}{path}", value)
+            if not 0 <= number < inf:
+                raise ValueError(
+                    f"{optimizer}: {name}{path} must be finite and >= 0, it is {value!r}"
+                )
+    found: dict[tuple[Any, ...], int] = {}
+    keys = [
+        tuple(v if callable(v) else float(v) for v in own) for own in zip(*of_trees, strict=True)
+    ]
+    numbers = tuple(found.setdefault(own, len(found)) for own in keys)
+    own_options = tuple(dict(zip(trees, own, strict=True)) for own in found)
+    by_name = dict(zip(names(optimizer, grouping.tree), numbers, strict=True))
+    first = own_options[0] if own_options else dict.fromkeys(trees, 0.0)
+    made = replace(grouping, groups=own_options or ({},), group_of_entry=numbers, by_name=by_name)
+    return made, {**options, **first}
 
 
 def _by_branch(where: str, tree: Iterable[Tree]) -> tuple[int, ...]:

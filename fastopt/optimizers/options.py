@@ -12,6 +12,7 @@ from fastopt.dropout import Dropout
 if TYPE_CHECKING:
     from typing_extensions import Required
 
+    from fastopt.options import Penalty
     from fastopt.tree import PartialTree, Tree
 
 Scheduled = float | Callable[[int], float]
@@ -21,10 +22,10 @@ Scheduled = float | Callable[[int], float]
 class OptionsWithoutDecay(TypedDict, total=False):
     """What AdamW, which has a `weight_decay` of its own, takes as every other optimizer does."""
 
-    l1: Scheduled
-    l2: Scheduled
+    l1: Scheduled | Penalty
+    l2: Scheduled | Penalty
     decay_after: bool
-    l1_prox: Scheduled
+    l1_prox: Scheduled | Penalty
     nonneg: bool
     maximize: bool
     clip_value: Scheduled | None
@@ -111,7 +112,7 @@ class WithSkipNonfinite(OtherArguments, total=False):
 class OptimizerOptions(OptionsWithoutDecay, total=False):
     """What every optimizer takes besides the options of its rule."""
 
-    weight_decay: Scheduled
+    weight_decay: Scheduled | Penalty
 
 
 TERM_DEFAULTS: dict[str, Any] = _core.term_defaults

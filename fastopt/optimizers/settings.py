@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from fastopt import _core
-from fastopt.optimizers.entries import Params, grouping_of, is_group
+from fastopt.optimizers.entries import Params, grouping_of, is_group, with_penalties
 from fastopt.optimizers.group import Group, Groups
 from fastopt.optimizers.held import Held
 from fastopt.optimizers.options import SHARED_DEFAULTS, TERM_DEFAULTS, Options, public
@@ -48,12 +48,13 @@ class Settings:
                 raise TypeError(f"{name}: there is no option {option!r}{there}")
         terms = {key: options.get(key, default) for key, default in GROUP_DEFAULTS.items()}
         shared = {key: options.get(key, default) for key, default in SHARED_DEFAULTS.items()}
+        grouping, of_groups = with_penalties(name, grouping_of(name, params), {**terms, **of_rule})
         self._held = Held(
             name,
             self.rule,
             self._new_state,
-            grouping_of(name, params),
-            {**terms, **of_rule},
+            grouping,
+            of_groups,
             shared,
             state,
         )

@@ -128,7 +128,12 @@ def sum_of(function: Any, array: Any, scale: float = 1.0, keep: Any = None) -> f
 
 
 def penalty(
-    params: Tree, *, l1: Penalty = 0.0, l2: Penalty = 0.0, threads: int | None = None
+    params: Tree,
+    *,
+    l1: Penalty = 0.0,
+    l2: Penalty = 0.0,
+    l1_prox: Penalty = 0.0,
+    threads: int | None = None,
 ) -> float:
     """The elastic net: l1 * sum(abs(p)) + l2/2 * sum(p**2), in double precision."""
     total = 0.0
@@ -137,7 +142,7 @@ def penalty(
             total += float(own_l1) * sum_of(np.abs, p)
         if own_l2 != 0:
             total += float(own_l2) / 2 * sum_of(np.square, p)
-    return total
+    return total if l1_prox == 0 else total + penalty(params, l1=l1_prox)
 
 
 def max_norm(

@@ -11,7 +11,7 @@ import numpy as np
 from fastopt import _core
 from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, OptionsWithoutDecay, Scheduled
-from fastopt.options import StepOptions
+from fastopt.options import Penalty, StepOptions
 from fastopt.result import MaybeNone, StepResult
 from fastopt.tree import LikeParams, PartialTree, Steps, Tree, zeros_like
 
@@ -241,6 +241,10 @@ class AdamW(Adam):
     """
 
     def __init__(
-        self, params: Params, *, weight_decay: Scheduled = 1e-2, **options: Unpack[AdamOptions]
+        self,
+        params: Params,
+        *,
+        weight_decay: Scheduled | Penalty = 1e-2,
+        **options: Unpack[AdamOptions],
     ) -> None:
         super().__init__(params, weight_decay=weight_decay, **options)
