@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from cases import (
 from processes import TIMEOUT, run
 
 import fastopt
+from fastopt import threads as fastopt_threads
 
 
 @pytest.mark.usefixtures("isa")
@@ -142,3 +144,39 @@ def test_other_python_threads_run_during_a_step() -> None:
         """
     )
     assert int(out) >= 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+@pytest.mark.skipif(fastopt_threads.usable_cpus() < 2, reason="needs two processors")
+def test_a_worker_leaves_the_processor_of_the_caller() -> None:
+    """Even where all others are busy, and though Linux wakes it there; and it is not pinned."""
+    out = run(
+        """
+        import subprocess
+        here, *others = sorted(os.sched_getaffinity(0))
+        before = set(os.listdir("/proc/self/task"))
+        big_step(threads=2)
+        (worker,) = map(int, set(os.listdir("/proc/self/task")) - before)
+        spin = "import time; end = time.time() + 30\\nwhile time.time() < end: pass"
+        busy = [
+            subprocess.Popen(["taskset", "-c", str(other), sys.executable, "-c", spin])
+            for other in others
+        ]
+        os.sched_setaffinity(os.getpid(), {here})
+        left = 0
+        for _ in range(200):
+            big_step(threads=2)
+            stat = open(f"/proc/self/task/{worker}/stat").read().rsplit(")")[1].split()
+            left += int(stat[36]) != here
+            time.sleep(0.001)
+        for process in busy:
+            process.kill()
+            process.wait()
+        print(left, os.sched_getaffinity(worker) == {here, *others})
+        """,
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+    )
+    left, unpinned = out.split()
+    assert int(left) > 100
+    assert unpinned == "True"

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "processor.hpp"
+
 #ifndef _WIN32
 #include <pthread.h>
 #include <signal.h>
@@ -22,6 +24,12 @@ namespace {
 // A worker that has just worked expects more: steps come in loops. Waking a sleeper takes about as
 // long as this.
 constexpr std::chrono::microseconds spin_time{50};
+
+// In a training loop it would wait in vain. It yields while it waits, and where other threads want
+// the processor (the idle threads of BLAS spin, too), it would come back some milliseconds later;
+// a sleeper that is woken gets the processor at once. So after a wait in vain the worker goes to
+// sleep without waiting: once, after the next in vain three times, and so on up to this number.
+constexpr int max_waits_left_out = 255;
 
 // Calls this far apart are a loop that does little else. (Longer than spin_time, because the time
 // of the call itself counts.)
@@ -64,6 +72,7 @@ class Pool {
     body_ = body;
     context_ = context;
     std::fegetenv(&float_mode_);
+    processor_ = current_processor();
     deal(threads);
     const std::uint64_t door = door_.load(std::memory_order_relaxed);
     door_.store(((door >> 32) + 1) << 32 | static_cast<std::uint64_t>(threads) << 16);
@@ -174,15 +183,26 @@ class Pool {
   }
 
   void serve(int slot, std::uint64_t served) {
+    int waits_to_leave_out = 0, left_out = 0;
     while (!stopping_.load(std::memory_order_relaxed)) {
       std::uint64_t door = door_.load(std::memory_order_relaxed);
       if (may_enter(slot, served, door)) {
         if (!door_.compare_exchange_weak(door, door + 1, std::memory_order_acq_rel)) continue;
         served = region_of(door);
+        // Linux may wake a worker on the processor of the thread that woke it, where it only takes
+        // the place of that thread.
+        if (current_processor() == processor_) leave_processor(processor_);
         std::fesetenv(&float_mode_);
         work(slot);
         door_.fetch_sub(1, std::memory_order_release);
-      } else if (!spin(slot, served)) {
+      } else if (left_out < waits_to_leave_out) {
+        ++left_out;
+        sleep(slot, served);
+      } else if (spin(slot, served)) {
+        waits_to_leave_out = 0;
+      } else {
+        waits_to_leave_out = std::min(2 * waits_to_leave_out + 1, max_waits_left_out);
+        left_out = 0;
         sleep(slot, served);
       }
     }
@@ -214,6 +234,7 @@ class Pool {
   RangeBody body_ = nullptr;
   const void* context_ = nullptr;
   int threads_ = 0;
+  int processor_ = -1;      // of the calling thread
   std::fenv_t float_mode_;  // of the calling thread: rounding, denormals
   std::vector<Share> shares_;
 
