@@ -6,6 +6,7 @@ import argparse
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fastopt
 from fastopt import _core
@@ -17,7 +18,7 @@ from fastopt._command import (
     import_extra,
     writing,
 )
-from fastopt.bench import measure, workloads
+from fastopt.bench import loop, measure, workloads
 from fastopt.bench.machine import describe_machine, format_machine
 from fastopt.bench.peers import PEERS, Peer
 from fastopt.bench.plot import save_plot
@@ -39,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     installed = f"of {peers}, or none (default: those that are installed)"
     add, several = parser.add_argument, partial(parser.add_argument, nargs="+")
     add("--quick", action="store_true", help="a first impression, within a minute")
+    add("--loop", action="store_true", help="steps in training loops of NumPy and of torch")
     several("--rules", choices=ROWS, metavar="RULE", help=f"of {rows}")
     several("--workloads", type=workloads.parse_workload, metavar="W", help=sizes)
     several("--threads", type=number, metavar="N", help=counts)
@@ -66,6 +68,8 @@ def main(options: argparse.Namespace) -> None:
         (row, sizes if row.is_step else activations, opponents(row, threads, peers))
         for row in map(ROWS.__getitem__, options.rules or ROWS)
     ]
+    if options.loop and (options.rules or options.workloads or options.plot):
+        raise CommandError("--loop goes without --rules, --workloads and --plot")
     if options.json:
         check_writable(options.json)
     if options.plot:
@@ -75,15 +79,19 @@ def main(options: argparse.Namespace) -> None:
     modules = {name: import_extra(name, "bench") for name in EXTRAS}
     machine = describe_machine()
     headline = format_machine(machine)
-    print(f"{headline}\n\n{LEGEND}", flush=True)
+    print(f"{headline}\n\n{loop.LEGEND if options.loop else LEGEND}", flush=True)
 
     records: list[Record] = []
-    total = sum(len(sizes) * sum(map(len, against.values())) for _, sizes, against in tables)
-    with modules["tqdm"].tqdm(total=total, unit="comparison", leave=False) as bar:
-        for row, sizes, against in tables:
-            if found := list(run(row, sizes, against, budget, bar)):
-                bar.write(f"\n{format_table(row, found)}")
-            records += found
+    new_bar = partial(modules["tqdm"].tqdm, unit="comparison", leave=False)
+    if options.loop:
+        records = _run_loops(threads, PEERS["torch-fused"] in peers, budget, new_bar)
+    else:
+        total = sum(len(sizes) * sum(map(len, against.values())) for _, sizes, against in tables)
+        with new_bar(total=total) as bar:
+            for row, sizes, against in tables:
+                if found := list(run(row, sizes, against, budget, bar)):
+                    bar.write(f"\n{format_table(row, found)}")
+                records += found
 
     if options.json:
         content = {"machine": machine, "budget": budget._asdict(), "results": records}
@@ -93,6 +101,21 @@ def main(options: argparse.Namespace) -> None:
     if options.plot:
         save_plot(options.plot, records, headline)
         print(f"\nsaved {options.plot}")
+
+
+def _run_loops(
+    threads: list[int], with_torch: bool, budget: measure.Budget, new_bar: Any
+) -> list[Record]:
+    """Measure each loop with each number of threads, of its library and of fastopt."""
+    loops = [(one, n) for one in (loop.NUMPY, *[loop.TORCH] * with_torch) for n in threads]
+    records: list[Record] = []
+    with new_bar(total=len(loops)) as bar:
+        for one, n in loops:
+            bar.set_description(f"{one.name} loop {n}T")
+            records += loop.run(one, n, threads, budget)
+            bar.update(1)
+    print(f"\n{loop.format_table(records)}")
+    return records
 
 
 def _peers(names: list[str] | None) -> list[Peer]:

@@ -7,7 +7,7 @@ take turns share it, so the ratio of their times within a round is steadier than
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from timeit import Timer
 from typing import Any, NamedTuple
@@ -45,22 +45,31 @@ QUICK = Budget(seconds=0.1, sample_seconds=1e-3, min_rounds=5)
 def interleave(contenders: Mapping[str, Contender], budget: Budget) -> dict[str, list[float]]:
     """Time `contenders` in turn: return the seconds per step of each, an entry for every round."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    order = list(contenders)
+
+    def sample(name: str) -> None:
+        before = seconds[name][-1] if seconds[name] else 0.0
+        seconds[name].append(_sample(contenders[name], before, budget))
+
+    take_turns(contenders, budget, sample)
+    return seconds
+
+
+def take_turns(names: Iterable[str], budget: Budget, sample: Callable[[str], None]) -> None:
+    """Call `sample` with each of `names`, round by round, until the budget is spent."""
+    order = list(names)
     deadline = perf_counter() + budget.seconds
     for rounds in range(budget.max_rounds):
         if rounds >= budget.min_rounds and perf_counter() >= deadline:
             break
         for name in order:
-            before = seconds[name][-1] if rounds else 0.0
-            seconds[name].append(_sample(contenders[name], before, budget))
+            sample(name)
         order.append(order.pop(0))  # nobody always follows the same contender
-    return seconds
 
 
 def _sample(contender: Contender, before: float, budget: Budget) -> float:
     """Return the seconds per step of one sample, and of `before` those of the one before."""
     contender.refresh()
-    _await_quiet()
+    await_quiet()
     if before < 25 * SETTLE_SECONDS:
         before = _settle(contender)
         contender.refresh()
@@ -81,7 +90,7 @@ def _settle(contender: Contender) -> float:
     return seconds / steps
 
 
-def _await_quiet(nap: float = 1e-3, limit: float = 0.1) -> None:
+def await_quiet(nap: float = 1e-3, limit: float = 0.1) -> None:
     """Wait until the threads of whoever was measured before have gone to sleep.
 
     Those of OpenMP spin for some 10 ms after their work is done, and would take a processor from

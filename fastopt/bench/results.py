@@ -81,30 +81,35 @@ def format_table(row: Row, records: Sequence[Record]) -> str:
             {
                 "": one["workload"],
                 "threads": str(one["threads"]),
-                f"µs/{step}": _number(one["seconds"]["fastopt"]["median"] * 1e6),
-                f"ns/{param}": _spread(one["ns_per_param"]["fastopt"]),
-                "GB/s": _number(one["gigabytes_per_second"]),
-                **{name: _spread(figures) for name, figures in (shown | ratios).items()},
+                f"µs/{step}": number(one["seconds"]["fastopt"]["median"] * 1e6),
+                f"ns/{param}": spread_text(one["ns_per_param"]["fastopt"]),
+                "GB/s": number(one["gigabytes_per_second"]),
+                **{name: spread_text(figures) for name, figures in (shown | ratios).items()},
             }
         )
+    return f"{title}\n{format_lines(lines, text_columns=1)}"
+
+
+def format_lines(lines: Sequence[Mapping[str, str]], text_columns: int) -> str:
+    """Return the table of `lines`, whose first columns are text, and the others numbers."""
     heads = {name: name for line in lines for name in line}
-    table = import_extra("tabulate", "bench").tabulate(
+    table: str = import_extra("tabulate", "bench").tabulate(
         [heads, *lines],
         tablefmt="plain",
         disable_numparse=True,
-        colalign=["left"] + ["right"] * (len(heads) - 1),
+        colalign=["left"] * text_columns + ["right"] * (len(heads) - text_columns),
     )
-    return f"{title}\n{table}"
+    return table
 
 
-def _spread(figures: Mapping[str, float] | None) -> str:
+def spread_text(figures: Mapping[str, float] | None) -> str:
     if not figures:
         return ""
     relative = (figures["q3"] - figures["q1"]) / 2 / figures["median"]
-    return f"{_number(figures['median'])} ±{relative:3.0%}"
+    return f"{number(figures['median'])} ±{relative:3.0%}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Return three significant digits, or all digits before the point."""
     digits = sum(value < bound for bound in (0.9995, 9.995, 99.95))
     return f"{value:,.{digits}f}"
