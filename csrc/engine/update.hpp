@@ -3,9 +3,9 @@
 #include <limits>
 
 #include "../kernels/table.hpp"
+#include "../wide.hpp"
 #include "rules.hpp"
 #include "tensors.hpp"
-#include "wide.hpp"
 
 namespace fastopt {
 
