@@ -157,14 +157,14 @@ def test_a_worker_leaves_the_processor_of_the_caller() -> None:
         thread = threading.Thread(target=int)  # with the first thread, sanitizers start their own
         thread.start()
         thread.join()
-        before = set(os.listdir("/proc/self/task"))
-        big_step(threads=2)
-        (worker,) = map(int, set(os.listdir("/proc/self/task")) - before)
         spin = "import time; end = time.time() + 30\\nwhile time.time() < end: pass"
         busy = [
             subprocess.Popen(["taskset", "-c", str(other), sys.executable, "-c", spin])
             for other in others
         ]
+        before = set(os.listdir("/proc/self/task"))
+        big_step(threads=2)
+        (worker,) = map(int, set(os.listdir("/proc/self/task")) - before)
         os.sched_setaffinity(os.getpid(), {here})
         left = 0
         for _ in range(200):
