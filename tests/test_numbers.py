@@ -54,7 +54,7 @@ def test_tensors_of_other_libraries() -> None:
 HALVES = [np.array(0.5), np.float32(0.5), np.where(True, 0.5, 0.1), Tensor(0.5, "lib.float32")]
 
 
-@pytest.mark.parametrize("half", HALVES, ids=str)
+@pytest.mark.parametrize("half", HALVES, ids=lambda half: type(half).__name__)
 def test_numbers_wherever_one_is_taken(half: Any) -> None:
     """Objects keep numbers of their own, as arrays may change."""
     w = np.ones(2)
