@@ -125,15 +125,15 @@ def test_the_package_reads_the_file_that_was_checked(
     path, other = path_for("safetensors", tmp_path), tmp_path / "other"
     save(path, extra="old")
     save(other, extra="new")
-    real, calls = files._read_safetensors, []
+    real, calls = files._open_safetensors, []
 
-    def read_late(source: files.Source) -> Any:
+    def open_late(source: files.Source) -> Any:
         calls.append(source)
         if len(calls) == 1:
             os.replace(other, path)
         return real(source)
 
-    monkeypatch.setattr(files, "_read_safetensors", read_late)
+    monkeypatch.setattr(files, "_open_safetensors", open_late)
     assert load(path) == "new"
     assert len(calls) == 2
 

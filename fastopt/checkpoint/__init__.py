@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Collection
 from typing import Any, Literal, Protocol, overload
 
-from fastopt.checkpoint.document import from_arrays, to_arrays
-from fastopt.checkpoint.files import Source, choose_format, read_arrays, write_arrays
+from fastopt.checkpoint.document import from_arrays, root_of, to_arrays
+from fastopt.checkpoint.files import Read, Source, choose_format, open_arrays, write_arrays
 from fastopt.checkpoint.replace import replace_file
 from fastopt.checkpoint.restore import Entry, copy, match, match_by_name
 from fastopt.optimizers import Optimizer
+from fastopt.optimizers.stored import Stored
 from fastopt.result import Loaded
 from fastopt.tree import Tree, arrays_of
 
@@ -175,11 +177,20 @@ def load(
         If the file is in the format of safetensors and the package is not installed.
     OSError
         If the file cannot be read.
+    RuntimeError
+        If it could be read once, and not again: see below.
 
     Notes
     -----
     Reading runs no code from the file. The checksum is one against damage: it does not prove who
     wrote a file.
+
+    Arrays are read one by one, into those that are there: besides them, memory is needed for the
+    largest. They are read twice: first all of them, with all checks, before anything is changed. If
+    the file cannot be read any more when they are read again (a disk that fails, a file that is
+    written to meanwhile), a RuntimeError says that a part has been loaded; no copy is kept of what
+    was there. A file that :func:`save` replaces meanwhile does no harm. An optimizer of another
+    library gets its state whole.
 
     `optimizer` must itself take a state entirely or not at all, as those of fastopt do. Averages
     that it keeps and the file has not begin as copies of the parameters of the file. A warning
@@ -199,7 +210,21 @@ def load(
     """
     _check_optimizer("load", optimizer)
     source = Source("load", _name("load", path))
-    contents = _read(source)
+    # Other optimizers take arrays; these are read one by one, when all is checked.
+    later = {"params": params is not None, "optimizer": isinstance(optimizer, Optimizer)}
+    with open_arrays(source) as reads:
+        contents = _contents(source, reads, [root for root in later if later[root]])
+        return _load(source, contents, params, optimizer, options, strict)
+
+
+def _load(
+    source: Source,
+    contents: dict[str, Any],
+    params: Tree | None,
+    optimizer: Stateful | None,
+    options: Literal["saved", "keep"],
+    strict: bool,
+) -> Any:
     for name, wanted in (("params", params), ("optimizer", optimizer)):
         if wanted is not None and contents[name] is None:
             raise source.error(f"has no {name}")
@@ -223,7 +248,7 @@ def load(
             kind = type(optimizer).__name__
             raise TypeError(f"load: options and strict are for optimizers of fastopt, not {kind}")
         optimizer.load_state_dict(contents["optimizer"])
-    copy(entries)
+    copy(entries, begun=optimizer is not None)
     if (
         isinstance(optimizer, Optimizer)
         and optimizer.ema is not None
@@ -243,7 +268,7 @@ def _warn_of_other_arrays(params: Tree, optimizer: Optimizer) -> None:
                 warnings.warn(
                     f"load: the optimizer has another array {name!r} than params, which its steps "
                     "do not change then; optimizer.params = params takes them over",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
                 return
 
@@ -276,11 +301,16 @@ def read(path: Path) -> dict[str, Any]:
     ...     fastopt.checkpoint.read(path)
     {'params': [array([0., 0.])], 'optimizer': None, 'extra': 'first'}
     """
-    return _read(Source("read", _name("read", path)))
+    source = Source("read", _name("read", path))
+    with open_arrays(source) as reads:
+        return _contents(source, reads, ())
 
 
-def _read(source: Source) -> dict[str, Any]:
-    arrays = read_arrays(source)
+def _contents(source: Source, reads: dict[str, Read], later: Collection[str]) -> dict[str, Any]:
+    """Return what is in a file; the arrays of some parts are read once, and later again."""
+    arrays = {
+        name: Stored(read) if root_of(name) in later else read() for name, read in reads.items()
+    }
     try:
         contents = from_arrays(arrays)
         return {name: contents[name] for name in ("params", "optimizer", "extra")}

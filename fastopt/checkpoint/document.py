@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -51,10 +51,19 @@ def to_arrays(contents: dict[str, Any]) -> Arrays:
     return {TEXT: np.frombuffer(text.encode("ascii"), np.uint8), **arrays}
 
 
-def from_arrays(arrays: Arrays) -> dict[str, Any]:
-    """Return the contents that :func:`to_arrays` was given."""
+def from_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the contents that :func:`to_arrays` was given; but for the text, with any arrays."""
     tree = json.loads(arrays[TEXT].tobytes())
-    return {root: _decode(node, arrays) for root, node in tree.items()}
+    return {root: _decode(node, _of_root(root, arrays)) for root, node in tree.items()}
+
+
+def root_of(name: str) -> str:
+    """Return which part of the contents an array belongs to."""
+    return name.partition(".")[0]
+
+
+def _of_root(root: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: array for name, array in arrays.items() if root_of(name) == root}
 
 
 class _Writer:
@@ -141,7 +150,7 @@ def _encode_leaf(value: Any, path: str) -> Any:
     raise TypeError(f"save: {path} is {article} {kind.__name__}; a checkpoint holds {HELD}")
 
 
-def _decode(node: Any, arrays: Arrays) -> Any:
+def _decode(node: Any, arrays: Mapping[str, Any]) -> Any:
     if isinstance(node, list):
         return [_decode(child, arrays) for child in node]
     if not isinstance(node, dict):
@@ -155,7 +164,7 @@ def _scalar(name: str, digits: str) -> Any:
     return np.frombuffer(bytes.fromhex(digits), dtype.newbyteorder("<")).astype(dtype)[0]
 
 
-_DECODERS: dict[str, Callable[[Any, Arrays], Any]] = {
+_DECODERS: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
     "array": lambda name, arrays: arrays[name],
     "dict": lambda items, arrays: {_decode(k, arrays): _decode(v, arrays) for k, v in items},
     "tuple": lambda items, arrays: tuple(_decode(item, arrays) for item in items),

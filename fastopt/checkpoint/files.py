@@ -15,12 +15,17 @@ import hashlib
 import os
 import re
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
+Read = Callable[[], NDArray[Any]]
+"""Reads one array of a file, as often as it is called while the file is open."""
 
 VERSION = 1
 DIGITS = 64
@@ -79,8 +84,9 @@ def write_arrays(path: str, arrays: Arrays, file_format: str) -> None:
         file.write(checksum)
 
 
-def read_arrays(source: Source) -> Arrays:
-    """Return the arrays in a file; ValueError if it is no checkpoint or not whole."""
+@contextmanager
+def open_arrays(source: Source) -> Iterator[dict[str, Read]]:
+    """Yield what reads each array of a file; ValueError if it is no checkpoint or not whole."""
     if os.path.isdir(source.path):
         raise source.error("is a folder, not a checkpoint")
     if os.path.exists(source.path) and not os.path.isfile(source.path):
@@ -89,15 +95,17 @@ def read_arrays(source: Source) -> Arrays:
         with open(source.path, "rb") as file:
             _check_seal(file, source)
             if _is_zip(file):
-                return _read_npz(file, source)
-            found = _read_safetensors(source)
-            # The package opened the file a second time. If another one was put in its place in
-            # between, what was read is not what was checked.
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(source.path)):
-                break
-    if isinstance(found, Exception):
-        raise source.damaged(found)
-    return found
+                with _open_npz(file, source) as found:
+                    yield found
+                return
+            with _open_safetensors(source) as found:
+                # The package opened the file a second time. If another one was put in its place in
+                # between, what it reads is not what was checked.
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(source.path)):
+                    if isinstance(found, Exception):
+                        raise source.damaged(found)
+                    yield found
+                    return
 
 
 def _write_npz(path: str, arrays: Arrays) -> None:
@@ -110,21 +118,33 @@ def _write_npz(path: str, arrays: Arrays) -> None:
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _read_npz(file: BinaryIO, source: Source) -> Arrays:
-    arrays = {}
+@contextmanager
+def _open_npz(file: BinaryIO, source: Source) -> Iterator[dict[str, Read]]:
     file.seek(0)
+    with _damage(source):
+        archive = zipfile.ZipFile(file)
+    with archive:
+        yield {
+            name.removesuffix(".npy"): partial(_read_member, archive, name, source)
+            for name in archive.namelist()
+        }
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, source: Source) -> NDArray[Any]:
+    with _damage(source), archive.open(name) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+@contextmanager
+def _damage(source: Source) -> Iterator[None]:
+    """Name the file whatever it can bring about with a forged seal."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as member:
-                    array = np.lib.format.read_array(member, allow_pickle=False)
-                native = array.dtype.newbyteorder("=")
-                arrays[name.removesuffix(".npy")] = array.astype(native, copy=False)
+        yield
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # whatever a file with a forged seal can bring about
+    except Exception as error:
         raise source.damaged(error) from error
-    return arrays
 
 
 def _write_safetensors(path: str, arrays: Arrays) -> None:
@@ -141,21 +161,32 @@ def _write_safetensors(path: str, arrays: Arrays) -> None:
         raise OSError(code, os.strerror(code), path) from error
 
 
-def _read_safetensors(source: Source) -> Arrays | Exception:
-    """Return the arrays, or why there are none."""
+@contextmanager
+def _open_safetensors(source: Source) -> Iterator[dict[str, Read] | Exception]:
+    """Yield what reads the arrays, or why there are none."""
     try:
-        from safetensors import SafetensorError  # noqa: PLC0415 - an optional package
-        from safetensors.numpy import load_file  # noqa: PLC0415
+        from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - an optional package
     except ImportError as missing:
         raise ImportError(
             f"{source.function}: {source.path!r} is a .safetensors file; to read it takes the "
             "package safetensors (pip install 'fastopt[safetensors]')"
         ) from missing
     try:
-        found = load_file(source.path)
+        opened: Any
+        try:  # where it need not be mapped: cut short meanwhile, a mapped file crashes who reads it
+            opened = safe_open(source.path, framework="numpy", backend="pread")
+        except TypeError:  # safetensors before 0.8
+            opened = safe_open(source.path, framework="numpy")
     except (SafetensorError, KeyError, TypeError, ValueError) as error:  # forged, or not ours
-        return error
-    return {name: np.require(array, requirements=["C", "A", "W"]) for name, array in found.items()}
+        yield error
+        return
+    with opened:
+        yield {name: partial(_read_tensor, opened, name, source) for name in opened.keys()}  # noqa: SIM118
+
+
+def _read_tensor(opened: Any, name: str, source: Source) -> NDArray[Any]:
+    with _damage(source):
+        return np.require(opened.get_tensor(name), requirements=["C", "A", "W"])
 
 
 def _is_zip(file: BinaryIO) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.checkpoint.document import container_of
+from fastopt.optimizers.stored import Stored, copy_all
 from fastopt.tree import children, names, paths, way, zip_trees
 
 numpy_with_bounds: Any = getattr(np.lib, "array_utils", np)  # where it is since NumPy 2
@@ -20,7 +21,7 @@ class Entry(NamedTuple):
 
     path: str
     target: NDArray[Any]
-    stored: NDArray[Any]
+    stored: Stored
 
 
 def match(params: Any, stored: Any) -> list[Entry]:
@@ -37,9 +38,10 @@ def match_by_name(params: Any, stored: Any) -> tuple[list[Entry], list[str], lis
     ours, theirs = _named(params), _named(stored)
     entries, missing = [], []
     for name, (path, target) in ours.items():
-        entry = Entry(path, target, theirs.get(name, ("", None))[1])
+        found: Any = theirs.get(name, ("", None))[1]
+        entry = Entry(path, target, found)
         _check_target(path, target)
-        if _is_array(entry.stored) and _fits(entry):
+        if isinstance(entry.stored, Stored) and _fits(entry):
             entries.append(entry)
         else:
             missing.append(name)
@@ -58,9 +60,8 @@ def _fits(entry: Entry) -> bool:
     return (entry.target.shape, entry.target.dtype) == (entry.stored.shape, entry.stored.dtype)
 
 
-def copy(entries: list[Entry]) -> None:
-    for entry in entries:
-        np.copyto(entry.target, entry.stored, casting="no")
+def copy(entries: list[Entry], *, begun: bool) -> None:
+    copy_all("load", [(entry.target, entry.stored) for entry in entries], begun)
 
 
 def _walk(path: str, params: Any, stored: Any) -> Iterator[Entry]:
@@ -91,7 +92,7 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) and not isinstance(value, (np.ma.MaskedArray, np.matrix))
 
 
-def _check_entry(path: str, target: NDArray[Any], stored: NDArray[Any]) -> None:
+def _check_entry(path: str, target: NDArray[Any], stored: Stored) -> None:
     _check_target(path, target)
     if target.shape != stored.shape:
         raise ValueError(f"load: {path} has shape {target.shape}, the file has {stored.shape}")

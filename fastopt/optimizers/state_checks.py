@@ -11,6 +11,7 @@ import numpy as np
 
 from fastopt.dropout import Dropout
 from fastopt.optimizers.options import NOT_SAVED, Options, is_schedule, stateful_parts
+from fastopt.optimizers.stored import Stored, copy_all
 
 LATER_OPTIONS = {"lr_inside": False, "bias_correction": True}
 """Options that states of earlier versions lack, with what those versions did."""
@@ -66,8 +67,7 @@ class StateChecks:
         self.memory_ids = {id(_memory_of(array)) for array in self.own}
 
     def finish(self) -> None:
-        for to, array in self.copies:
-            to[...] = array
+        copy_all(self.where, self.copies)
         for part, state in self.remembered:
             part.load_state_dict(state)
 
@@ -113,9 +113,10 @@ class StateChecks:
 
     def array(self, place: str, array: Any, to: Any, non_negative: bool | None) -> None:
         """Note to copy an array into one of ours; with None it may hold anything."""
-        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        if not isinstance(array, (np.ndarray, Stored)) or isinstance(array, np.ma.MaskedArray):
             raise TypeError(f"{self.where}: {place} must be an array, not {array!r:.60}")
-        array = np.ndarray.view(array, np.ndarray)  # whose shape is what it is
+        if isinstance(array, np.ndarray):
+            array = np.ndarray.view(array, np.ndarray)  # whose shape is what it is
         if array.dtype != to.dtype:
             raise TypeError(f"{self.where}: {place} has dtype {array.dtype}, ours {to.dtype}")
         if array.shape != to.shape:
@@ -163,7 +164,7 @@ class StateChecks:
 
     def _is_ours(self, array: Any, to: Any) -> bool:
         """Tell whether copying others might change what is to be copied into `to`."""
-        if array is to:
+        if array is to or isinstance(array, Stored):
             return False
         if array.base is None:
             return id(array) in self.memory_ids
