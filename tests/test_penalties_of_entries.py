@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import PLAIN_CASES, Case, assert_same_bits, random_like
+from optimizer_options import Alternating
 from test_optimizers import make
 
 import fastopt
@@ -107,3 +108,11 @@ def test_not_with_groups_of_the_users() -> None:
     ):
         with pytest.raises(TypeError, match="l2 must be a number, not dict; groups have numbers"):
             call()
+
+
+def test_a_schedule_that_is_a_dataclass_is_no_tree() -> None:
+    opt = fastopt.SGD([{"params": np.ones(2)}], lr=1.0, l2=Alternating(0.0, 0.5))
+    opt.step([np.zeros(2)])
+    opt.step([np.zeros(2)])
+    assert opt.groups[0].names
+    assert opt.params[0].tolist() == [0.5, 0.5]

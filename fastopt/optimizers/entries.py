@@ -183,7 +183,12 @@ def with_penalties(
     optimizer: str, grouping: Grouping, options: dict[str, Any]
 ) -> tuple[Grouping, dict[str, Any]]:
     """Make groups of the entries that have the same penalties, where these are trees of numbers."""
-    trees = {name: options[name] for name in PENALTIES if children(options[name]) is not None}
+    # A schedule may be an instance of a dataclass.
+    trees = {
+        name: options[name]
+        for name in PENALTIES
+        if not callable(options[name]) and children(options[name]) is not None
+    }
     if not trees:
         return grouping, options
     if grouping.extensible or grouping.patterns is not None:
