@@ -228,7 +228,8 @@ def test_an_optimizer_raises() -> None:
         ValueError, match=r"skip_nonfinite must be True, False or 'raise', it is 'x'"
     ):
         opt.options["skip_nonfinite"] = "x"
-    opt.options["skip_nonfinite"] = False
+    opt.options["skip_nonfinite"] = np.False_
+    assert opt.options["skip_nonfinite"] is False
     assert opt.step(np.ones(2)) is None
     assert opt.step(np.full(2, np.nan), skip_nonfinite=True).skipped
 
@@ -263,9 +264,13 @@ def test_if_all_were_left_out_the_step_is_skipped() -> None:
     with pytest.raises(ValueError, match="no gradients were accumulated"):
         opt.step()
     opt.accumulate(np.array([np.inf, 1.0]), skip_nonfinite=True)
+    opt.step(np.ones(2))
+    with pytest.raises(ValueError, match="no gradients were accumulated"):
+        opt.step()
+    opt.accumulate(np.array([np.inf, 1.0]), skip_nonfinite=True)
     opt.accumulate(np.ones(2), skip_nonfinite=True)
     assert opt.step() is None
-    assert opt.step_count == 1
+    assert opt.step_count == 2
 
 
 def test_to_add_may_raise() -> None:

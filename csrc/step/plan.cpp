@@ -217,6 +217,7 @@ Object Plan::make_step(const StepArguments& arguments) {
   const bool of_sums = arguments.grads == Py_None;
   if (of_sums && waiting() == 0 && sums_ && sums_->left_out)  // all of them: this step is skipped
     return std::exchange(sums_->left_out, Object());
+  if (sums_) sums_->left_out = Object();
   check_what_waits(of_sums);
   const Overrides overrides = read_overrides(arguments.options);
   ScheduleValues schedules(parts_.count.steps());

@@ -32,13 +32,14 @@ bool all_small(const double* numbers, int count) {
 
 }  // namespace
 
-void Step::check_numbers() const {
+void Step::check_numbers(bool own_penalties) const {
   const Collection& arrays = work_->arrays;
   for (std::size_t number = 0; number < work_->parts.size(); ++number)
     for (int dtype = 0; work_->parts[number].used && dtype < dtypes; ++dtype)
       if (arrays.has()[dtype]) check_numbers_of(static_cast<int>(number), Dtype(dtype));
+  if (!own_penalties) return;
   for (const Tensor& tensor : arrays.tensors.all)
-    if (tensor.penalties) check_penalties(*tensor.penalties, tensor.group, tensor.dtype);
+    check_penalties(*tensor.penalties, tensor.group, tensor.dtype);
 }
 
 void Step::check_numbers_of(int number, Dtype dtype) const {

@@ -148,7 +148,7 @@ bool Step::run(const PenaltyTree* penalties) {
                         block_size, known_,     work_->frozen.data(),
                         averages_,  this,       known_ ? nullptr : work_->groups[0].steps};
   arrays.collect(given);
-  check_numbers();
+  check_numbers(/*own_penalties*/ penalties != nullptr);
   if (shared_.need_norms() && !measure(given)) {
     skip();
     return false;

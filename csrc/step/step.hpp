@@ -128,7 +128,7 @@ class Step : private Division {
 
   void add(NamedTree tree, int stream, bool written, bool optional = false);
   void take_drop(PyObject* drop);
-  void check_numbers() const;
+  void check_numbers(bool own_penalties) const;
   void check_numbers_of(int part, Dtype dtype) const;
   void check_penalties(const Penalties& of, int part, Dtype dtype) const;
   void refuse(const char* name, double value, const char* becomes, int part, Dtype dtype) const;

@@ -99,7 +99,8 @@ namespace {
 // What is kept of a number: one of Python's own, since arrays may change.
 Object plain(const Declared& declared, PyObject* given, double number) {
   const bool is_number = declared.kind == Kind::number || declared.kind == Kind::number_or_none ||
-                         declared.kind == Kind::penalty || declared.kind == Kind::threads;
+                         declared.kind == Kind::penalty || declared.kind == Kind::threads ||
+                         (declared.kind == Kind::skipping && !PyUnicode_Check(given));
   if (!is_number || PyFloat_CheckExact(given) || PyLong_CheckExact(given) || given == Py_None)
     return Object::borrow(given);
   if (declared.option.range == Range::flag) return Object::borrow(number != 0 ? Py_True : Py_False);
