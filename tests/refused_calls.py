@@ -153,7 +153,7 @@ REFUSED: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]] = {
         step_or_accumulate(lambda g: np.ones((*g.shape, 2), g.dtype)),
     ),
     "a dtype": (not_all_frozen, step_or_accumulate(lambda g: g.astype(np.float16))),
-    "a list": (not_all_frozen, step_or_accumulate(lambda g: 1.0)),
+    "a list": (not_all_frozen, step_or_accumulate(lambda g: g.tolist() if g.ndim else [1.0])),
     "an alias": (
         lambda m: not_all_frozen(m) and the_last(m).size > 0,
         with_a_parameter_as_gradient,

@@ -63,6 +63,11 @@ def test_the_groups_that_they_make() -> None:
     scheduled = fastopt.SGD([np.ones(1), np.ones(1)], lr=1.0, l2=[lambda step: 0.5, 0.0])
     scheduled.step([np.zeros(1), np.zeros(1)])
     assert [float(p[0]) for p in scheduled.params] == [0.5, 1.0]
+    half = fastopt.schedules.Constant(0.5)  # a dataclass, as trees may be, and no tree
+    for l2 in (half, [half, 0.5], [half, half]):
+        scheduled = fastopt.SGD([np.ones(1), np.ones(1)], lr=1.0, l2=l2)
+        scheduled.step([np.zeros(1), np.zeros(1)])
+        assert [float(p[0]) for p in scheduled.params] == [0.5, 0.5]
 
 
 def test_other_parameters() -> None:

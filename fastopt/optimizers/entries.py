@@ -183,12 +183,8 @@ def with_penalties(
     optimizer: str, grouping: Grouping, options: dict[str, Any]
 ) -> tuple[Grouping, dict[str, Any]]:
     """Make groups of the entries that have the same penalties, where these are trees of numbers."""
-    # A schedule may be an instance of a dataclass.
-    trees = {
-        name: options[name]
-        for name in PENALTIES
-        if not callable(options[name]) and children(options[name]) is not None
-    }
+    given = {name: options[name] for name in PENALTIES if not callable(options[name])}  # schedules
+    trees = {name: penalty for name, penalty in given.items() if children(penalty) is not None}
     if not trees:
         return grouping, options
     if grouping.extensible or grouping.patterns is not None:
