@@ -51,7 +51,8 @@ void check_two_phases(int threads) {
     update.rule = &rule.variants[0];
     update.terms = {0, 0, weight_decay, 0, 0, 0, 0, Terms::never};
     update.penalties = update.terms.penalties();
-    update.grad_scale = update.keep_scale = 1;
+    update.grad_scale = {1};
+    update.keep_scale = 1;
     const double options[] = {lr, beta};
     const bool has[] = {false, true};
     update.fold(rule, options, t, &scalar, has);
