@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,48 @@ def test_a_factor_that_is_denormal(option: str, flush: bool) -> None:
     np.testing.assert_allclose(w, -0.5e-20, rtol=1e-15)
 
 
+@pytest.mark.parametrize("option", ["clip_norm", "clip_tensor_norm"])
+@pytest.mark.parametrize("keep", ["mask", "drop"])
+def test_squares_that_only_the_scale_of_dropout_makes_infinite(option: str, keep: str) -> None:
+    for size in 1.2e153, 1.2e-153:
+        options: dict[str, Any] = {"mask": np.ones(8, bool), "keep_prob": 0.01}
+        if keep == "drop":
+            options = {"drop": fastopt.Dropout(0.99, seed=3)}
+        options |= {option: 1.0, "clip_eps": 0.0, "skip_nonfinite": True}
+        g = np.full(4096 if keep == "drop" else 8, size)
+        expected, wanted = stepped(g, module=reference, **copy.deepcopy(options))
+        w, result = stepped(g, **options)
+        assert_same_bits(w, expected)
+        assert result == wanted
+        assert not result.skipped
+        taken = np.count_nonzero(w)
+        assert result.grad_norm == pytest.approx(
+            100 * size * taken**0.5, rel=1e-3
+        )  # 1/keep_prob is rounded
+        if size > 1:
+            assert np.linalg.norm(w) == pytest.approx(1, rel=1e-14)
+
+
+@pytest.mark.parametrize("option", ["clip_norm", "clip_tensor_norm"])
+@pytest.mark.parametrize("limit", [1e-300, 1e-315, 5e-324])
+def test_a_tiny_limit_keeps_eps(option: str, limit: float) -> None:
+    for module in fastopt, reference:
+        options: dict[str, Any] = {option: limit, "module": module}
+        w, _ = stepped(np.zeros(4), **options)
+        assert (w == 0).all()
+        w, _ = stepped(np.full(4, 0.5), **options, clip_eps=1.0)  # norm 1, so half of the limit
+        np.testing.assert_array_equal(w, -limit / 4)
+        w, _ = stepped(np.full(4, 0.5), **options, clip_eps=0.0, grad_scale=-1e10)
+        np.testing.assert_array_equal(w, limit / 2)
+    w, result = stepped(np.full(4, 1e300), **{option: 1.0}, grad_scale=1e10, clip_eps=1e308)
+    expected, _ = stepped(
+        np.full(4, 1e300), module=reference, **{option: 1.0}, grad_scale=1e10, clip_eps=1e308
+    )
+    assert_same_bits(w, expected)
+    np.testing.assert_allclose(w, -1 / 2.01, rtol=1e-14)
+    assert result.grad_norm == np.inf
+
+
 @pytest.mark.parametrize("dtype", [f32, f64])
 @pytest.mark.parametrize(
     "terms",
@@ -110,6 +153,22 @@ def test_max_norm_at_the_ends(dtype: type) -> None:
         assert_same_bits(w, expected)
         length = float(np.sqrt(np.sum((w.astype(f64) / limit) ** 2)))
         assert length == pytest.approx(1, rel=1e-6)
+    rows = np.full((3, 2), large, dtype)  # the factor is the smallest normal number, twice or not
+    rows[1] = 0
+    limit = float(np.finfo(dtype).tiny) * large * 2**0.5
+    expected = rows.copy()
+    fastopt.max_norm(rows, limit, axis=1)
+    reference.max_norm(expected, limit, axis=1)
+    assert_same_bits(rows, expected)
+    assert rows.max() < limit
+
+
+def test_what_is_rounded_to_the_largest_float32_is_held() -> None:
+    w = np.ones(2, f32)
+    fastopt.sgd_step(w, np.zeros(2, f32), lr=3.4028235e38)  # a little above it
+    assert (w == 1).all()
+    with pytest.raises(ValueError, match="is infinite in float32"):
+        fastopt.sgd_step(w, np.zeros(2, f32), lr=3.4028236e38)
 
 
 # What a dtype cannot hold

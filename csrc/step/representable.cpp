@@ -10,9 +10,9 @@
 namespace fastopt {
 namespace {
 
+// The largest double that is not rounded to infinity.
 double largest(Dtype dtype) {
-  return dtype == Dtype::float32 ? double{std::numeric_limits<float>::max()}
-                                 : std::numeric_limits<double>::max();
+  return dtype == Dtype::float32 ? 0x1.fffffefffffffp127 : std::numeric_limits<double>::max();
 }
 
 bool vanishes(double number, Dtype dtype) {

@@ -1,9 +1,9 @@
-"""Wides, penalties and the constraint on norms, added up in the order in which the kernels add."""
+"""Norms, penalties and the constraint on norms, added up in the order in which the kernels add."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import copysign, frexp, isfinite, sqrt
+from math import frexp, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -46,9 +46,15 @@ def clipped(grad_scale: float, norm: Wide, max_norm: float, eps: float) -> Wide:
     factor = max_norm / length
     if not factor < TINY or not isfinite(norm.value):
         return Wide(grad_scale * factor)
-    # So large a norm is the same with eps, and grad_scale goes out.
-    mantissa, exponent = frexp(norm.value)
-    return Wide(copysign(max_norm / mantissa, grad_scale), -(exponent + norm.exponent))
+    # The factor has few digits, or none, in a float, and its length may be too large for one.
+    divisor, shift = length, 0
+    if not isfinite(length):
+        (of_norm, exponent), (of_scale, more) = frexp(norm.value), frexp(abs(grad_scale))
+        shift = exponent + norm.exponent + more
+        divisor = of_norm * of_scale + ldexp(eps, -shift)
+    parts = [frexp(number) for number in (grad_scale, max_norm, divisor)]
+    (of_scale, first), (of_max, second), (of_divisor, third) = parts
+    return Wide(of_scale * of_max / of_divisor, first + second - third - shift)
 
 
 def squares_of(array: Any, keep: Any = None) -> Wide:
@@ -69,7 +75,7 @@ def norm_of(squares: list[Wide], factors: list[float] | None = None) -> Wide:
 
     def norm(exponent: int) -> Wide:
         each = zip(factors or [1.0] * len(squares), squares, strict=True)
-        total = add([f * f * ldexp(s.value, s.exponent - exponent) for f, s in each])
+        total = add([f * (f * ldexp(s.value, s.exponent - exponent)) for f, s in each])
         return Wide(sqrt(total), exponent // 2)
 
     there = [s.exponent for s in squares if s.value != 0]

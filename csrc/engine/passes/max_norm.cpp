@@ -68,7 +68,9 @@ struct Task {
       factors[v] = T(in_two ? factor / smallest : factor);
       more[v] = in_two ? smallest : T(1);
     }
-    if (std::all_of(factors, factors + count, [](T factor) { return factor == 1; })) return;
+    const auto is_one = [](T factor) { return factor == 1; };
+    if (std::all_of(factors, factors + count, is_one) && std::all_of(more, more + count, is_one))
+      return;
     vectors.for_each_element([&](std::int64_t v, T& x) { x = x * factors[v] * more[v]; });
   }
 

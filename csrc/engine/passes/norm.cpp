@@ -9,12 +9,13 @@ namespace {
 
 // Where squares are too large for a double, or so small that they lose digits, they are summed once
 // more on another scale, where no finite number has an infinite square, and no number one of zero.
-constexpr int far = 600;
+constexpr int far_scale = 600;
 constexpr double too_small = 0x1p-900;
 
 int exponent_for(double squares, Dtype dtype) {
-  if (!std::isfinite(squares)) return far;
-  return dtype == Dtype::float64 && squares < too_small ? -far : 0;  // float32 has no such numbers
+  if (!std::isfinite(squares)) return far_scale;
+  return dtype == Dtype::float64 && squares < too_small ? -far_scale
+                                                        : 0;  // float32 has no such numbers
 }
 
 }  // namespace
@@ -25,14 +26,22 @@ double largest_with_square(Dtype dtype) {
 }
 
 Wide clipped(double grad_scale, Wide norm, double max_norm, double eps) {
-  const double factor = max_norm / (norm.times(std::fabs(grad_scale)) + eps);
+  const double scale = std::fabs(grad_scale), length = norm.times(scale) + eps;
+  const double factor = max_norm / length;
   if (factor >= 1) return {grad_scale};
   constexpr double smallest = std::numeric_limits<double>::min();
   if (!(factor < smallest) || !std::isfinite(norm.value)) return {grad_scale * factor};
-  // So large a norm is the same with eps, and grad_scale goes out.
-  int exponent;
-  const double mantissa = std::frexp(norm.value, &exponent);
-  return {std::copysign(max_norm / mantissa, grad_scale), -(exponent + norm.exponent)};
+  // The factor has few digits, or none, in a double, and its length may be too large for one.
+  int of_norm, of_scale, of_max, of_length, shift = 0;
+  double divisor = length;
+  if (!std::isfinite(length)) {
+    divisor = std::frexp(norm.value, &of_norm) * std::frexp(scale, &of_scale);
+    shift = of_norm + norm.exponent + of_scale;
+    divisor += std::ldexp(eps, -shift);
+  }
+  const double value = std::frexp(grad_scale, &of_scale) * std::frexp(max_norm, &of_max) /
+                       std::frexp(divisor, &of_length);
+  return {value, of_scale + of_max - of_length - shift};
 }
 
 double Norms::kept(const Tensor& tensor, double keep_scale, const DropoutStream* drop) {
@@ -56,29 +65,32 @@ void Norms::measure(const Tensors& list, int threads, double keep_scale,
 
   nonfinite_entry = -1;
   per_tensor.clear();
-  int largest = -far;
-  bool is_zero = true;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (squares[i] == 0) {
-      exponents_[i] = 0;
-    } else {
-      largest = std::max(largest, exponents_[i]);
+  for (std::size_t i = count; i-- > 0;)
+    if (!std::isfinite(squares[i])) nonfinite_entry = list.all[i].entry;
+
+  // The norm of the tensors [first, last) together.
+  const auto norm_of = [&](std::size_t first, std::size_t last) {
+    const auto add_up = [&](int exponent) {
+      double sum = 0;
+      for (std::size_t i = first; i < last; ++i) {
+        const double factor = kept(list.all[i], keep_scale, drop);
+        sum += factor * (factor * std::ldexp(squares[i], 2 * (exponents_[i] - exponent)));
+      }
+      return Wide{std::sqrt(sum), exponent};
+    };
+    int exponent = -far_scale;
+    bool is_zero = true, is_finite = true;
+    for (std::size_t i = first; i < last; ++i) {
+      is_finite = is_finite && std::isfinite(squares[i]);
+      if (squares[i] == 0) continue;
       is_zero = false;
+      exponent = std::max(exponent, exponents_[i]);
     }
-    if (!std::isfinite(squares[i]) && nonfinite_entry < 0) nonfinite_entry = list.all[i].entry;
-    const double factor = kept(list.all[i], keep_scale, drop);
-    per_tensor.push_back({std::sqrt(factor * factor * squares[i]), exponents_[i]});
-  }
-  const auto add_up = [&](int exponent) {
-    double sum = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      const double factor = kept(list.all[i], keep_scale, drop);
-      sum += factor * factor * std::ldexp(squares[i], 2 * (exponents_[i] - exponent));
-    }
-    return Wide{std::sqrt(sum), exponent};
+    const Wide norm = add_up(is_zero ? 0 : exponent);
+    return std::isfinite(norm.value) || !is_finite ? norm : add_up(far_scale);
   };
-  global = add_up(is_zero ? 0 : largest);
-  if (!std::isfinite(global.value) && nonfinite_entry < 0) global = add_up(far);
+  for (std::size_t i = 0; i < count; ++i) per_tensor.push_back(norm_of(i, i + 1));
+  global = norm_of(0, count);
 }
 
 int Norms::first_above_one(const Tensors& list, int threads, const DropoutStream* drop,
