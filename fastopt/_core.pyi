@@ -94,10 +94,16 @@ class Plan:
     def accumulate(self) -> Callable[[Any, float, bool | str], StepResult | None]:
         """Takes grads, their weight and `skip_nonfinite`."""
     def use_sums(
-        self, tree: Any, count: int, weight: float, has: Sequence[int], frozen: Sequence[int]
+        self,
+        tree: Any,
+        count: int,
+        weight: float,
+        left_out: int,
+        has: Sequence[int],
+        frozen: Sequence[int],
     ) -> None: ...
     @property
-    def added(self) -> tuple[int, float, list[int], list[int]]:
+    def added(self) -> tuple[int, float, int, list[int], list[int]]:
         """What `use_sums` takes besides the tree."""
     def discard_sums(self, function: str) -> None: ...
     def turn(self, function: str) -> _Turn: ...

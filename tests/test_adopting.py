@@ -92,6 +92,19 @@ def test_states_that_do_not_fit(change: Any, error: type[Exception], message: st
         fastopt.Adam(params, state=state)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -1e-300])
+def test_states_that_steps_never_get_rid_of_are_refused(bad: float) -> None:
+    for name in "m", "v":
+        params = {"w": np.ones(3), "b": np.ones(2)}
+        state = fastopt.adam_init(params)
+        getattr(state, name)["b"][1] = bad
+        if name == "m" and bad == -1e-300:
+            assert fastopt.Adam(params, state=state).groups[0].state.m[1][1] == bad
+            continue
+        with pytest.raises(ValueError, match=rf"^Adam: state\.{name}\['b'\] (has|must not be)"):
+            fastopt.Adam(params, state=state)
+
+
 def test_states_of_rmsprop_have_what_it_needs() -> None:
     w = np.ones(2)
     with pytest.raises(ValueError, match="RMSprop: the optimizer has no avg, the state has"):

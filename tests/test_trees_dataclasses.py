@@ -11,7 +11,6 @@ import tracemalloc
 import weakref
 from collections.abc import Callable
 from dataclasses import InitVar, asdict, dataclass, field, fields, make_dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -356,6 +355,10 @@ def test_no_memory_is_kept(cls: type) -> None:
     if "PYTHONMALLOC" in os.environ:  # of another allocator, tracemalloc counts what is free again
         return
     tracemalloc.start()
-    memory = [memory_after_calls() for _ in range(4)]
+    memory = [memory_after_calls()]
+    for _ in range(20):  # other threads and caches of Python's take memory now and then
+        memory.append(memory_after_calls())
+        if memory[-1] - memory[-2] < 1000:
+            break
     tracemalloc.stop()
-    assert min(after - earlier for earlier, after in pairwise(memory)) < 1000
+    assert memory[-1] - memory[-2] < 1000, np.diff(memory)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -271,6 +273,36 @@ def test_if_all_were_left_out_the_step_is_skipped() -> None:
     opt.accumulate(np.ones(2), skip_nonfinite=True)
     assert opt.step() is None
     assert opt.step_count == 2
+
+
+def test_what_was_left_out_goes_with_a_copy_and_with_a_file(tmp_path: Path) -> None:
+    opt = fastopt.Adam({"w": np.zeros(2)})
+    opt.accumulate({"w": np.array([np.inf, 1.0])}, skip_nonfinite=True)
+    fastopt.save(tmp_path / "state.npz", optimizer=opt)
+    loaded, from_dict = (fastopt.Adam({"w": np.zeros(2)}) for _ in range(2))
+    fastopt.load(tmp_path / "state.npz", optimizer=loaded)
+    from_dict.load_state_dict(opt.state_dict())
+    copied = copy.deepcopy(opt)
+    exchanged = copy.deepcopy(opt)
+    exchanged.params = {"w": np.ones(2)}
+    for each in opt, loaded, from_dict, copied, exchanged:
+        assert each.state_dict()["accumulated"]["left_out"] == 1
+        assert each.step().skipped
+        assert each.step_count == 0
+        with pytest.raises(ValueError, match="no gradients were accumulated"):
+            each.step()
+
+
+def test_a_micro_batch_may_be_too_large_to_be_squared() -> None:
+    """Only the step knows how the sum is scaled and clipped."""
+    w, large = np.zeros(2, np.float32), np.full(2, 1e20, np.float32)
+    opt = fastopt.Adam(w, skip_nonfinite=True)
+    assert not opt.accumulate(large, skip_nonfinite=True).skipped
+    opt.accumulate(-large / 2, skip_nonfinite=True)
+    result = opt.step(grad_scale=1e-20)
+    assert (result.skipped, opt.step_count) == (False, 1)
+    opt.accumulate(large, skip_nonfinite=True)
+    assert opt.step().skipped
 
 
 def test_to_add_may_raise() -> None:

@@ -12,7 +12,7 @@ void Plan::use_sums(PyObject* tree, Added added) {
   added.frozen.resize(parts_.group_of_entry.size());
   sums_.reset(new Sums{Object::borrow(tree),
                        KnownArrays({function(), &argument, 1}, parts_.group_of_entry),
-                       std::move(added), Object()});
+                       std::move(added)});
 }
 
 // How a step runs holds for it too; what it does to gradients comes when the sums are used.
@@ -65,7 +65,11 @@ Object Plan::accumulate(PyObject* grads, PyObject* given_weight, PyObject* skip_
     added.frozen = frozen_entries(step);
   if (!frozen_.empty()) step.leave_out(frozen_.data());
   step.take({sums_->tree.ptr(), grads, nullptr, nullptr, nullptr, nullptr}, &sums_->arrays);
-  if (!step.run(nullptr)) return sums_->left_out = step.result();
+  step.take_squares_for_finite();  // only the step knows how they will be scaled
+  if (!step.run(nullptr)) {
+    ++added.left_out;
+    return step.result();
+  }
   for (std::size_t entry = 0; entry < added.has.size(); ++entry)
     if (step.took_part(static_cast<int>(entry), parts_.group_of_entry[entry])) added.has[entry] = 1;
   ++added.count;
@@ -82,10 +86,9 @@ void Plan::discard_sums(const char* function) {
 
 void Plan::clear_added() {
   Added& added = sums_->added;
-  added.count = 0;
+  added.count = added.left_out = 0;
   added.weight = 0;
   std::fill(added.has.begin(), added.has.end(), 0);
-  sums_->left_out = Object();
 }
 
 std::vector<unsigned char> Plan::frozen_entries(const Step& step) const {

@@ -58,6 +58,7 @@ class Plan {
   struct Added {
     long long count = 0;                // of gradients
     double weight = 0;                  // of all of them
+    long long left_out = 0;             // gradients that were not added, since the last step
     std::vector<unsigned char> has;     // the entries that had a gradient
     std::vector<unsigned char> frozen;  // those that were frozen meanwhile
   };
@@ -128,7 +129,6 @@ class Plan {
     Object tree;
     KnownArrays arrays;
     Added added;
-    Object left_out;  // the result of the latest gradients that were skipped, else null
   };
 
   // What a call gives for its step alone, in place of options of all groups and of shared ones.

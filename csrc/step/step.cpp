@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -45,6 +46,12 @@ PyObject* step_result = nullptr;
 
 Object attribute_of_drop(const char* function, PyObject* drop, const char* name) {
   return attribute(function, "drop", drop, Object::made(PyUnicode_InternFromString(name)).ptr());
+}
+
+Object made_result(bool skipped, double norm, const Object& nonfinite) {
+  const Object grad_norm = Object::made(PyFloat_FromDouble(norm));
+  return Object::made(PyObject_CallFunctionObjArgs(step_result, skipped ? Py_True : Py_False,
+                                                   grad_norm.ptr(), nonfinite.ptr(), nullptr));
 }
 
 }  // namespace
@@ -184,7 +191,7 @@ bool Step::measure(const Arguments& given) {
         shared_.clips_tensors()
             ? clipped(shared_.grad_scale, norm, shared_.clip_tensor_norm, shared_.clip_eps)
             : scale_);
-  if (!shared_.skips()) return true;
+  if (!shared_.skips() || !looks_at_squares_) return true;
   nonfinite_entry_ = find_too_large(given.drop);
   skipped_ = nonfinite_entry_ >= 0;
   return !skipped_;
@@ -202,7 +209,8 @@ int Step::find_too_large(const DropoutStream* drop) {
     const double largest = largest_with_square(tensor.dtype);
     const double scale = std::fabs(work_->tensor_scales[i].times(1));
     if (work_->updates[tensor.group].terms.clip_value <= largest) continue;
-    if (norms.per_tensor[i].times(scale / largest) <= 1) continue;  // so no element is
+    constexpr double surely = 0.999;                                    // whatever was rounded
+    if (norms.per_tensor[i].times(scale / largest) < surely) continue;  // so is every element
     scales[i] = scale * norms.kept(work_->grads.all[i], keep_scale_, drop) / largest;
     any = true;
   }
@@ -277,9 +285,12 @@ Object Step::result() const {
     }
     nonfinite = Object::made(PyUnicode_FromString(name.c_str()));
   }
-  const Object grad_norm = Object::made(PyFloat_FromDouble(norm));
-  return Object::made(PyObject_CallFunctionObjArgs(step_result, skipped_ ? Py_True : Py_False,
-                                                   grad_norm.ptr(), nonfinite.ptr(), nullptr));
+  return made_result(skipped_, norm, nonfinite);
+}
+
+Object result_without_gradients() {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  return made_result(/*skipped*/ true, nan, Object::made(PyUnicode_FromString("grads")));
 }
 
 }  // namespace fastopt

@@ -89,6 +89,9 @@ class Step : private Division {
   };
   void take(const Given& given, const KnownArrays* known);
 
+  // Looks for infinities and NaN alone, not for what is too large to be squared.
+  void take_squares_for_finite() { looks_at_squares_ = false; }
+
   // Takes the arrays that a state has under this name.
   void take_state(const char* name, int number, PyObject* tree);
 
@@ -150,13 +153,16 @@ class Step : private Division {
   unsigned written_ = 0;
   Wide scale_;  // of gradients: grad_scale, clipped
   double keep_scale_ = 1;
-  bool skipped_ = false, two_phases_ = false;
+  bool skipped_ = false, two_phases_ = false, looks_at_squares_ = true;
   bool divided_ = false, debiases_ = false;
   const unsigned char* left_out_ = nullptr;
   const double* ema_weights_ = nullptr;
   int nonfinite_entry_ = -1;
   Workspace* work_;
 };
+
+// The result of a step that is skipped because all its gradients were left out.
+Object result_without_gradients();
 
 // The class of Python that results are made of.
 void use_result_class(PyObject* step_result);

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields, replace
 from typing import Any
+
+import numpy as np
 
 from fastopt import _core
 from fastopt.optimizers.entries import Grouping
 from fastopt.optimizers.group import one_or_all, one_or_each
-from fastopt.optimizers.state_checks import checked_count
-from fastopt.tree import children
+from fastopt.optimizers.state_checks import checked_count, what_is_wrong
+from fastopt.tree import children, paths
 
 
 def adopted(
@@ -19,6 +21,7 @@ def adopted(
     entries: list[list[tuple[str, Any]]],
     new_state: Callable[[Any], Any],
     state: Any,
+    never_negative: Collection[str],
 ) -> list[Any]:
     """Return the states of all groups, with the arrays of one state for all parameters."""
     wanted = new_state(())
@@ -36,6 +39,11 @@ def adopted(
             raise ValueError(f"{where}: the {without} has no {name}, the {with_it} has")
         if tree is not None:
             parts[name] = _core.matched(where, grouping.tree, f"state.{name}", tree)
+            for path, array in zip(paths(grouping.tree), parts[name], strict=True):
+                if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+                    continue  # refused with all that is no parameter
+                if wrong := what_is_wrong(array, name in never_negative):
+                    raise ValueError(f"{where}: state.{name}{path} {wrong}")
     counts = [state.step] * len(grouping.group_of_entry)
     if children(state.step) is not None:
         counts = _core.matched(where, grouping.tree, "state.step", state.step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from fastopt import _core
@@ -34,6 +34,7 @@ class Held:
         defaults: dict[str, Any],
         shared: dict[str, Any],
         state: Any,
+        never_negative: Collection[str],
     ) -> None:
         self.owner, self.rule, self.new_state = owner, rule, new_state
         self.defaults = defaults
@@ -45,7 +46,7 @@ class Held:
         states = (
             [new_state(one_or_all(array for _, array in entries)) for entries in own]
             if state is None
-            else adopted(owner, grouping, own, new_state, state)
+            else adopted(owner, grouping, own, new_state, state, never_negative)
         )
         groups = [
             self._new_group(grouping, number, entries, its_state)
@@ -91,13 +92,19 @@ class Held:
             with self.plan.turn(where):
                 self.plan.check_not_swapped(where)
                 if self.sums is None:  # still: nobody has added anything meanwhile
-                    self.use_sums(zeros_like(where, self.params), 0, 0.0, (), ())
+                    self.use_sums(zeros_like(where, self.params), 0, 0.0, 0, (), ())
         return self._accumulate(grads, weight, skip_nonfinite)
 
     def use_sums(
-        self, sums: LikeParams, count: int, weight: float, has: Sequence[int], frozen: Sequence[int]
+        self,
+        sums: LikeParams,
+        count: int,
+        weight: float,
+        left_out: int,
+        has: Sequence[int],
+        frozen: Sequence[int],
     ) -> None:
-        self.plan.use_sums(sums, count, weight, has, frozen)
+        self.plan.use_sums(sums, count, weight, left_out, has, frozen)
         self.sums = sums
 
     # Entries that are frozen, besides frozen groups

@@ -156,9 +156,9 @@ class Optimizer(Settings):
         weight : float, default 1.0, in [1e-30, 1e30]
             What these gradients count, such as the number of examples that they are the mean of.
         skip_nonfinite : bool or "raise", default False
-            Leave these gradients out if one of them is not finite: nothing is added or counted, and
-            the mean is that of the others. (That of `options` looks at the sum, and skips the whole
-            step.) A step for which all were left out is skipped.
+            Leave these gradients out if one of them has an infinity or a NaN: nothing is added or
+            counted, and the mean is that of the others. (That of `options` looks at the sum, and
+            skips the whole step.) A step for which all were left out is skipped.
 
         Returns
         -------

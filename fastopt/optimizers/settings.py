@@ -57,6 +57,7 @@ class Settings:
             of_groups,
             shared,
             state,
+            self._never_negative,
         )
 
     @property
