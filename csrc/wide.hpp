@@ -9,7 +9,9 @@ struct Wide {
   int exponent = 0;  // what it is: value * 2^exponent
 
   // Multiplied by `factor` and rounded to a double.
-  double times(double factor) const { return std::ldexp(factor * value, exponent); }
+  double times(double factor) const {
+    return exponent == 0 ? factor * value : std::ldexp(factor * value, exponent);
+  }
 
   Wide operator-() const { return {-value, exponent}; }
 };

@@ -186,11 +186,10 @@ bool Step::measure(const Arguments& given) {
   if (shared_.clips())
     scale_ = clipped(shared_.grad_scale, norms.global, shared_.clip_norm, shared_.clip_eps);
   work_->tensor_scales.clear();
-  for (const Wide& norm : norms.per_tensor)
-    work_->tensor_scales.push_back(
-        shared_.clips_tensors()
-            ? clipped(shared_.grad_scale, norm, shared_.clip_tensor_norm, shared_.clip_eps)
-            : scale_);
+  if (shared_.clips_tensors())
+    for (std::size_t i = 0; i < work_->grads.all.size(); ++i)
+      work_->tensor_scales.push_back(clipped(shared_.grad_scale, norms.of_tensor(i),
+                                             shared_.clip_tensor_norm, shared_.clip_eps));
   if (!shared_.skips() || !looks_at_squares_) return true;
   nonfinite_entry_ = find_too_large(given.drop);
   skipped_ = nonfinite_entry_ >= 0;
@@ -200,18 +199,21 @@ bool Step::measure(const Arguments& given) {
 // The first entry with a gradient whose square its dtype cannot hold, or -1: moments would be
 // infinite from then on. What is cut by clip_value is smaller.
 int Step::find_too_large(const DropoutStream* drop) {
+  constexpr double surely = 0.999;  // whatever was rounded
   const Norms& norms = work_->norms;
+  const double least = largest_with_square(Dtype::float32);
+  if (norms.global.times(std::fabs(shared_.grad_scale) / least) < surely) return -1;
   std::vector<double>& scales = work_->scales;
   bool any = false;
-  scales.assign(norms.per_tensor.size(), 0);
+  scales.assign(work_->grads.all.size(), 0);
   for (std::size_t i = 0; i < scales.size(); ++i) {
     const Tensor& tensor = work_->arrays.tensors.all[i];
     const double largest = largest_with_square(tensor.dtype);
-    const double scale = std::fabs(work_->tensor_scales[i].times(1));
+    const Wide& its_scale = shared_.clips_tensors() ? work_->tensor_scales[i] : scale_;
+    const double scale = std::fabs(its_scale.times(1));
     if (work_->updates[tensor.group].terms.clip_value <= largest) continue;
-    constexpr double surely = 0.999;                                    // whatever was rounded
-    if (norms.per_tensor[i].times(scale / largest) < surely) continue;  // so is every element
-    scales[i] = scale * norms.kept(work_->grads.all[i], keep_scale_, drop) / largest;
+    if (norms.of_tensor(i).times(scale / largest) < surely) continue;  // so is every element
+    scales[i] = scale * norms.factor(i) / largest;
     any = true;
   }
   if (!any) return -1;

@@ -44,53 +44,52 @@ Wide clipped(double grad_scale, Wide norm, double max_norm, double eps) {
   return {value, of_scale + of_max - of_length - shift};
 }
 
-double Norms::kept(const Tensor& tensor, double keep_scale, const DropoutStream* drop) {
-  return drop || tensor.streams.at[Streams::mask] ? keep_scale : 1;
-}
-
 void Norms::measure(const Tensors& list, int threads, double keep_scale,
                     const DropoutStream* drop) {
   sums_.measure(list, threads, {&Sums::squares}, drop);
   const std::vector<double>& squares = sums_.of_tensors();
   const std::size_t count = list.all.size();
+  nonfinite_entry = -1;
+  factors_.resize(count);
   exponents_.resize(count);
   scales_.resize(count);
-  bool any = false;
+  scaled_ = false;
   for (std::size_t i = 0; i < count; ++i) {
-    exponents_[i] = exponent_for(squares[i], list.all[i].dtype);
+    const Tensor& tensor = list.all[i];
+    factors_[i] = drop || tensor.streams.at[Streams::mask] ? keep_scale : 1;
+    exponents_[i] = exponent_for(squares[i], tensor.dtype);
     scales_[i] = exponents_[i] != 0 ? std::ldexp(1, -exponents_[i]) : 0;
-    any = any || exponents_[i] != 0;
+    scaled_ = scaled_ || exponents_[i] != 0;
   }
-  if (any) sums_.measure_again(list, threads, {&Sums::squares}, drop, scales_);
+  if (scaled_) {
+    sums_.measure_again(list, threads, {&Sums::squares}, drop, scales_);
+    for (std::size_t i = count; i-- > 0;)
+      if (!std::isfinite(squares[i])) nonfinite_entry = list.all[i].entry;
+  }
+  global = norm_of(0, count);
+}
 
-  nonfinite_entry = -1;
-  per_tensor.clear();
-  for (std::size_t i = count; i-- > 0;)
-    if (!std::isfinite(squares[i])) nonfinite_entry = list.all[i].entry;
-
-  // The norm of the tensors [first, last) together.
-  const auto norm_of = [&](std::size_t first, std::size_t last) {
-    const auto add_up = [&](int exponent) {
-      double sum = 0;
-      for (std::size_t i = first; i < last; ++i) {
-        const double factor = kept(list.all[i], keep_scale, drop);
-        sum += factor * (factor * std::ldexp(squares[i], 2 * (exponents_[i] - exponent)));
-      }
-      return Wide{std::sqrt(sum), exponent};
-    };
-    int exponent = -far_scale;
-    bool is_zero = true, is_finite = true;
+Wide Norms::norm_of(std::size_t first, std::size_t last) const {
+  const std::vector<double>& squares = sums_.of_tensors();
+  const auto add_up = [&](int exponent) {
+    double sum = 0;
+    for (std::size_t i = first; i < last; ++i) {
+      const int shift = scaled_ ? 2 * (exponents_[i] - exponent) : -2 * exponent;
+      sum += factors_[i] * (factors_[i] * (shift ? std::ldexp(squares[i], shift) : squares[i]));
+    }
+    return Wide{std::sqrt(sum), exponent};
+  };
+  int exponent = scaled_ ? -far_scale : 0;
+  bool is_zero = true, is_finite = true;
+  if (scaled_)
     for (std::size_t i = first; i < last; ++i) {
       is_finite = is_finite && std::isfinite(squares[i]);
       if (squares[i] == 0) continue;
       is_zero = false;
       exponent = std::max(exponent, exponents_[i]);
     }
-    const Wide norm = add_up(is_zero ? 0 : exponent);
-    return std::isfinite(norm.value) || !is_finite ? norm : add_up(far_scale);
-  };
-  for (std::size_t i = 0; i < count; ++i) per_tensor.push_back(norm_of(i, i + 1));
-  global = norm_of(0, count);
+  const Wide norm = add_up(is_zero ? 0 : exponent);
+  return std::isfinite(norm.value) || !is_finite ? norm : add_up(far_scale);
 }
 
 int Norms::first_above_one(const Tensors& list, int threads, const DropoutStream* drop,

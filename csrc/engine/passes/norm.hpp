@@ -16,9 +16,8 @@ double largest_with_square(Dtype dtype);
 
 class Norms {
  public:
-  Wide global;                   // the square root of the sum of all squares
-  std::vector<Wide> per_tensor;  // in the order of the list
-  int nonfinite_entry = -1;      // the first entry with an infinity or a NaN, or -1
+  Wide global;               // the square root of the sum of all squares
+  int nonfinite_entry = -1;  // the first entry with an infinity or a NaN, or -1
 
   // Measures the arrays that a list has in Streams::param, as they are where masks of their tensor
   // and `drop` have left elements out and the others are multiplied by keep_scale. (An update mask
@@ -26,18 +25,26 @@ class Norms {
   void measure(const Tensors& list, int threads, double keep_scale = 1,
                const DropoutStream* drop = nullptr);
 
+  // Of one tensor of the list.
+  Wide of_tensor(std::size_t number) const { return norm_of(number, number + 1); }
+
+  // What multiplies the elements of a tensor that are kept.
+  double factor(std::size_t number) const { return factors_[number]; }
+
   // The first entry with an element x where |x * scale| > 1 for the scale of its tensor, or -1.
   // Tensors whose scale is zero are not looked at, nor is what is left out.
   int first_above_one(const Tensors& list, int threads, const DropoutStream* drop,
                       const std::vector<double>& scales);
 
-  // The factor of what a mask keeps in this tensor.
-  static double kept(const Tensor& tensor, double keep_scale, const DropoutStream* drop);
-
  private:
+  // Of the tensors [first, last) together.
+  Wide norm_of(std::size_t first, std::size_t last) const;
+
   TensorSums sums_;
+  std::vector<double> factors_;
+  std::vector<int> exponents_;  // the sum of a tensor is squares * 2^(2 * exponent)
+  bool scaled_ = false;         // whether one of them is not zero
   std::vector<double> scales_;  // kept to spare allocations
-  std::vector<int> exponents_;
 };
 
 }  // namespace fastopt

@@ -21,18 +21,33 @@ struct Task {
 
   // Sums the elements [from, to) of one tensor, at most one chunk.
   void sum(const Tensor& tensor, std::int64_t from, std::int64_t to) const {
+    if (tensor.layout < 0 && !leaves_out(tensor))
+      add(tensor, from, to, tensor.at(from).at[Streams::param]);
+    else
+      sum_kept(tensor, from, to);
+  }
+
+ private:
+  bool leaves_out(const Tensor& tensor) const {
+    return drop || tensor.streams.at[Streams::mask] || tensor.streams.at[Streams::update_mask];
+  }
+
+  void sum_kept(const Tensor& tensor, std::int64_t from, std::int64_t to) const {
     alignas(64) char buffer[sum_chunk * sizeof(double)];
     const void* data = read(tensor, Streams::param, from, to, buffer);
     data = tensor.dtype == Dtype::float32
                ? without_what_is_masked<float>(tensor, data, from, to, buffer)
                : without_what_is_masked<double>(tensor, data, from, to, buffer);
+    add(tensor, from, to, data);
+  }
+
+  void add(const Tensor& tensor, std::int64_t from, std::int64_t to, const void* data) const {
     int number = 0;
     for (TensorSums::Sum each : sums)
       of_chunks[number++][(tensor.offset + from) / sum_chunk] =
           (table.sums(tensor.dtype).*each)(data, scale_of(tensor), to - from);
   }
 
- private:
   // Where these elements of a stream are: where they lie, or gathered in the buffer.
   const void* read(const Tensor& tensor, int stream, std::int64_t from, std::int64_t to,
                    void* buffer) const {
