@@ -190,9 +190,9 @@ Every number may be a schedule: a callable of :attr:`step_count`, such as those 
 :mod:`fastopt.schedules`. It is called before each update; the first sees 0.
 
 A step is that of :func:`fastopt.{STEP}`, bit for bit. Arrays count their updates, in
-``group.state.step``: an int while all arrays of the group agree, else a tuple with one count for
-each. It differs from :attr:`step_count` where arrays were frozen, had no gradient or were added
-later.
+``group.state.step``: an int while all arrays of the group agree, else what looks like a tuple with
+one count for each. It differs from :attr:`step_count` where arrays were frozen, had no gradient or
+were added later.
 """
 
 READ = """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -248,6 +249,53 @@ def test_what_is_left_out_may_be_read_only_but_not_replaced() -> None:
     params["b"] = np.zeros(2)
     with pytest.raises(ValueError, match=r"params\['b'\] is another array"):
         opt.step({"w": np.ones(2), "b": None})
+
+
+def test_counts_that_differ_look_like_a_tuple(rng: np.random.Generator) -> None:
+    params: list[Any] = [np.zeros(2) for _ in range(7)]
+    opt = fastopt.Adam(params)
+    counts = [0] * 7
+    for _ in range(12):
+        takes_part = rng.random(7) < 0.6
+        opt.step([np.ones(2) if takes else None for takes in takes_part])
+        counts = [count + takes for count, takes in zip(counts, takes_part.tolist(), strict=True)]
+    found, wanted = opt.groups[0].state.step, tuple(counts)
+    assert type(found) is not tuple
+    assert (found == wanted) & (wanted == found) & (found != (1,)) & (found < (*wanted, 1))
+    assert (repr(found), hash(found), len(found)) == (repr(wanted), hash(wanted), 7)
+    assert ([*found], found[2], found[-1], found[1:4]) == (
+        counts,
+        *(wanted[i] for i in (2, -1)),
+        wanted[1:4],
+    )
+    assert max(found) == max(wanted)
+    assert max(wanted) in found
+    assert 99 not in found
+    with pytest.raises(IndexError):
+        found[7]
+    with pytest.raises(TypeError, match="cannot create"):
+        type(found)()
+    for each in (copy.copy(found), copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
+        assert (type(each), each) == (tuple, wanted)
+    again = copy.deepcopy(opt)
+    again.groups[0].state.step = wanted
+    own, adopted = (copy.deepcopy(tuple(params)) for _ in range(2))
+    state, moments = (copy.deepcopy(opt.groups[0].state) for _ in range(2))
+    moments.step = found
+    adopts = fastopt.Adam(adopted, state=moments)
+    state.step = found  # of a function it becomes a tree
+    for _ in range(2):
+        for each in (opt, again):
+            each.step([np.ones(2)] * 7)
+        adopts.step((np.ones(2),) * 7)
+        fastopt.adam_step(own, (np.ones(2),) * 7, state)
+    for each in (opt, again, adopts):
+        assert each.groups[0].state.step == tuple(count + 2 for count in counts)
+    assert state.step == opt.groups[0].state.step
+    assert found == wanted  # which does not change
+    assert_same_bits(again.params, params)
+    assert_same_bits(list(adopted), params)
+    assert_same_bits(list(own), params)
 
 
 def test_a_skipped_step_leaves_counts_as_they_were() -> None:

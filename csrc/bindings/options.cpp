@@ -4,6 +4,7 @@
 
 #include "../python/gil.hpp"
 #include "../python/numbers.hpp"
+#include "../step/array_counts.hpp"
 #include "../step/options/option_table.hpp"
 
 namespace fastopt {
@@ -157,6 +158,7 @@ void add_options(py::module_& module) {
   py::class_<StepCount>(module, "StepCount", plain_metaclass())
       .def(py::init<>())
       .def_readwrite("steps", &StepCount::steps);
+  module.attr("ArrayCounts") = to_pybind(array_counts_class());
   PyType_Slot slots[] = {slot(Py_tp_init, init),         slot(Py_tp_new, PyType_GenericNew),
                          slot(Py_tp_traverse, traverse), slot(Py_tp_clear, clear),
                          slot(Py_tp_dealloc, dealloc),   slot(Py_mp_length, length),

@@ -6,6 +6,7 @@
 #include "../arrays/tree.hpp"
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
+#include "array_counts.hpp"
 
 namespace fastopt {
 namespace {
@@ -52,7 +53,7 @@ PyObject* Counts::add_step(const char* function, PyObject* state, Slot slot, lon
   PyObject* there = slot.peek(state);
   Object found =
       there ? Object::borrow(there) : attribute(function, "state", state, name_of_step());
-  if (is_container(found.ptr())) {
+  if (is_container(found.ptr()) || is_array_counts(found.ptr())) {
     counts_.push_back({state, name_of_step(), found, found, slot});
     return counts_.back().before.ptr();
   }
@@ -66,7 +67,12 @@ void Counts::set_step(PyObject* state, Object value) {
   find(state, name_of_step()).after = std::move(value);
 }
 
-PyObject* Counts::step_before(PyObject* state) { return find(state, name_of_step()).before.ptr(); }
+PyObject* Counts::spelled_out(PyObject* state) {
+  Object& before = find(state, name_of_step()).before;
+  if (is_array_counts(before.ptr()))
+    before = as_tuple(begin_of_runs(before.ptr()), end_of_runs(before.ptr()));
+  return before.ptr();
+}
 
 std::uint64_t Counts::add_offset(const char* function, PyObject* drop) {
   Object offset = attribute(function, "drop", drop, name_of_offset());

@@ -25,7 +25,9 @@ class Counts {
   // but has one for each array, that: then it is to be set below.
   PyObject* add_step(const char* function, PyObject* state, Slot slot, long long& step);
   void set_step(PyObject* state, Object value);
-  PyObject* step_before(PyObject* state);  // borrowed
+
+  // What add_step has returned, as a tree.
+  PyObject* spelled_out(PyObject* state);  // borrowed
 
   // Reads drop.offset, or a number of the state, and notes it; what it shall be then is set later.
   std::uint64_t add_offset(const char* function, PyObject* drop);

@@ -6,57 +6,56 @@
 #include "../arrays/tree_like.hpp"
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
+#include "array_counts.hpp"
 #include "step.hpp"
 
 namespace fastopt {
 
 // The counts of one group, as a step goes through its arrays.
 struct Step::Tally {
-  bool counts = false;                // whether there is a state that does
-  PyObject* const* before = nullptr;  // what each array has seen, where that differs in a tuple
-  PyObject* latest = nullptr;         // what the latest one has,
-  long long step = 0;                 // as a number,
-  int part = -1;                      // its part, if it was looked for,
-  Object next;                        // and the number after, if it was needed
-  Object after;                       // what each array has seen after the step: a tuple
-  PyObject** to = nullptr;            // its items
-  int arrays = 0;                     // of them, those that are filled in
-  long long first = 0;
-  bool differ = false;
+  bool counts = false;               // whether there is a state that does
+  const CountRun* before = nullptr;  // what arrays have seen from here on, where that differs
+  PyObject* latest = nullptr;        // the same of the latest array of a function,
+  long long step = 0;                // as a number,
+  int part = -1;                     // and its part, if it was looked for
+  int arrays = 0;                    // counted so far,
+  std::vector<CountRun> after;       // with what they have seen after the step
+  std::vector<CountRun> given;       // the runs of a tuple that was set
 
-  void turn_to(PyObject* given, long long value) {
-    latest = given;
+  void turn_to(long long value) {
     step = value;
     part = -1;
-    next = Object();
   }
 
-  void add(bool takes_part, int count) {
-    if (takes_part && !next) next = Object::made(PyLong_FromLongLong(step + 1));
-    PyObject* its_steps = takes_part ? next.ptr() : latest;
-    for (const int end = arrays + count; arrays < end; ++arrays) to[arrays] = Py_NewRef(its_steps);
-    const long long value = step + takes_part;
-    if (arrays == count) first = value;
-    differ = differ || value != first;
+  void add(bool takes_part, int count) { add_run(after, step + takes_part, arrays += count); }
+
+  static void add_run(std::vector<CountRun>& runs, long long count, int end) {
+    if (runs.empty() || runs.back().count != count)
+      runs.push_back({count, end});
+    else
+      runs.back().end = end;
   }
 };
 
 int Step::group_of(int entry) const { return known_ ? known_->group(entry) : 0; }
 
-bool Step::is_left_out(const Collection& read, int entry) const {
+int Step::next_left_out(const Collection& read, int entry) const {
   constexpr int grads = 1;
-  const bool is_missing =
-      read.nodes(entry)[grads] == Py_None && arguments_[grads].tree.root != Py_None;
-  return is_missing || (left_out_ && left_out_[entry]);
+  const bool may_miss = arguments_[grads].tree.root != Py_None;
+  for (const int entries = read.entries(); entry < entries; ++entry) {
+    if (may_miss && read.nodes(entry)[grads] == Py_None) break;
+    if (left_out_ && left_out_[entry]) break;
+  }
+  return entry;
 }
 
 bool Step::is_uniform(const Collection& read) const {
   if (ema_weights_) return false;
   for (std::size_t number = 0; number < work_->groups.size(); ++number)
     if (work_->groups[number].steps && !work_->frozen[number]) return false;
-  for (int entry = 0; entry < read.entries(); ++entry)
-    if (is_left_out(read, entry) && !work_->frozen[group_of(entry)]) return false;
-  return true;
+  int gap = next_left_out(read, 0);
+  while (gap < read.entries() && work_->frozen[group_of(gap)]) gap = next_left_out(read, gap + 1);
+  return gap == read.entries();
 }
 
 const int* Step::divide(const Collection& read) {
@@ -94,28 +93,23 @@ int Step::find_part(int group, long long step, double ema_weight) {
 void Step::count(const Collection& read) {
   const int entries = read.entries();
   std::vector<Tally> tallies(work_->groups.size());
-  for (std::size_t number = 0; number < tallies.size(); ++number)
-    begin(read, number, tallies[number]);
+  for (std::size_t number = 0; number < tallies.size(); ++number) begin(number, tallies[number]);
   work_->part_of_entry.assign(entries, -1);
-  for (int entry = 0; entry < entries;) {
+  for (int entry = 0, gap = -1; entry < entries;) {
+    if (gap < entry) gap = next_left_out(read, entry);
     const int number = group_of(entry);
     Tally& tally = tallies[number];
     if (work_->frozen[number]) {
       ++entry;
       continue;
     }
-    if (tally.counts) {
-      PyObject* given = tally.before                  ? tally.before[tally.arrays]
-                        : work_->groups[number].steps ? read.number(entry)
-                                                      : tally.latest;
-      if (given != tally.latest) tally.turn_to(given, read_step(given, entry, tally));
-    }
-    const bool takes_part = !is_left_out(read, entry);
+    if (tally.counts) go_on(read, entry, tally);
+    const bool takes_part = entry < gap;
     if (takes_part && (tally.part < 0 || ema_weights_))
       tally.part = find_part(number, tally.step,
                              ema_weights_ ? ema_weights_[entry] : work_->groups[number].ema_weight);
     const int end =
-        takes_part && !ema_weights_ ? end_of_run(read, entry, number, tally) : entry + 1;
+        takes_part && !ema_weights_ ? end_of_run(read, entry, gap, number, tally) : entry + 1;
     if (takes_part)
       std::fill(&work_->part_of_entry[entry], &work_->part_of_entry[0] + end, tally.part);
     if (tally.counts) tally.add(takes_part, end - entry);
@@ -125,57 +119,81 @@ void Step::count(const Collection& read) {
     set_steps(number, tallies[number]);
 }
 
-// Where arrays end that have in common with this one what matters here: most of them do.
-int Step::end_of_run(const Collection& read, int entry, int number, const Tally& tally) const {
-  const int entries = read.entries();
-  PyObject* const* before = tally.before ? tally.before + tally.arrays : nullptr;
-  const bool of_functions = !known_ && work_->groups[number].steps;
+// Turns to the count of this array.
+void Step::go_on(const Collection& read, int entry, Tally& tally) const {
+  if (tally.before) {
+    const bool is_next = tally.arrays == tally.before->end;
+    if (is_next) ++tally.before;
+    if (is_next || tally.arrays == 0) tally.turn_to(tally.before->count);
+  } else if (!known_ && work_->groups[0].steps && read.number(entry) != tally.latest) {
+    tally.latest = read.number(entry);
+    tally.turn_to(read_step(tally.latest, entry));
+  }
+}
+
+// Where arrays end, before the next gap, that have in common with this one what matters here: most
+// of them do.
+int Step::end_of_run(const Collection& read, int entry, int gap, int number,
+                     const Tally& tally) const {
   int end = entry + 1;
-  while (end < entries && group_of(end) == number && !is_left_out(read, end) &&
-         (!before || before[end - entry] == tally.latest) &&
-         (!of_functions || read.number(end) == tally.latest))
-    ++end;
+  if (work_->groups.size() == 1)
+    end = gap;
+  else
+    while (end < gap && group_of(end) == number) ++end;
+  if (tally.before) return std::min(end, entry + tally.before->end - tally.arrays);
+  if (!known_ && work_->groups[number].steps)
+    for (int other = entry + 1; other < end; ++other)
+      if (read.number(other) != tally.latest) return other;
   return end;
 }
 
-// An optimizer has counts that differ in a tuple, in the order of the group; a function has them
-// where the parameters are.
-void Step::begin(const Collection& read, std::size_t number, Tally& tally) const {
+// An optimizer has counts that differ in the order of the group; a function has them where the
+// parameters are.
+void Step::begin(std::size_t number, Tally& tally) const {
   const StepGroup& group = work_->groups[number];
   if (!group.state || work_->frozen[number]) return;
-  const int arrays = known_ ? known_->group_size(static_cast<int>(number)) : read.entries();
-  if (known_ && group.steps) {
-    if (!PyTuple_Check(group.steps) || PyTuple_GET_SIZE(group.steps) != arrays)
-      raise_type_error(
-          std::string(function_) +
-          ": state.step must be an int, or a tuple with one for each array of its group");
-    tally.before = &PyTuple_GET_ITEM(group.steps, 0);
-  }
-  if (!group.steps) tally.turn_to(work_->counts.step_before(group.state), group.step);
   tally.counts = true;
-  tally.after = Object::made(PyTuple_New(arrays));
-  tally.to = &PyTuple_GET_ITEM(tally.after.ptr(), 0);
+  tally.after.reserve(4);
+  if (!group.steps) return tally.turn_to(group.step);
+  if (!known_) return;
+  const int arrays = known_->group_size(static_cast<int>(number));
+  if (is_array_counts(group.steps) && end_of_runs(group.steps)[-1].end == arrays) {
+    tally.before = begin_of_runs(group.steps);
+  } else if (PyTuple_Check(group.steps) && PyTuple_GET_SIZE(group.steps) == arrays) {
+    for (int i = 0; i < arrays; ++i)
+      Tally::add_run(tally.given, read_step(PyTuple_GET_ITEM(group.steps, i), i), i + 1);
+    tally.before = tally.given.data();
+  } else {
+    raise_type_error(
+        std::string(function_) +
+        ": state.step must be an int, or a tuple with one for each array of its group");
+  }
 }
 
-long long Step::read_step(PyObject* given, int entry, const Tally& tally) const {
+// Of an array of a group, or of an entry of a function.
+long long Step::read_step(PyObject* given, int number) const {
   if (PyLong_CheckExact(given)) {
     int overflow;
     const long long value = PyLong_AsLongLongAndOverflow(given, &overflow);
     if (!overflow && value >= 0 && value < max_count) return value;  // no need to make its name
   }
-  const std::string place = tally.before ? "[" + std::to_string(tally.arrays) + "]"
-                                         : path_of_leaf(arguments_[0].tree, entry);
+  const std::string place =
+      known_ ? "[" + std::to_string(number) + "]" : path_of_leaf(arguments_[0].tree, number);
   return to_count(function_, ("state.step" + place).c_str(), given);
 }
 
 // An int where all arrays agree, else what has a count for each.
 void Step::set_steps(std::size_t number, const Tally& tally) {
   if (tally.arrays == 0) return;
-  Object next = tally.after;
-  if (!tally.differ)
-    next = Object::made(PyLong_FromLongLong(tally.first));
-  else if (!known_)
-    next = tree_like(function_, arguments_[0].tree, tally.after.ptr());
+  const std::vector<CountRun>& after = tally.after;
+  Object next;
+  if (after.size() == 1)
+    next = Object::made(PyLong_FromLongLong(after[0].count));
+  else if (known_)
+    next = new_array_counts(after);
+  else
+    next = tree_like(function_, arguments_[0].tree,
+                     as_tuple(after.data(), after.data() + after.size()).ptr());
   work_->counts.set_step(work_->groups[number].state, std::move(next));
 }
 

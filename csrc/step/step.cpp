@@ -102,6 +102,8 @@ void Step::take(const Given& given, const KnownArrays* known) {
   const auto refuse = [&](const char* why) {
     raise_value_error(std::string(function_) + ": " + why);
   };
+  if (StepGroup& group = work_->groups[0]; !known && group.steps)
+    group.steps = work_->counts.spelled_out(group.state);
   add({"params", "", given.params}, Streams::param, true);
   add({"grads", "", given.grads}, Streams::grad, shared_.zero_grads != 0);
   if (given.mask) {

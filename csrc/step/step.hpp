@@ -17,7 +17,8 @@ struct StepGroup {
   double options[Rule::max_options];  // of the rule
   const RuleVariant* variant;
   PyObject* state = nullptr;  // borrowed, as are
-  PyObject* steps = nullptr;  // the updates that each array has seen, where they differ
+  PyObject* steps = nullptr;  // the updates that each array has seen, where they differ: a tree
+                              // of ints, or of an optimizer a tuple or ArrayCounts
   long long step;             // else those of all
   double ema_weight;          // of their averages before
   double scalars[Rule::max_scalars];
@@ -114,13 +115,14 @@ class Step : private Division {
  private:
   const int* divide(const Collection& read) override;
   bool is_uniform(const Collection& read) const;
-  bool is_left_out(const Collection& read, int entry) const;
+  int next_left_out(const Collection& read, int entry) const;
   int find_part(int group, long long step, double ema_weight);
   void count(const Collection& read);
   struct Tally;
-  void begin(const Collection& read, std::size_t number, Tally& tally) const;
-  long long read_step(PyObject* given, int entry, const Tally& tally) const;
-  int end_of_run(const Collection& read, int entry, int number, const Tally& tally) const;
+  void begin(std::size_t number, Tally& tally) const;
+  void go_on(const Collection& read, int entry, Tally& tally) const;
+  long long read_step(PyObject* given, int number) const;
+  int end_of_run(const Collection& read, int entry, int gap, int number, const Tally& tally) const;
   void set_steps(std::size_t number, const Tally& tally);
   int group_of(int entry) const;
   static double debiased_decay(StepPart& part, double decay);

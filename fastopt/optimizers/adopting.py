@@ -45,8 +45,9 @@ def adopted(
                 if wrong := what_is_wrong(array, name in never_negative):
                     raise ValueError(f"{where}: state.{name}{path} {wrong}")
     counts = [state.step] * len(grouping.group_of_entry)
-    if children(state.step) is not None:
-        counts = _core.matched(where, grouping.tree, "state.step", state.step)
+    step = tuple(state.step) if isinstance(state.step, _core.ArrayCounts) else state.step
+    if children(step) is not None:
+        counts = _core.matched(where, grouping.tree, "state.step", step)
     counts = [checked_count(where, "state.step", count) for count in counts]
     states = []
     for number in range(len(entries)):

@@ -27,7 +27,8 @@ class Group(Options):
         The state of the functional step, such as :class:`fastopt.AdamState`, or None. Its arrays
         are tuples in the order of `names`; of a group with a single array they are arrays. Change
         them in place, do not replace them. ``state.step`` counts the updates; where the arrays have
-        seen unequally many, it is a tuple with one count for each.
+        seen unequally many, it looks like a tuple with one count for each; set it to an int or a
+        tuple.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Group(Options):
     def _steps(self) -> list[int]:
         """Return how many updates each array has seen."""
         step = 0 if self._state is None else self._state.step
-        each = step if isinstance(step, tuple) else (step,) * len(self._entries)
+        each = tuple(step) if isinstance(step, COUNTS) else (step,) * len(self._entries)
         if len(each) != len(self._entries):
             raise ValueError(
                 f"{self._owner}: {self._written}.state.step has {len(each)} counts for "
@@ -119,6 +120,10 @@ def one_or_all(arrays: Iterable[Any]) -> Any:
     """Return arrays of a group as its state has them: of a single one, that."""
     found = tuple(arrays)
     return found[0] if len(found) == 1 else found
+
+
+COUNTS = (tuple, _core.ArrayCounts)
+"""What ``state.step`` may be where it differs from array to array: steps make the second."""
 
 
 def one_or_each(steps: Iterable[int]) -> int | tuple[int, ...]:

@@ -104,7 +104,7 @@ void measure(Checksum& sum, const Tensors& list, int threads) {
   workers_are_awake();
   norms.measure(list, threads);
   sum.add(norms.global.times(1));
-  for (Wide norm : norms.per_tensor) sum.add(norm.times(1));
+  for (std::size_t i = 0; i < list.all.size(); ++i) sum.add(norms.of_tensor(i).times(1));
   sum.add(static_cast<std::uint64_t>(norms.nonfinite_entry + 1));
 }
 
