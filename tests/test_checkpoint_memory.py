@@ -58,7 +58,7 @@ class Failing:
     """Lets a read fail: the n-th one of those that come after all was read once."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-        self.left, self.real = after, files.open_arrays
+        self.left = after
         self.error = OSError(5, "Input/output error")
         init = Stored.__init__
 

@@ -52,7 +52,7 @@ void dropout(const char* function, const char* name, py::object x, py::object p,
   collection.collect(all);
 
   // Nothing fails from here on.
-  const WithoutGil released(elements >= 4096);
+  const WithoutGil released(elements >= release_threshold);
   if (bits) write_mask(stream, elements, /*packed=*/true, bits, count);
   drop_elements(collection.tensors, stream, count);
 }
@@ -67,7 +67,7 @@ void dropout_mask(py::buffer out, std::int64_t elements, py::object p, py::objec
   const DropoutStream stream = dropout_stream(function, p, seed, offset);
   const int count = threads_or_default(function, threads);
   const py::buffer_info bytes = out.request(/*writable=*/true);
-  const WithoutGil released(elements >= 4096);
+  const WithoutGil released(elements >= release_threshold);
   write_mask(stream, elements, packed, static_cast<std::uint8_t*>(bytes.ptr), count);
 }
 

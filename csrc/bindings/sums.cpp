@@ -1,5 +1,4 @@
-// Norms, penalties, counts of zeros, the limit of norms, and new arrays of zeros: what is done to
-// arrays besides steps.
+// Norms, penalties, counts of zeros, the limit of norms: what is done to arrays besides steps.
 #include "../arrays/collection.hpp"
 #include "../engine/passes/max_norm.hpp"
 #include "../engine/passes/norm.hpp"
@@ -72,7 +71,7 @@ void max_norm(py::list arrays, std::vector<int> vector_axes, py::object limit, p
   for (int i = 0; i < held.entries(); ++i) {
     PyArrayObject* array = as_array(held.nodes(i)[0]);
     const LaidOut laid_out{PyArray_BYTES(array), dtype_known(array), layout_of(array)};
-    const WithoutGil released(PyArray_SIZE(array) >= 4096);
+    const WithoutGil released(PyArray_SIZE(array) >= release_threshold);
     limit_norms(laid_out, vector_axes.at(i), longest, count);
   }
 }

@@ -107,8 +107,7 @@ void clear_gradients(const Tensors& list, int threads) {
 
 void run_chunks(IndexSpace space, std::int64_t unit, int threads, RangeBody body,
                 const void* context) {
-  if (space.elements < parallel_threshold ||
-      (space.elements < wake_threshold && !workers_are_awake()))
+  if (space.elements < parallel_threshold || (space.elements < wake_threshold && !expect_workers()))
     threads = 1;
   parallel_for(space.extent, chunk_size(space.extent, unit, threads), threads, body, context);
 }

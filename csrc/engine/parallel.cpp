@@ -91,7 +91,7 @@ class Pool {
   }
 
   // Whether a worker is awake, or has been asked for a moment ago.
-  bool awake_or_asked_again() {
+  bool expect_workers() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
     const auto before = last_asked_.exchange(now, std::memory_order_relaxed);
     return now - before < quick_succession || alive_.load() > sleepers_.load();
@@ -285,7 +285,7 @@ void parallel_for(std::int64_t total, std::int64_t chunk, int threads, RangeBody
   run_alone(total, chunk, body, context);
 }
 
-bool workers_are_awake() { return pool().awake_or_asked_again(); }
+bool expect_workers() { return pool().expect_workers(); }
 
 void set_num_threads(int threads) {
   num_threads.store(threads);

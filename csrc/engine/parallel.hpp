@@ -14,9 +14,9 @@ using RangeBody = void (*)(const void* context, std::int64_t begin, std::int64_t
 void parallel_for(std::int64_t total, std::int64_t chunk, int threads, RangeBody body,
                   const void* context) noexcept;
 
-// True if the other threads have worked just now and wait for more, or would if this had been asked
-// and heeded: calls that come in quick succession shall find them awake.
-bool workers_are_awake();
+// Notes a call, and tells whether the other threads have worked just now and wait for more, or
+// would if this had been asked and heeded: calls in quick succession shall find them awake.
+bool expect_workers();
 
 // The number of threads that calls use unless they say otherwise. Workers beyond it are ended.
 void set_num_threads(int threads);

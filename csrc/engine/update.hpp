@@ -10,7 +10,7 @@
 namespace fastopt {
 
 // What happens to the gradient before the rule sees it, and to the parameter around the rule. Flags
-// are kept as 1 or 0: these are options, in the order in which step/declared.cpp names them.
+// are kept as 1 or 0.
 struct Terms {
   double l1, l2, weight_decay, decay_after, l1_prox, nonneg, maximize, clip_value;
 
@@ -42,8 +42,8 @@ struct Update {
   bool bare;  // the rule is all there is to do, but for what a tensor brings with it
 
   // Takes over the options of the rule for step t, which counts from 1, and advances the scalars of
-  // the state. (Bias corrections take as
-  // long as a hundred elements: they are made only for the dtypes that a list has.)
+  // the state. (Bias corrections take as long as a hundred elements: they are made only for the
+  // dtypes that a list has.)
   void fold(const Rule& of, const double* options, double t, double* scalars, const bool* has);
 
   // To be called when all is set.

@@ -3,9 +3,13 @@
 #include <Python.h>
 
 #include <chrono>
+#include <cstdint>
 #include <thread>
 
 namespace fastopt {
+
+// Below this many elements, giving the GIL away and taking it back costs more than the work.
+constexpr std::int64_t release_threshold = 4096;
 
 // Gives the GIL away, if that is wanted, for as long as this object lives.
 class WithoutGil {

@@ -65,9 +65,9 @@ Object Plan::accumulate(PyObject* grads, PyObject* given_weight, PyObject* skip_
     added.frozen = frozen_entries(step);
   if (!frozen_.empty()) step.leave_out(frozen_.data());
   step.take({sums_->tree.ptr(), grads, nullptr, nullptr, nullptr, nullptr}, &sums_->arrays);
-  step.take_squares_for_finite();  // only the step knows how they will be scaled
+  step.allow_large_squares();  // only the step knows how they will be scaled
   if (!step.run(nullptr)) {
-    ++added.left_out;
+    ++added.skipped;
     return step.result();
   }
   for (std::size_t entry = 0; entry < added.has.size(); ++entry)
@@ -86,7 +86,7 @@ void Plan::discard_sums(const char* function) {
 
 void Plan::clear_added() {
   Added& added = sums_->added;
-  added.count = added.left_out = 0;
+  added.count = added.skipped = 0;
   added.weight = 0;
   std::fill(added.has.begin(), added.has.end(), 0);
 }

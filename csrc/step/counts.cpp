@@ -103,7 +103,6 @@ Counts::Count& Counts::find(PyObject* object, PyObject* name) {
 }
 
 void Counts::set_offset(std::uint64_t value) {
-  if (!drop_) return;
   find(drop_, name_of_offset()).after = Object::made(PyLong_FromUnsignedLongLong(value));
 }
 

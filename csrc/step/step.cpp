@@ -16,9 +16,6 @@
 namespace fastopt {
 namespace {
 
-// Below this many elements, giving the GIL away and taking it back costs more than the work.
-constexpr std::int64_t release_threshold = 4096;
-
 // Workspaces for reuse. A second one is in use only where checking the arguments of a step runs
 // code of the user's (the comparison of dict keys) that makes a step itself.
 thread_local std::vector<std::unique_ptr<Workspace>> spare;
@@ -192,7 +189,7 @@ bool Step::measure(const Arguments& given) {
     for (std::size_t i = 0; i < work_->grads.all.size(); ++i)
       work_->tensor_scales.push_back(clipped(shared_.grad_scale, norms.of_tensor(i),
                                              shared_.clip_tensor_norm, shared_.clip_eps));
-  if (!shared_.skips() || !looks_at_squares_) return true;
+  if (!shared_.skips() || !refuses_large_squares_) return true;
   nonfinite_entry_ = find_too_large(given.drop);
   skipped_ = nonfinite_entry_ >= 0;
   return !skipped_;

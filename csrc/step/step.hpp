@@ -91,7 +91,7 @@ class Step : private Division {
   void take(const Given& given, const KnownArrays* known);
 
   // Looks for infinities and NaN alone, not for what is too large to be squared.
-  void take_squares_for_finite() { looks_at_squares_ = false; }
+  void allow_large_squares() { refuses_large_squares_ = false; }
 
   // Takes the arrays that a state has under this name.
   void take_state(const char* name, int number, PyObject* tree);
@@ -155,7 +155,7 @@ class Step : private Division {
   unsigned written_ = 0;
   Wide scale_;  // of gradients: grad_scale, clipped
   double keep_scale_ = 1;
-  bool skipped_ = false, two_phases_ = false, looks_at_squares_ = true;
+  bool skipped_ = false, two_phases_ = false, refuses_large_squares_ = true;
   bool divided_ = false, debiases_ = false;
   const unsigned char* left_out_ = nullptr;
   const double* ema_weights_ = nullptr;

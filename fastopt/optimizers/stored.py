@@ -30,8 +30,11 @@ def copy_all(where: str, copies: Sequence[tuple[Any, Any]], begun: bool = False)
     Then the file can still become unreadable, and no copy is kept of what is overwritten.
     """
     for number, (to, array) in enumerate(copies):
+        if not isinstance(array, Stored):
+            to[...] = array
+            continue
         try:
-            to[...] = array.read() if isinstance(array, Stored) else array
+            to[...] = array.read()
         except Exception as error:
             if number == 0 and not begun:
                 raise

@@ -101,7 +101,7 @@ class Arrays {
 
 void measure(Checksum& sum, const Tensors& list, int threads) {
   Norms norms;
-  workers_are_awake();
+  expect_workers();
   norms.measure(list, threads);
   sum.add(norms.global.times(1));
   for (std::size_t i = 0; i < list.all.size(); ++i) sum.add(norms.of_tensor(i).times(1));
@@ -135,7 +135,7 @@ Checksum max_norms(Dtype dtype, bool strided, int threads) {
   for (int vector_axes = 0; vector_axes <= 2; ++vector_axes) {
     Arrays arrays(dtype, strided);
     arrays.set(6, 4000, dtype == Dtype::float32 ? 1e38 : 1e300);
-    workers_are_awake();
+    expect_workers();
     for (int tensor = 0; tensor < tensors; ++tensor)
       limit_norms(arrays.laid_out(tensor), vector_axes, 0.75, threads);
     arrays.add_to(sum);
@@ -159,7 +159,7 @@ Checksum dropout(Dtype dtype, bool strided, int threads) {
            {}, {Streams::grad}, {Streams::mask}, {Streams::grad, Streams::mask}}) {
     const bool has_mask = !others.empty() && others.back() == Streams::mask;
     const Arrays arrays(dtype, strided, others, block_size, has_mask ? nullptr : &decisions);
-    workers_are_awake();
+    expect_workers();
     drop_elements(arrays.list, decisions, threads);
     arrays.add_to(sum);
   }
@@ -171,7 +171,7 @@ Checksum dropout_masks(int threads) {
   for (const Shape& shape : shapes) {
     const std::int64_t size = shape.size();
     std::vector<std::uint8_t> bytes(size), bits(packed_size(size)), packed(packed_size(size));
-    workers_are_awake();
+    expect_workers();
     write_mask(decisions, size, /*packed*/ false, bytes.data(), threads);
     write_mask(decisions, size, /*packed*/ true, bits.data(), threads);
     pack_bits(bytes.data(), size, packed.data());

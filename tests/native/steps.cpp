@@ -123,7 +123,7 @@ class Problem {
         arrays_[tensor][Streams::grad]->fill(grads);
       }
       for (int group = 0; group < groups; ++group) prepare(group, step);
-      workers_are_awake();  // asked twice in quick succession, the pool believes that they soon are
+      expect_workers();  // asked twice in quick succession, the pool believes that they soon are
       launch(list_, updates_, /*flush_denormals*/ false, threads, &room_);
     }
   }

@@ -9,12 +9,12 @@ namespace {
 
 // Where squares are too large for a double, or so small that they lose digits, they are summed once
 // more on another scale, where no finite number has an infinite square, and no number one of zero.
-constexpr int far_scale = 600;
+constexpr int far_exponent = 600;
 constexpr double too_small = 0x1p-900;
 
 int exponent_for(double squares, Dtype dtype) {
-  if (!std::isfinite(squares)) return far_scale;
-  return dtype == Dtype::float64 && squares < too_small ? -far_scale
+  if (!std::isfinite(squares)) return far_exponent;
+  return dtype == Dtype::float64 && squares < too_small ? -far_exponent
                                                         : 0;  // float32 has no such numbers
 }
 
@@ -53,15 +53,15 @@ void Norms::measure(const Tensors& list, int threads, double keep_scale,
   factors_.resize(count);
   exponents_.resize(count);
   scales_.resize(count);
-  scaled_ = false;
+  bool scaled = false;
   for (std::size_t i = 0; i < count; ++i) {
     const Tensor& tensor = list.all[i];
     factors_[i] = drop || tensor.streams.at[Streams::mask] ? keep_scale : 1;
     exponents_[i] = exponent_for(squares[i], tensor.dtype);
     scales_[i] = exponents_[i] != 0 ? std::ldexp(1, -exponents_[i]) : 0;
-    scaled_ = scaled_ || exponents_[i] != 0;
+    scaled = scaled || exponents_[i] != 0;
   }
-  if (scaled_) {
+  if (scaled) {
     sums_.measure_again(list, threads, {&Sums::squares}, drop, scales_);
     for (std::size_t i = count; i-- > 0;)
       if (!std::isfinite(squares[i])) nonfinite_entry = list.all[i].entry;
@@ -74,22 +74,21 @@ Wide Norms::norm_of(std::size_t first, std::size_t last) const {
   const auto add_up = [&](int exponent) {
     double sum = 0;
     for (std::size_t i = first; i < last; ++i) {
-      const int shift = scaled_ ? 2 * (exponents_[i] - exponent) : -2 * exponent;
+      const int shift = 2 * (exponents_[i] - exponent);
       sum += factors_[i] * (factors_[i] * (shift ? std::ldexp(squares[i], shift) : squares[i]));
     }
     return Wide{std::sqrt(sum), exponent};
   };
-  int exponent = scaled_ ? -far_scale : 0;
+  int exponent = -far_exponent;
   bool is_zero = true, is_finite = true;
-  if (scaled_)
-    for (std::size_t i = first; i < last; ++i) {
-      is_finite = is_finite && std::isfinite(squares[i]);
-      if (squares[i] == 0) continue;
-      is_zero = false;
-      exponent = std::max(exponent, exponents_[i]);
-    }
+  for (std::size_t i = first; i < last; ++i) {
+    is_finite = is_finite && std::isfinite(squares[i]);
+    if (squares[i] == 0) continue;
+    is_zero = false;
+    exponent = std::max(exponent, exponents_[i]);
+  }
   const Wide norm = add_up(is_zero ? 0 : exponent);
-  return std::isfinite(norm.value) || !is_finite ? norm : add_up(far_scale);
+  return std::isfinite(norm.value) || !is_finite ? norm : add_up(far_exponent);
 }
 
 int Norms::first_above_one(const Tensors& list, int threads, const DropoutStream* drop,

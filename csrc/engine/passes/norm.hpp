@@ -43,7 +43,6 @@ class Norms {
   TensorSums sums_;
   std::vector<double> factors_;
   std::vector<int> exponents_;  // the sum of a tensor is squares * 2^(2 * exponent)
-  bool scaled_ = false;         // whether one of them is not zero
   std::vector<double> scales_;  // kept to spare allocations
 };
 

@@ -28,8 +28,8 @@ struct Declared {
   bool may_change = true;  // from step to step, by a schedule
 };
 
-// The options that all groups of a step have in common, in the order in which `shared_options`
-// names them. (`objects` are those that are no numbers.)
+// The options that all groups of a step have in common, in the order of step_options from
+// first_shared on.
 struct Shared {
   double grad_scale, keep_prob;
   double clip_norm, clip_tensor_norm, clip_eps;
