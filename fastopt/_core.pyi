@@ -112,7 +112,7 @@ class Plan:
         tree: Any,
         count: int,
         weight: float,
-        left_out: int,
+        skipped: int,
         has: Sequence[int],
         frozen: Sequence[int],
     ) -> None: ...

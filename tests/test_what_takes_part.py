@@ -286,7 +286,7 @@ def test_what_was_left_out_goes_with_a_copy_and_with_a_file(tmp_path: Path) -> N
     exchanged = copy.deepcopy(opt)
     exchanged.params = {"w": np.ones(2)}
     for each in opt, loaded, from_dict, copied, exchanged:
-        assert each.state_dict()["accumulated"]["left_out"] == 1
+        assert each.state_dict()["accumulated"]["skipped"] == 1
         assert each.step().skipped
         assert each.step_count == 0
         with pytest.raises(ValueError, match="no gradients were accumulated"):

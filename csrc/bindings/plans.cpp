@@ -122,16 +122,16 @@ void add_plans(py::module_& module) {
       .def_property("frozen", &Plan::frozen, &Plan::set_frozen)
       .def(
           "use_sums",
-          [](Plan& plan, const py::object& tree, long long count, double weight, long long left_out,
+          [](Plan& plan, const py::object& tree, long long count, double weight, long long skipped,
              std::vector<unsigned char> has, std::vector<unsigned char> frozen) {
-            plan.use_sums(tree.ptr(), {count, weight, left_out, std::move(has), std::move(frozen)});
+            plan.use_sums(tree.ptr(), {count, weight, skipped, std::move(has), std::move(frozen)});
           },
-          py::arg("tree"), py::arg("count"), py::arg("weight"), py::arg("left_out"), py::arg("has"),
+          py::arg("tree"), py::arg("count"), py::arg("weight"), py::arg("skipped"), py::arg("has"),
           py::arg("frozen"))
       .def_property_readonly("added",
                              [](const Plan& plan) {
                                const Plan::Added added = plan.added();
-                               return py::make_tuple(added.count, added.weight, added.left_out,
+                               return py::make_tuple(added.count, added.weight, added.skipped,
                                                      added.has, added.frozen);
                              })
       .def("discard_sums", &Plan::discard_sums, py::arg("function"))

@@ -215,8 +215,8 @@ Object Plan::step_in_turn(const StepArguments& arguments) {
 
 Object Plan::make_step(const StepArguments& arguments) {
   const bool of_sums = arguments.grads == Py_None;
-  const long long left_out = sums_ ? std::exchange(sums_->added.left_out, 0) : 0;
-  if (of_sums && waiting() == 0 && left_out > 0) return result_without_gradients();
+  const long long skipped = sums_ ? std::exchange(sums_->added.skipped, 0) : 0;
+  if (of_sums && waiting() == 0 && skipped > 0) return result_without_gradients();
   check_what_waits(of_sums);
   const Overrides overrides = read_overrides(arguments.options);
   ScheduleValues schedules(parts_.count.steps());

@@ -58,7 +58,7 @@ class Plan {
   struct Added {
     long long count = 0;                // of gradients
     double weight = 0;                  // of all of them
-    long long left_out = 0;             // gradients that were not added, since the last step
+    long long skipped = 0;              // gradients that were not added, since the last step
     std::vector<unsigned char> has;     // the entries that had a gradient
     std::vector<unsigned char> frozen;  // those that were frozen meanwhile
   };

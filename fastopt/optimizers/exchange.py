@@ -68,19 +68,19 @@ class Waiting(NamedTuple):
 
     gradients: int
     weight: float
-    left_out: int
+    skipped: int
     sums: dict[str, Any]
     has: dict[str, int]
     frozen: dict[str, int]
 
 
 def _waiting(held: Held) -> Waiting | None:
-    count, weight, left_out, *flags = held.plan.added
-    if not count and not left_out:
+    count, weight, skipped, *flags = held.plan.added
+    if not count and not skipped:
         return None
     of_entries = (arrays_of(held.sums), *flags)
     sums, has, frozen = (dict(zip(held.names, each, strict=True)) for each in of_entries)
-    return Waiting(count, weight, left_out, sums, has, frozen)
+    return Waiting(count, weight, skipped, sums, has, frozen)
 
 
 def _keep_sums(held: Held, where: str, waiting: Waiting) -> None:
@@ -91,7 +91,7 @@ def _keep_sums(held: Held, where: str, waiting: Waiting) -> None:
     has = [waiting.has.get(name, 0) for name in held.names]
     of_groups = {name for group in held.groups if group["frozen"] for name in group.names}
     frozen = [waiting.frozen.get(name, int(name in of_groups)) for name in held.names]
-    held.use_sums(sums, waiting.gradients, waiting.weight, waiting.left_out, has, frozen)
+    held.use_sums(sums, waiting.gradients, waiting.weight, waiting.skipped, has, frozen)
 
 
 def _check_fits(held: Held, where: str, own: list[Entries]) -> None:

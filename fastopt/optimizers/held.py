@@ -100,11 +100,11 @@ class Held:
         sums: LikeParams,
         count: int,
         weight: float,
-        left_out: int,
+        skipped: int,
         has: Sequence[int],
         frozen: Sequence[int],
     ) -> None:
-        self.plan.use_sums(sums, count, weight, left_out, has, frozen)
+        self.plan.use_sums(sums, count, weight, skipped, has, frozen)
         self.sums = sums
 
     # Entries that are frozen, besides frozen groups

@@ -39,7 +39,7 @@ class LoadedSums(NamedTuple):
     sums: Any
     waiting: int
     weight: float
-    left_out: int
+    skipped: int
     has: list[int]
 
 
@@ -231,15 +231,15 @@ class Loading:
 
     def _sums(self, state: Any) -> LoadedSums | None:
         held, check = self.held, self.check
-        later = ("weight", "left_out", "frozen")
+        later = ("weight", "skipped", "frozen")
         check.check_keys("accumulated", state, ("count", "sum"), optional=later)
         count, saved = check.count("accumulated['count']", state["count"]), state["sum"]
-        left_out = check.count("accumulated['left_out']", state.get("left_out", 0))
-        if not count and not left_out:
+        skipped = check.count("accumulated['skipped']", state.get("skipped", 0))
+        if not count and not skipped:
             return None
         sums = zeros_like(self.where, held.params)
         if not count:
-            return LoadedSums(sums, 0, 0.0, left_out, [0] * len(held.names))
+            return LoadedSums(sums, 0, 0.0, skipped, [0] * len(held.names))
         own = dict(zip(held.names, arrays_of(sums), strict=True))
         place = "accumulated['sum']"
         if not self.strict and (not isinstance(saved, dict) or set(saved) != set(own)):
@@ -264,7 +264,7 @@ class Loading:
         if "frozen" in state:
             check.names("accumulated['frozen']", state["frozen"])
         has = [int(saved[name] is not None) for name in own]
-        return LoadedSums(sums, count, float(weight), left_out, has)
+        return LoadedSums(sums, count, float(weight), skipped, has)
 
     def _frozen_in_sums(self, state: dict[str, Any]) -> list[int]:
         frozen = state.get("frozen")  # version 0.1.0 did not say it: what is frozen was so

@@ -33,14 +33,14 @@ def state_dict(held: Held) -> dict[str, Any]:
 
 def _added(held: Held) -> dict[str, Any]:
     """Return the sums of gradients: None for an array that had none."""
-    count, weight, left_out, has, frozen = held.plan.added
+    count, weight, skipped, has, frozen = held.plan.added
     if not count:
-        return {"count": 0, "weight": 0.0, "left_out": left_out, "sum": None, "frozen": []}
+        return {"count": 0, "weight": 0.0, "skipped": skipped, "sum": None, "frozen": []}
     sums = zip(held.names, arrays_of(held.sums), has, strict=True)
     return {
         "count": count,
         "weight": weight,
-        "left_out": left_out,
+        "skipped": skipped,
         "sum": {name: array if there else None for name, array, there in sums},
         "frozen": [name for name, flag in zip(held.names, frozen, strict=True) if flag],
     }
