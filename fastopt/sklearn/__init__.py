@@ -2,7 +2,7 @@
 
 ``from fastopt.sklearn import MLPClassifier`` in place of ``from sklearn.neural_network import
 MLPClassifier`` trains to the same weights in less time, and takes any optimizer of fastopt. Tested
-with scikit-learn 1.6 to 1.9. `SGDClassifier` and `SGDRegressor` make their updates inside of
+with scikit-learn 1.7 to 1.9. `SGDClassifier` and `SGDRegressor` make their updates inside of
 their own compiled loop: nothing can be put in place of that.
 """
 

@@ -113,7 +113,7 @@ def _constraints_of(parent: Any) -> dict[str, Any]:
     if not hasattr(parent, "_fit_stochastic"):
         raise ImportError(
             f"fastopt.sklearn: the networks of scikit-learn {__version__} train in another way "
-            "than those of 1.6 to 1.9, with which it was tested"
+            "than those of 1.7 to 1.9, with which it was tested"
         )
     return {
         **parent._parameter_constraints,
