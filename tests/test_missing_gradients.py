@@ -27,6 +27,7 @@ from cases import (
 from test_optimizers import make, tree
 
 import fastopt
+from fastopt import reference
 from fastopt.tree import map_tree, names, zip_trees
 
 
@@ -269,6 +270,7 @@ def test_counts_that_differ_look_like_a_tuple(rng: np.random.Generator) -> None:
         wanted[1:4],
     )
     assert max(found) == max(wanted)
+    assert ([*reversed(found)], np.asarray(found).tolist()) == (counts[::-1], counts)
     assert max(wanted) in found
     assert 99 not in found
     with pytest.raises(IndexError):
@@ -296,6 +298,9 @@ def test_counts_that_differ_look_like_a_tuple(rng: np.random.Generator) -> None:
     assert_same_bits(again.params, params)
     assert_same_bits(list(adopted), params)
     assert_same_bits(list(own), params)
+    state.step = found
+    reference.adam_step(own, (np.ones(2),) * 7, state)
+    assert state.step == tuple(count + 1 for count in counts)
 
 
 def test_a_skipped_step_leaves_counts_as_they_were() -> None:

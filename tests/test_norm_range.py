@@ -115,6 +115,55 @@ def test_a_tiny_limit_keeps_eps(option: str, limit: float) -> None:
     assert result.grad_norm == np.inf
 
 
+FAR = [  # gradient, options, what the step is, norm
+    (3e-140, {"grad_scale": 1e300, "clip_norm": 1e200}, -3e160, 3e160),
+    (1e160, {"grad_scale": 1e-303, "clip_norm": 1e-150}, -1e-150, 1e-143),
+    (1e172, {"grad_scale": 1e-311, "clip_norm": 1e-141}, -1e-141, 1e-139),
+    (1e160, {"grad_scale": 1e-300, "skip_nonfinite": True}, -1e-140, 1e-140),
+    (1e159, {"grad_scale": 1e-100, "clip_norm": 1e-212}, -1e-212, 1e59),
+    (1e159, {"grad_scale": -1e-100, "clip_tensor_norm": 1e-212}, 1e-212, 1e59),
+    (1.0, {"keep_prob": 1e-200, "clip_norm": 1e-3}, -1e-3, 1e200),
+    (1e-140, {"keep_prob": 1e-200, "grad_scale": 1e-100, "clip_norm": 1e300}, -1e-40, 1e-40),
+]
+
+
+@pytest.mark.parametrize(("g", "options", "expected", "norm"), FAR)
+@pytest.mark.parametrize("module", [fastopt, reference], ids=["fastopt", "reference"])
+def test_what_is_representable_is_computed(
+    g: float, options: dict[str, Any], expected: float, norm: float, module: Any
+) -> None:
+    if "keep_prob" in options:
+        options = options | {"mask": np.ones(1, bool)}
+    w, result = stepped([g], module=module, clip_eps=0.0, **options)
+    assert result.grad_norm == pytest.approx(norm, rel=1e-4 if norm == 1e-139 else 1e-14, abs=0)
+    assert w[0] == pytest.approx(expected, rel=1e-4 if norm == 1e-139 else 1e-14, abs=0)
+
+
+@pytest.mark.parametrize("module", [fastopt, reference], ids=["fastopt", "reference"])
+def test_what_is_too_large_only_with_the_factor_of_dropout(module: Any) -> None:
+    options = {"mask": np.ones(1, bool), "keep_prob": 1e-200, "skip_nonfinite": True}
+    w, result = stepped([1.0], module=module, **options)
+    assert (w[0], result.skipped, result.nonfinite) == (0, True, "grads")
+    assert result.grad_norm == pytest.approx(1e200)
+    _, result = stepped([1e-60], module=module, **options)
+    assert not result.skipped
+
+
+def test_scales_that_round_up_to_what_cannot_be_squared(rng: np.random.Generator) -> None:
+    """v stays finite, however the product of gradient and scale is rounded."""
+    border = 2.0**64
+    g = np.array([float.fromhex("0x1.5e55fcp+63")], f32)
+    scale = float.fromhex("0x1.7621e35e48c07p+0")
+    for _ in range(500):
+        for module in fastopt, reference:
+            w = np.zeros(1, f32)
+            state = fastopt.adam_init(w)
+            result = module.adam_step(w, g, state, grad_scale=scale, skip_nonfinite=True)
+            assert result.skipped or np.isfinite(state.v).all()
+        scale = rng.uniform(0.5, 2)
+        g = np.array([border / scale * (1 + rng.uniform(-3e-7, 3e-7))], f32)
+
+
 @pytest.mark.parametrize("dtype", [f32, f64])
 @pytest.mark.parametrize(
     "terms",

@@ -35,6 +35,10 @@ PyObject* get(PyObject* self, PyObject* key) {
   return ask_tuple(self, nullptr, [&](PyObject* tuple) { return PyObject_GetItem(tuple, key); });
 }
 
+PyObject* item(PyObject* self, Py_ssize_t at) {
+  return ask_tuple(self, nullptr, [&](PyObject* tuple) { return PySequence_GetItem(tuple, at); });
+}
+
 PyObject* iterate(PyObject* self) { return ask_tuple(self, nullptr, PyObject_GetIter); }
 
 PyObject* represent(PyObject* self) { return ask_tuple(self, nullptr, PyObject_Repr); }
@@ -95,11 +99,17 @@ Object as_tuple(const CountRun* begin, const CountRun* end) {
 }
 
 Object array_counts_class() {
-  PyType_Slot slots[] = {slot(Py_tp_dealloc, dealloc),     slot(Py_tp_iter, iterate),
-                         slot(Py_tp_repr, represent),      slot(Py_tp_hash, hash),
-                         slot(Py_tp_richcompare, compare), slot(Py_sq_length, length),
-                         slot(Py_mp_length, length),       slot(Py_mp_subscript, get),
-                         {Py_tp_methods, methods},         {0, nullptr}};
+  PyType_Slot slots[] = {slot(Py_tp_dealloc, dealloc),
+                         slot(Py_tp_iter, iterate),
+                         slot(Py_tp_repr, represent),
+                         slot(Py_tp_hash, hash),
+                         slot(Py_tp_richcompare, compare),
+                         slot(Py_sq_length, length),
+                         slot(Py_sq_item, item),
+                         slot(Py_mp_length, length),
+                         slot(Py_mp_subscript, get),
+                         {Py_tp_methods, methods},
+                         {0, nullptr}};
   PyType_Spec spec{"fastopt._core.ArrayCounts", offsetof(ArrayCounts, runs), sizeof(CountRun),
                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
   const Object made = Object::made(PyType_FromSpec(&spec));

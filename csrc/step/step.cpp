@@ -212,7 +212,7 @@ int Step::find_too_large(const DropoutStream* drop) {
     const double scale = std::fabs(its_scale.times(1));
     if (work_->updates[tensor.group].terms.clip_value <= largest) continue;
     if (norms.of_tensor(i).times(scale / largest) < surely) continue;  // so is every element
-    scales[i] = scale * norms.factor(i) / largest;
+    scales[i] = scale / largest * norms.factor(i);
     any = true;
   }
   if (!any) return -1;

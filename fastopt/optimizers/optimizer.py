@@ -158,7 +158,8 @@ class Optimizer(Settings):
         skip_nonfinite : bool or "raise", default False
             Leave these gradients out if one of them has an infinity or a NaN: nothing is added or
             counted, and the mean is that of the others. (That of `options` looks at the sum, and
-            skips the whole step.) A step for which all were left out is skipped.
+            skips the whole step.) A step for which all were left out is skipped. A loss scale must
+            be the same for all gradients of a sum: do not let it follow this result.
 
         Returns
         -------

@@ -26,7 +26,10 @@ class Wide:
     exponent: int = 0
 
     def times(self, factor: float) -> float:
-        return ldexp(factor * self.value, self.exponent)
+        if self.exponent == 0:
+            return factor * self.value
+        (of_factor, first), (of_value, second) = frexp(factor), frexp(self.value)
+        return ldexp(of_factor * of_value, first + second + self.exponent)
 
 
 def ldexp(x: float, exponent: int) -> float:
@@ -44,9 +47,10 @@ def clipped(grad_scale: float, norm: Wide, max_norm: float, eps: float) -> Wide:
     if length <= max_norm:
         return Wide(grad_scale)
     factor = max_norm / length
-    if not factor < TINY or not isfinite(norm.value):
-        return Wide(grad_scale * factor)
-    # The factor has few digits, or none, in a float, and its length may be too large for one.
+    scaled = grad_scale * factor
+    if (factor >= TINY and abs(scaled) >= TINY) or not isfinite(norm.value):
+        return Wide(scaled)
+    # One of them has few digits, or none, in a float, or the length is too large for one.
     divisor, shift = length, 0
     if not isfinite(length):
         (of_norm, exponent), (of_scale, more) = frexp(norm.value), frexp(abs(grad_scale))
@@ -73,15 +77,19 @@ def squares_of(array: Any, keep: Any = None) -> Wide:
 def norm_of(squares: list[Wide], factors: list[float] | None = None) -> Wide:
     """Return the norm of all of that together, each multiplied by a factor."""
 
+    parts = [frexp(factor) for factor in factors or [1.0] * len(squares)]
+    each = [
+        (2 * f, s.value, s.exponent + 2 * (k - 1)) for (f, k), s in zip(parts, squares, strict=True)
+    ]
+
     def norm(exponent: int) -> Wide:
-        each = zip(factors or [1.0] * len(squares), squares, strict=True)
-        total = add([f * (f * ldexp(s.value, s.exponent - exponent)) for f, s in each])
+        total = add([f * (f * ldexp(value, its - exponent)) for f, value, its in each])
         return Wide(sqrt(total), exponent // 2)
 
-    there = [s.exponent for s in squares if s.value != 0]
-    whole = norm(max(there, default=0))
+    exponent = max((its for _, value, its in each if value != 0), default=0)
+    whole = norm(exponent)
     if not isfinite(whole.value) and all(isfinite(s.value) for s in squares):
-        whole = norm(2 * FAR)
+        whole = norm(exponent + 2 * FAR)
     return whole
 
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
 
+from fastopt import _core
 from fastopt.options import DEFAULTS
 from fastopt.reference.terms import advance, entries, measure
 from fastopt.rules import RULES, Rule
@@ -29,7 +30,10 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
         if result and result.skipped:
             return result
         trees = [] if state is None else [getattr(state, f.name) for f in fields(state)][1:]
-        updates = [step for _, step in zip_trees(params, 0 if state is None else state.step)]
+        counts = 0 if state is None else state.step
+        if isinstance(counts, _core.ArrayCounts):  # of an optimizer
+            counts = tuple(counts)
+        updates = [step for _, step in zip_trees(params, counts)]
         for k, entry, p, *arrays in entries(o, params, grads, *trees):
             updates[k] += 1  # of an array without a gradient they stay behind
             g = entry.before_rule()

@@ -102,10 +102,11 @@ class Entry(SimpleNamespace):
     def is_too_large(self, scale: Wide) -> bool:
         """Tell whether the dtype cannot hold the square of an element."""
         self.clipped = scale
-        largest = sqrt(np.finfo(self.p.dtype).max)
+        limits = np.finfo(self.p.dtype)  # less a little: scales round on the way
+        largest = sqrt(limits.max) * (1 - 4 * float(limits.eps))
         if self.clip_value is not None and self.clip_value <= largest:
             return False
-        factor = abs(self.scale().times(1.0)) * self.kept() / largest
+        factor = abs(self.scale().times(1.0)) / largest * self.kept()
         keep = self.taking_part()
         g = np.float64(self.g) if keep is None else np.where(keep, np.float64(self.g), 0.0)
         with np.errstate(all="ignore"):

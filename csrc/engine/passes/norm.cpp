@@ -21,17 +21,22 @@ int exponent_for(double squares, Dtype dtype) {
 }  // namespace
 
 double largest_with_square(Dtype dtype) {
-  return std::sqrt(dtype == Dtype::float32 ? double{std::numeric_limits<float>::max()}
-                                           : std::numeric_limits<double>::max());
+  const bool is_float32 = dtype == Dtype::float32;
+  const double largest =
+      is_float32 ? double{std::numeric_limits<float>::max()} : std::numeric_limits<double>::max();
+  const double eps = is_float32 ? double{std::numeric_limits<float>::epsilon()}
+                                : std::numeric_limits<double>::epsilon();
+  return std::sqrt(largest) * (1 - 4 * eps);
 }
 
 Wide clipped(double grad_scale, Wide norm, double max_norm, double eps) {
   const double scale = std::fabs(grad_scale), length = norm.times(scale) + eps;
-  const double factor = max_norm / length;
+  const double factor = max_norm / length, scaled = grad_scale * factor;
   if (factor >= 1) return {grad_scale};
   constexpr double smallest = std::numeric_limits<double>::min();
-  if (!(factor < smallest) || !std::isfinite(norm.value)) return {grad_scale * factor};
-  // The factor has few digits, or none, in a double, and its length may be too large for one.
+  const bool has_all_digits = factor >= smallest && std::fabs(scaled) >= smallest;
+  if (has_all_digits || !std::isfinite(norm.value)) return {scaled};
+  // One of them has few digits, or none, in a double, or the length is too large for one.
   int of_norm, of_scale, of_max, of_length, shift = 0;
   double divisor = length;
   if (!std::isfinite(length)) {
@@ -56,10 +61,11 @@ void Norms::measure(const Tensors& list, int threads, double keep_scale,
   bool scaled = false;
   for (std::size_t i = 0; i < count; ++i) {
     const Tensor& tensor = list.all[i];
+    const int far = exponent_for(squares[i], tensor.dtype);
     factors_[i] = drop || tensor.streams.at[Streams::mask] ? keep_scale : 1;
-    exponents_[i] = exponent_for(squares[i], tensor.dtype);
-    scales_[i] = exponents_[i] != 0 ? std::ldexp(1, -exponents_[i]) : 0;
-    scaled = scaled || exponents_[i] != 0;
+    exponents_[i] = far + (factors_[i] == 1 ? 0 : std::ilogb(factors_[i]));
+    scales_[i] = far != 0 ? std::ldexp(1, -far) : 0;
+    scaled = scaled || far != 0;
   }
   if (scaled) {
     sums_.measure_again(list, threads, {&Sums::squares}, drop, scales_);
@@ -75,20 +81,24 @@ Wide Norms::norm_of(std::size_t first, std::size_t last) const {
     double sum = 0;
     for (std::size_t i = first; i < last; ++i) {
       const int shift = 2 * (exponents_[i] - exponent);
-      sum += factors_[i] * (factors_[i] * (shift ? std::ldexp(squares[i], shift) : squares[i]));
+      double term = shift ? std::ldexp(squares[i], shift) : squares[i];
+      if (factors_[i] != 1) {
+        const double factor = std::ldexp(factors_[i], -std::ilogb(factors_[i]));  // in [1, 2)
+        term = factor * (factor * term);
+      }
+      sum += term;
     }
     return Wide{std::sqrt(sum), exponent};
   };
-  int exponent = -far_exponent;
-  bool is_zero = true, is_finite = true;
+  int exponent = std::numeric_limits<int>::min();
+  bool is_finite = true;
   for (std::size_t i = first; i < last; ++i) {
     is_finite = is_finite && std::isfinite(squares[i]);
-    if (squares[i] == 0) continue;
-    is_zero = false;
-    exponent = std::max(exponent, exponents_[i]);
+    if (squares[i] != 0) exponent = std::max(exponent, exponents_[i]);
   }
-  const Wide norm = add_up(is_zero ? 0 : exponent);
-  return std::isfinite(norm.value) || !is_finite ? norm : add_up(far_exponent);
+  if (exponent == std::numeric_limits<int>::min()) exponent = 0;  // all are zero
+  const Wide norm = add_up(exponent);
+  return std::isfinite(norm.value) || !is_finite ? norm : add_up(exponent + far_exponent);
 }
 
 int Norms::first_above_one(const Tensors& list, int threads, const DropoutStream* drop,

@@ -11,7 +11,7 @@ namespace fastopt {
 // norm that is NaN gives NaN: a gradient that is broken stays visible.
 Wide clipped(double grad_scale, Wide norm, double max_norm, double eps);
 
-// The largest number whose square a dtype can hold.
+// The largest number whose square a dtype can hold, whatever scales have rounded on the way.
 double largest_with_square(Dtype dtype);
 
 class Norms {
@@ -42,7 +42,8 @@ class Norms {
 
   TensorSums sums_;
   std::vector<double> factors_;
-  std::vector<int> exponents_;  // the sum of a tensor is squares * 2^(2 * exponent)
+  std::vector<int>
+      exponents_;  // what a tensor adds is its sum * 2^(2 * exponent), its factor in it
   std::vector<double> scales_;  // kept to spare allocations
 };
 
