@@ -121,117 +121,69 @@ def _constraints_of(parent: Any) -> dict[str, Any]:
     }
 
 
+DOC = """\
+`sklearn.neural_network.NAME`, trained by an optimizer of fastopt.
+
+With the default it trains to the weights of its parent, to the last digits of float64: Adam
+with epsilon in its hat form, or for ``solver="sgd"`` momentum with the learning rate inside of
+the buffer. All parameters, attributes and methods are those of the parent.
+
+Parameters
+----------
+optimizer : str or callable, default None
+    None: the optimizer that ``solver`` names, with ``beta_1``, ``momentum`` and the others. A
+    name, such as ``"adamw"`` or ``"rmsprop"``: that class of fastopt with
+    ``lr=learning_rate_init``. A callable: it gets the arrays,
+    ``{"coefs": [...], "intercepts": [...]}``, and makes an optimizer of fastopt, as a class
+    does and ``functools.partial(fastopt.AdamW, lr=1e-3, weight_decay=1e-2)``; its learning rate
+    counts, not ``learning_rate_init``.
+
+    With a name or a callable, ``learning_rate`` ("invscaling", "adaptive") holds for every rule
+    and begins at the learning rate of the optimizer, which must be one number then; schedules
+    of the optimizer count batches. Every fit makes a new optimizer; ``partial_fit`` goes on.
+**others
+    Those of the parent, in its order. ``alpha``, the L2 penalty, is in the gradients already.
+
+Raises
+------
+ValueError
+    From ``fit``, if ``solver`` is "lbfgs" and ``optimizer`` is not None; or as the parent.
+TypeError
+    If the callable makes something else.
+
+See Also
+--------
+fastopt.Adam : The optimizer, whose step is the same bit for bit for any number of threads.
+
+Notes
+-----
+``coefs_`` and ``intercepts_`` change in place; other arrays of the same shapes may take their
+place between calls of ``partial_fit``. A fitted network can be pickled, copied and cloned.
+Where examples have weights, the gradients of float32 networks are float64, and are rounded to
+float32 before the update, where the parent rounds after it.
+
+Examples
+--------
+>>> from functools import partial
+>>> import fastopt
+>>> from fastopt.sklearn import NAME
+>>> from sklearn.datasets import load_iris
+>>> X, y = load_iris(return_X_y=True)LINE
+>>> factory = partial(fastopt.AdamW, lr=0.01, weight_decay=0.1)
+>>> network = NAME(optimizer=factory, max_iter=1000, random_state=0)
+>>> network.fit(X, y).score(X, y) > 0.9
+True
+"""
+"""What the docstrings of both have in common."""
+
+
 class MLPClassifier(_OnFastopt, neural_network.MLPClassifier):  # type: ignore[misc]
-    """`sklearn.neural_network.MLPClassifier`, trained by an optimizer of fastopt.
-
-    With the default it trains to the weights of its parent, to the last digits of float64: Adam
-    with epsilon in its hat form, or for ``solver="sgd"`` momentum with the learning rate inside of
-    the buffer. All parameters, attributes and methods are those of the parent.
-
-    Parameters
-    ----------
-    optimizer : str or callable, default None
-        None: the optimizer that ``solver`` names, with ``beta_1``, ``momentum`` and the others. A
-        name, such as ``"adamw"`` or ``"rmsprop"``: that class of fastopt with
-        ``lr=learning_rate_init``. A callable: it gets the arrays,
-        ``{"coefs": [...], "intercepts": [...]}``, and makes an optimizer of fastopt, as a class
-        does and ``functools.partial(fastopt.AdamW, lr=1e-3, weight_decay=1e-2)``; its learning rate
-        counts, not ``learning_rate_init``.
-
-        With a name or a callable, ``learning_rate`` ("invscaling", "adaptive") holds for every rule
-        and begins at the learning rate of the optimizer, which must be one number then; schedules
-        of the optimizer count batches. Every fit makes a new optimizer; ``partial_fit`` goes on.
-    **others
-        Those of the parent, in its order. ``alpha``, the L2 penalty, is in the gradients already.
-
-    Raises
-    ------
-    ValueError
-        From ``fit``, if ``solver`` is "lbfgs" and ``optimizer`` is not None; or as the parent.
-    TypeError
-        If the callable makes something else.
-
-    See Also
-    --------
-    fastopt.Adam : The optimizer, whose step is the same bit for bit for any number of threads.
-
-    Notes
-    -----
-    ``coefs_`` and ``intercepts_`` change in place; other arrays of the same shapes may take their
-    place between calls of ``partial_fit``. A fitted network can be pickled, copied and cloned.
-    Where examples have weights, the gradients of float32 networks are float64, and are rounded to
-    float32 before the update, where the parent rounds after it.
-
-    Examples
-    --------
-    >>> from functools import partial
-    >>> import fastopt
-    >>> from fastopt.sklearn import MLPClassifier
-    >>> from sklearn.datasets import load_iris
-    >>> X, y = load_iris(return_X_y=True)
-    >>> factory = partial(fastopt.AdamW, lr=0.01, weight_decay=0.1)
-    >>> network = MLPClassifier(optimizer=factory, max_iter=1000, random_state=0)
-    >>> network.fit(X, y).score(X, y) > 0.95
-    True
-    """
-
+    __doc__ = DOC.replace("NAME", "MLPClassifier").replace("LINE", "")
     __init__ = _init_of(neural_network.MLPClassifier)
     _parameter_constraints = _constraints_of(neural_network.MLPClassifier)
 
 
 class MLPRegressor(_OnFastopt, neural_network.MLPRegressor):  # type: ignore[misc]
-    """`sklearn.neural_network.MLPRegressor`, trained by an optimizer of fastopt.
-
-    With the default it trains to the weights of its parent, to the last digits of float64: Adam
-    with epsilon in its hat form, or for ``solver="sgd"`` momentum with the learning rate inside of
-    the buffer. All parameters, attributes and methods are those of the parent.
-
-    Parameters
-    ----------
-    optimizer : str or callable, default None
-        None: the optimizer that ``solver`` names, with ``beta_1``, ``momentum`` and the others. A
-        name, such as ``"adamw"`` or ``"rmsprop"``: that class of fastopt with
-        ``lr=learning_rate_init``. A callable: it gets the arrays,
-        ``{"coefs": [...], "intercepts": [...]}``, and makes an optimizer of fastopt, as a class
-        does and ``functools.partial(fastopt.AdamW, lr=1e-3, weight_decay=1e-2)``; its learning rate
-        counts, not ``learning_rate_init``.
-
-        With a name or a callable, ``learning_rate`` ("invscaling", "adaptive") holds for every rule
-        and begins at the learning rate of the optimizer, which must be one number then; schedules
-        of the optimizer count batches. Every fit makes a new optimizer; ``partial_fit`` goes on.
-    **others
-        Those of the parent, in its order. ``alpha``, the L2 penalty, is in the gradients already.
-
-    Raises
-    ------
-    ValueError
-        From ``fit``, if ``solver`` is "lbfgs" and ``optimizer`` is not None; or as the parent.
-    TypeError
-        If the callable makes something else.
-
-    See Also
-    --------
-    fastopt.Adam : The optimizer, whose step is the same bit for bit for any number of threads.
-
-    Notes
-    -----
-    ``coefs_`` and ``intercepts_`` change in place; other arrays of the same shapes may take their
-    place between calls of ``partial_fit``. A fitted network can be pickled, copied and cloned.
-    Where examples have weights, the gradients of float32 networks are float64, and are rounded to
-    float32 before the update, where the parent rounds after it.
-
-    Examples
-    --------
-    >>> from functools import partial
-    >>> import fastopt
-    >>> from fastopt.sklearn import MLPRegressor
-    >>> from sklearn.datasets import load_iris
-    >>> X, _ = load_iris(return_X_y=True)
-    >>> factory = partial(fastopt.AdamW, lr=0.01, weight_decay=0.1)
-    >>> network = MLPRegressor(optimizer=factory, max_iter=1000, random_state=0)
-    >>> network.fit(X[:, :3], X[:, 3]).score(X[:, :3], X[:, 3]) > 0.9
-    True
-    """
-
+    __doc__ = DOC.replace("NAME", "MLPRegressor").replace("LINE", "\n>>> X, y = X[:, :3], X[:, 3]")
     __init__ = _init_of(neural_network.MLPRegressor)
     _parameter_constraints = _constraints_of(neural_network.MLPRegressor)

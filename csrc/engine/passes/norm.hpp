@@ -42,8 +42,7 @@ class Norms {
 
   TensorSums sums_;
   std::vector<double> factors_;
-  std::vector<int>
-      exponents_;  // what a tensor adds is its sum * 2^(2 * exponent), its factor in it
+  std::vector<int> exponents_;  // of a norm: that of the scale of its squares, and of its factor
   std::vector<double> scales_;  // kept to spare allocations
 };
 
