@@ -1,6 +1,6 @@
 """Nested lists, tuples, dicts and dataclass instances of arrays, walked together in Python.
 
-The core walks them in C++ (``csrc/arrays/tree.cpp``), where their structure is checked too; this
+The core walks them in C++ (``csrc/trees/tree.cpp``), where their structure is checked too; this
 module serves what is not hot: making states and optimizers, names, checkpoints, and the reference.
 """
 

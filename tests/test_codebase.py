@@ -152,7 +152,7 @@ def test_every_package_is_installed() -> None:
 
 
 # From the bottom up. A folder may include itself and what stands before it.
-LAYERS = ["", "rules", "kernels", "engine", "python", "arrays", "step", "bindings"]
+LAYERS = ["", "rules", "kernels", "engine", "python", "trees", "arrays", "step", "bindings"]
 KNOWS_PYTHON = LAYERS.index("python")
 
 

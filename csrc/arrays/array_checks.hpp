@@ -3,7 +3,7 @@
 #include <string>
 
 #include "numpy_array.hpp"
-#include "tree.hpp"
+#include "../trees/tree.hpp"
 
 namespace fastopt {
 

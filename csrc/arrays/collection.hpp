@@ -7,7 +7,7 @@
 #include "../engine/tensors.hpp"
 #include "array_checks.hpp"
 #include "overlap.hpp"
-#include "tree.hpp"
+#include "../trees/tree.hpp"
 
 namespace fastopt {
 

@@ -1,5 +1,5 @@
 // The table of contents of the core, which fastopt/_core.pyi declares.
-#include "../arrays/dataclass_fields.hpp"
+#include "../trees/dataclass_fields.hpp"
 #include "../arrays/numpy_array.hpp"
 #include "../step/names.hpp"
 #include "../step/options/declared.hpp"

@@ -3,7 +3,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "../arrays/tree.hpp"
+#include "../trees/tree.hpp"
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
 #include "array_counts.hpp"

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "../arrays/known.hpp"
-#include "../arrays/tree_like.hpp"
+#include "../trees/tree_like.hpp"
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
 #include "array_counts.hpp"

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "../../arrays/tree.hpp"
+#include "../../trees/tree.hpp"
 #include "../../python/attribute.hpp"
 #include "../../python/errors.hpp"
 #include "../../python/numbers.hpp"
