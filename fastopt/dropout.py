@@ -12,6 +12,7 @@ import numpy as np
 from fastopt import _core
 from fastopt.arguments import Remembered
 from fastopt.docstrings import document
+from fastopt.tree import as_array
 
 
 @document
@@ -68,9 +69,11 @@ def dropout(
     >>> fastopt.dropout(np.ones(8), 0.5, seed=1)
     array([0., 0., 2., 2., 0., 2., 0., 2.])
     """
-    result, name = _new_or_given("x", x, out)
-    _core.dropout("dropout", "x", x, p, seed, offset, name, result, None, mask_out, threads)
-    return result
+    x, to, name = _from_to("dropout", "x", x, out)
+    if mask_out is not None:
+        mask_out = as_array("dropout", "mask_out", mask_out)
+    _core.dropout("dropout", "x", x, p, seed, offset, name, to, None, mask_out, threads)
+    return to if out is None else out
 
 
 @document
@@ -119,10 +122,10 @@ def dropout_backward(
     """
     if (seed is None) == (mask is None):
         raise ValueError("dropout_backward: give either seed or mask")
-    result, name = _new_or_given("dy", dy, out)
+    dy, to, name = _from_to("dropout_backward", "dy", dy, out)
     key = 0 if seed is None else seed
-    _core.dropout("dropout_backward", "dy", dy, p, key, offset, name, result, mask, None, threads)
-    return result
+    _core.dropout("dropout_backward", "dy", dy, p, key, offset, name, to, mask, None, threads)
+    return to if out is None else out
 
 
 @document
@@ -259,11 +262,12 @@ class Dropout(Remembered):
         return self.training
 
 
-def _new_or_given(name: str, x: Any, out: Any) -> tuple[Any, str]:
-    """Return where the result goes, and what messages call it."""
-    if out is not None or not isinstance(x, np.ndarray):
-        return out, "out"
-    return np.empty_like(x, subok=False), name
+def _from_to(function: str, name: str, x: Any, out: Any) -> tuple[Any, Any, str]:
+    """Return the array of `x`, where the result goes, and what messages call that."""
+    x = as_array(function, name, x)
+    if out is not None:
+        return x, as_array(function, "out", out), "out"
+    return x, np.empty_like(x, subok=False), name
 
 
 def _check_flag(function: str, name: str, given: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from fastopt import _core
 from fastopt.docstrings import document
 from fastopt.options import Penalty
-from fastopt.tree import Tree, paths, zip_trees
+from fastopt.tree import Tree, as_array, paths, zip_trees
 
 
 @document
@@ -106,8 +106,9 @@ def sparsity(params: Tree, *, threads: int | None = None) -> Sparsity:
     2
     """
     zeros = _core.count_zeros(params, threads)
-    sizes = [array.size for (array,) in zip_trees(params)]
     names = ["params" + path for path in paths(params)]
+    leaves = zip(names, zip_trees(params), strict=True)
+    sizes = [as_array("sparsity", name, leaf).size for name, (leaf,) in leaves]
     entries = {name: Sparsity(*found) for name, *found in zip(names, zeros, sizes, strict=True)}
     return Sparsity(sum(zeros), sum(sizes), entries)
 
@@ -162,7 +163,8 @@ def max_norm(
     """
     _core.check_params("max_norm", params)
     views, vector_axes = [], []
-    for (array,), path in zip(zip_trees(params), paths(params), strict=True):
+    for (leaf,), path in zip(zip_trees(params), paths(params), strict=True):
+        array = as_array("max_norm", "params" + path, leaf)
         axes = _normalized(axis, array.ndim, "params" + path)
         views.append(np.moveaxis(array, axes, range(len(axes))))
         vector_axes.append(len(axes))

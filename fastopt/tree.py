@@ -116,6 +116,11 @@ def zip_trees(tree: Any, *others: Any) -> Iterator[tuple[Any, ...]]:
             yield from zip_trees(part, *parts)
 
 
+def as_array(where: str, name: str, leaf: Any) -> Any:
+    """Return an array that shares the memory of a leaf, such as a tensor: itself, if it is one."""
+    return leaf if type(leaf) is np.ndarray else _core.as_array(where, name, leaf)
+
+
 def arrays_of(tree: Any) -> list[Any]:
     """Return all arrays of a tree; None has none."""
     return [] if tree is None else [array for (array,) in zip_trees(tree)]

@@ -329,24 +329,6 @@ def test_parameters_that_cannot_be_held() -> None:
             fastopt.groups({"w": w}, patterns)
 
 
-def test_the_hint_for_tensors() -> None:
-    class Tensor:
-        def __init__(self, array: Any) -> None:
-            self.array = array
-
-        def detach(self) -> Any:
-            return self
-
-        def numpy(self) -> Any:
-            return self.array
-
-    p = np.ones(3)
-    with pytest.raises(TypeError, match=r"not Tensor; pass .detach\(\).numpy\(\), which shares"):
-        fastopt.SGD([Tensor(p)])
-    with pytest.raises(TypeError, match=r"^SGD.step: grads must be .*detach\(\)"):
-        fastopt.SGD(p).step(Tensor(p))
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_between_steps() -> None:
     code = """

@@ -4,6 +4,7 @@
 
 #include "../engine/masks.hpp"
 #include "../python/errors.hpp"
+#include "dlpack.hpp"
 
 namespace fastopt {
 
@@ -26,6 +27,11 @@ void ArrayChecks::check_kind(int i) const {
 
 // A subclass is welcome if it is nothing but a view of memory.
 void ArrayChecks::check_class(int i) const {
+  if (offers_dlpack(nodes_[i]) && !PyArray_Check(nodes_[i])) {
+    std::string why;
+    view_of(nodes_[i], why);
+    raise_type_error(here() + name(i) + " is " + why);
+  }
   const std::string wrong = why_not_plain(nodes_[i]);
   if (wrong.empty()) return;
   const std::string must = here() + name(i) + " must be a NumPy array";

@@ -2,8 +2,8 @@
 #pragma once
 #include <string>
 
-#include "numpy_array.hpp"
 #include "../trees/tree.hpp"
+#include "numpy_array.hpp"
 
 namespace fastopt {
 

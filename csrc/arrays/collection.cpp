@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "../python/errors.hpp"
+#include "../python/gil.hpp"
 #include "../python/numbers.hpp"
 #include "known.hpp"
 
@@ -56,10 +57,12 @@ class Collection::Collector {
                         " arrays, it had " + std::to_string(known_->entries()) +
                         " when the optimizer was made" +
                         (to_.entries() > known_->entries() ? "; params= takes new ones" : ""));
+    view_tensors();
     for (int entry = 0; entry < to_.entries(); ++entry) known_ ? add_known(entry) : add_new(entry);
     if (find_overlap(to_.spans_, to_.scratch_, share_memory, &to_))
       raise_value_error(checks_.here() + name_of(to_.spans_[0]) + " and " + name_of(to_.spans_[1]) +
                         " overlap in memory");
+    if (known_ && to_.tensors.elements >= release_threshold) to_.hold_gradients();
   }
 
  private:
@@ -68,6 +71,39 @@ class Collection::Collector {
   static_assert(sizeof(Penalties) == penalties * sizeof(double));
   // Numbers come where nothing is known, averages that are looked at where it is.
   static_assert(Streams::count + penalties + 1 <= max_trees);
+
+  // Puts arrays that share their memory in place of tensors of other libraries. Those of which
+  // there can be none are left to the checks, and gradients for which a glance will be enough.
+  void view_tensors() {
+    if (known_) known_->look_at_slow_ones(checks_);
+    to_.glanced_.assign(known_ ? to_.entries() : 0, nullptr);
+    for (int entry = 0; entry < to_.entries(); ++entry)
+      for (int i = known_ ? 1 : 0; i < arguments_.count; ++i) {
+        PyObject* node = to_.nodes(entry)[i];
+        if (PyArray_Check(node) || node == Py_None || !offers_dlpack(node)) continue;
+        if (known_ && i == gradient && glance(entry, node)) continue;
+        view_tensor(entry, i);
+      }
+    if (!to_.viewed_.empty() || (known_ && known_->has_slow_ones()))  // any code may have run
+      std::fill(to_.glanced_.begin(), to_.glanced_.end(), nullptr);
+  }
+
+  // Looks whether a gradient is surely right; returns its memory then.
+  void* glance(int entry, PyObject* node) {
+    void*& data = to_.glanced_[entry];
+    const bool may = arguments_.count == 2 && !arguments_.arrays[gradient].written;
+    if (!data && may) data = known_->at_a_glance(entry, node);
+    return data;
+  }
+
+  void view_tensor(int entry, int i) {
+    std::string why;
+    Object node = Object::borrow(to_.nodes(entry)[i]);
+    Object view = view_of(node.ptr(), why);
+    if (!view) return;
+    to_.leaves_.replace(entry, i, std::move(view));
+    to_.viewed_.emplace_back(to_.nodes(entry) + i, std::move(node));
+  }
 
   void add_new(int entry) {
     PyObject* const* nodes = to_.nodes(entry);
@@ -91,12 +127,13 @@ class Collection::Collector {
     known_->check_unchanged(number, nodes[0], average, left_out, checks_);
     if (left_out) return;
     Tensor* tensor;
-    if (arguments_.count == 2 && !arguments_.arrays[1].written &&
-        known_->fits_at_a_glance(number, nodes[1])) {
+    if (void* data = glance(number, nodes[gradient])) {
       ++to_.glances_;
       tensor = &to_.tensors.add(entry.tensor);
-      tensor->streams.at[Streams::grad] = PyArray_DATA(as_array(nodes[1]));
+      tensor->streams.at[Streams::grad] = data;
     } else {
+      if (nodes[0] != known_->array(entry, 0))  // a tensor
+        to_.leaves_.replace(number, 0, Object::borrow(known_->array(entry, 0)));
       checks_.turn_to(nodes, number);
       check_from(1, number);
       tensor = add_with_known(nodes, entry, number);
@@ -212,6 +249,12 @@ void Collection::take_gradients(const Arguments& arguments, std::int64_t alignme
     streams[count++] = stream == Streams::grad ? Streams::param : stream;
   }
   for (const Tensor& tensor : tensors.all) {
+    if (!PyArray_Check(nodes(tensor.entry)[1])) {  // taken at a glance, so that it is contiguous
+      Tensor gradient = tensor;
+      gradient.streams = {{tensor.streams.at[Streams::grad]}};
+      to.add(gradient, alignment);
+      continue;
+    }
     PyObject* arrays[Streams::count];
     for (int i = 0; i < count; ++i) arrays[i] = nodes(tensor.entry)[places[i]];
     add_arrays(to, arrays, streams, count, tensor.entry, alignment, arguments.drop);
@@ -224,7 +267,24 @@ bool Collection::share_memory(void* self, const Span& a, const Span& b) {
                                as_array(collection.nodes(b.entry)[b.argument]));
 }
 
+// The gradients that were taken from tensors at a glance: those that have views are held by them.
+void Collection::hold_gradients() {
+  for (Tensor& tensor : tensors.all) {
+    PyObject* gradient = nodes(tensor.entry)[1];
+    if (!PyArray_Check(gradient)) tensor.streams.at[Streams::grad] = held_memory_.add(gradient);
+  }
+}
+
+PyObject* Collection::given(int entry, int i) const {
+  PyObject* const* place = nodes(entry) + i;
+  const auto found = std::lower_bound(viewed_.begin(), viewed_.end(), place,
+                                      [](const auto& one, auto at) { return one.first < at; });
+  return found != viewed_.end() && found->first == place ? found->second.ptr() : *place;
+}
+
 void Collection::clear() {
+  held_memory_.clear();
+  viewed_.clear();
   leaves_.clear();
   tensors.clear();
   penalties_.clear();

@@ -2,12 +2,14 @@
 #pragma once
 #include <Python.h>
 
+#include <utility>
 #include <vector>
 
 #include "../engine/tensors.hpp"
-#include "array_checks.hpp"
-#include "overlap.hpp"
 #include "../trees/tree.hpp"
+#include "array_checks.hpp"
+#include "dlpack.hpp"
+#include "overlap.hpp"
 
 namespace fastopt {
 
@@ -81,6 +83,9 @@ class Collection {
   // What the tree of numbers has for an entry.
   PyObject* number(int entry) const { return nodes(entry)[place_of_numbers_]; }
 
+  // The object whose view stands in place of a leaf of argument i, or the leaf itself.
+  PyObject* given(int entry, int i) const;
+
   // How many entries a glance was enough for.
   int glances() const { return glances_; }
 
@@ -92,12 +97,16 @@ class Collection {
 
  private:
   class Collector;
+  void hold_gradients();
   static bool share_memory(void* self, const Span& a, const Span& b);
 
   Leaves leaves_;
   int place_of_numbers_ = 0;
   bool has_[dtypes] = {};
   int glances_ = 0;
+  std::vector<std::pair<PyObject* const*, Object>> viewed_;  // where a view stands, and of what
+  std::vector<void*> glanced_;  // the memory of gradients that a glance was enough for, or null
+  HeldMemory held_memory_;
   std::vector<Penalties> penalties_;  // of every entry; of one, where all have the same
   std::vector<Span> spans_;
   std::vector<std::uintptr_t> scratch_;

@@ -30,7 +30,7 @@ KnownArrays::KnownArrays(const Arguments& arguments, const std::vector<int>& gro
     bool contiguous = true;
     for (int i = 0; i < arguments.count; ++i) {
       if (nodes[i] == Py_None) continue;
-      add(nodes[i], i);
+      add(nodes[i], collection.given(number, i), i);
       contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(as_array(nodes[i]));
     }
     entry.count = static_cast<int>(known_.size() - entry.first);
@@ -44,14 +44,18 @@ KnownArrays::KnownArrays(const Arguments& arguments, const std::vector<int>& gro
   note_blocks();
 }
 
-void KnownArrays::add(PyObject* object, int role) {
+void KnownArrays::add(PyObject* object, PyObject* given, int role) {
   PyArrayObject* array = as_array(object);
   const int axes = PyArray_NDIM(array);
-  known_.push_back({object, PyArray_DATA(array), PyArray_DESCR(array), extents_.size(), axes,
-                    PyArray_FLAGS(array) & relevant_flags, role});
+  DLTensor tensor;
+  const bool slow = given != object && !read_tensor(given, tensor);
+  any_slow_ = any_slow_ || slow;
+  known_.push_back({object, given, PyArray_DATA(array), PyArray_DESCR(array), extents_.size(), axes,
+                    PyArray_FLAGS(array) & relevant_flags, role, slow});
   extents_.insert(extents_.end(), PyArray_DIMS(array), PyArray_DIMS(array) + axes);
   extents_.insert(extents_.end(), PyArray_STRIDES(array), PyArray_STRIDES(array) + axes);
   held_.push_back(Object::borrow(object));
+  held_.push_back(Object::borrow(given));
   held_.push_back(Object::borrow(reinterpret_cast<PyObject*>(PyArray_DESCR(array))));
 }
 
@@ -77,28 +81,55 @@ void KnownArrays::note_blocks() {
 bool KnownArrays::is_as_it_was(const Known& known, int flags_that_count) const {
   PyArrayObject* now = as_array(known.array);
   const npy_intp* before = extents(known);
-  return PyArray_DATA(now) == known.data && PyArray_DESCR(now) == known.dtype &&
+  return has_its_memory(known) && PyArray_DATA(now) == known.data &&
+         PyArray_DESCR(now) == known.dtype &&
          ((PyArray_FLAGS(now) ^ known.flags) & flags_that_count) == 0 &&
          has_shape(now, before, known.axes) &&
          (known.flags & NPY_ARRAY_C_CONTIGUOUS ||
           std::equal(before + known.axes, before + 2 * known.axes, PyArray_STRIDES(now)));
 }
 
+// A tensor can be given other memory, that of another one. (Of slow ones this was looked at.)
+bool KnownArrays::has_its_memory(const Known& known) {
+  DLTensor tensor;
+  return known.given == known.array || known.slow ||
+         (read_tensor(known.given, tensor) && lies_as(tensor, as_array(known.array)));
+}
+
+bool KnownArrays::has_its_memory_by_view(const Known& known) {
+  std::string why;
+  const Object view = view_of(known.given, why);
+  return view && is_same_memory(view.ptr(), known.array);
+}
+
+bool KnownArrays::has_param(int number, PyObject* param) const {
+  const Known& known = known_[entries_[number].first];
+  return known.given == param && has_its_memory(known) &&
+         (!known.slow || has_its_memory_by_view(known));
+}
+
+void KnownArrays::look_at_slow_ones(const ArrayChecks& checks) const {
+  for (int number = 0; any_slow_ && number < entries(); ++number)
+    for (int i = 0; i < entries_[number].count; ++i) {
+      const Known& known = known_[entries_[number].first + i];
+      if (known.slow && !has_its_memory_by_view(known))
+        raise_changed(known, name_of(known, number, checks), 0);
+    }
+}
+
 void KnownArrays::check_unchanged(int number, PyObject* param, PyObject* average, bool frozen,
                                   const ArrayChecks& checks) const {
   const Entry& entry = entries_[number];
   const Known* known = &known_[entry.first];
-  if (param != known->array)
+  if (param != known->given)
     raise_is_another(checks.here() + checks.name_of_entry(0, number),
                      ", or give the new ones as params=");
   const Known& last = known[entry.count - 1];
-  if (average && average != last.array)
-    raise_is_another(checks.here() + checks.name_of(roles_[last.role].name, number), "");
+  if (average && average != last.given) raise_is_another(name_of(last, number, checks), "");
   const int flags = frozen ? relevant_flags & ~NPY_ARRAY_WRITEABLE : relevant_flags;
   for (int i = 0; i < entry.count; ++i)
     if (!is_as_it_was(known[i], flags))
-      raise_changed(known[i], checks.here() + checks.name_of(roles_[known[i].role].name, number),
-                    flags);
+      raise_changed(known[i], name_of(known[i], number, checks), flags);
 }
 
 void KnownArrays::raise_is_another(const std::string& name, const char* instead) const {
@@ -137,17 +168,32 @@ bool KnownArrays::is_apart(std::uintptr_t begin, std::uintptr_t end,
   return is_between(place);
 }
 
-bool KnownArrays::fits_at_a_glance(int number, PyObject* grad) const {
+void* KnownArrays::at_a_glance(int number, PyObject* grad) const {
   const Entry& entry = entries_[number];
   const Known& param = known_[entry.first];
-  if (!entry.contiguous || !PyArray_CheckExact(grad)) return false;
-  PyArrayObject* array = as_array(grad);
-  if (PyArray_DESCR(array) != param.dtype ||
-      (PyArray_FLAGS(array) & relevant_flags) != relevant_flags ||
-      !has_shape(array, extents(param), param.axes))
-    return false;
-  const auto begin = reinterpret_cast<std::uintptr_t>(PyArray_DATA(array));
-  return is_apart(begin, begin + entry.bytes, guesses_[number]);
+  if (!entry.contiguous) return nullptr;
+  void* data = PyArray_CheckExact(grad) ? data_like(param, as_array(grad))
+                                        : data_like(as_array(param.array), grad);
+  const auto begin = reinterpret_cast<std::uintptr_t>(data);
+  return data && is_apart(begin, begin + entry.bytes, guesses_[number]) ? data : nullptr;
+}
+
+// The memory of a gradient with the dtype and shape of its parameter, if it is contiguous.
+void* KnownArrays::data_like(const Known& param, PyArrayObject* grad) const {
+  const bool fits = PyArray_DESCR(grad) == param.dtype &&
+                    (PyArray_FLAGS(grad) & relevant_flags) == relevant_flags &&
+                    has_shape(grad, extents(param), param.axes);
+  return fits ? PyArray_DATA(grad) : nullptr;
+}
+
+// Of a tensor. One with a single element is contiguous also where it is a lazily negated part of
+// complex numbers, which only a view tells.
+void* KnownArrays::data_like(PyArrayObject* param, PyObject* grad) {
+  DLTensor tensor;
+  if (PyArray_SIZE(param) < 2 || !read_tensor(grad, tensor) || !is_contiguous_like(tensor, param))
+    return nullptr;
+  const auto begin = reinterpret_cast<std::uintptr_t>(tensor.begin());
+  return begin % PyArray_ITEMSIZE(param) == 0 ? tensor.begin() : nullptr;
 }
 
 void KnownArrays::check_apart(PyArrayObject* array, const ArrayChecks& checks, int i) const {

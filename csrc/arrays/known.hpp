@@ -50,8 +50,17 @@ class KnownArrays {
   void check_unchanged(int number, PyObject* param, PyObject* average, bool frozen,
                        const ArrayChecks& checks) const;
 
-  // A glance that spares the checks of a gradient, in the usual case that it would pass them.
-  bool fits_at_a_glance(int number, PyObject* grad) const;
+  // A glance that spares the checks of a gradient, in the usual case that it would pass them:
+  // returns its memory, else null.
+  void* at_a_glance(int number, PyObject* grad) const;
+
+  // Throws if a tensor without DLPack's table, for which code of the user's runs, is not where it
+  // was.
+  void look_at_slow_ones(const ArrayChecks& checks) const;
+  bool has_slow_ones() const { return any_slow_; }
+
+  // Whether the parameter of an entry is this array or tensor, with the memory that it had.
+  bool has_param(int number, PyObject* param) const;
 
   // Throws if argument i of a call shares memory with what is known.
   void check_apart(PyArrayObject* array, const ArrayChecks& checks, int i) const;
@@ -66,11 +75,13 @@ class KnownArrays {
   // An array, and what it was like when it was checked.
   struct Known {
     PyObject* array;
+    PyObject* given;  // the same, or the tensor that it is a view of
     void* data;
     PyArray_Descr* dtype;
     std::size_t extents;  // where its shape and strides begin in extents_
     int axes, flags;
-    int role;  // which argument it was
+    int role;   // which argument it was
+    bool slow;  // a tensor whose class has no table
   };
 
   // What an array is to the user, and to a step.
@@ -84,10 +95,17 @@ class KnownArrays {
     std::uintptr_t begin, end;
   };
 
-  void add(PyObject* array, int role);
+  void add(PyObject* array, PyObject* given, int role);
   void note_blocks();
+  void* data_like(const Known& param, PyArrayObject* grad) const;
+  static void* data_like(PyArrayObject* param, PyObject* grad);
   const npy_intp* extents(const Known& known) const { return extents_.data() + known.extents; }
   bool is_as_it_was(const Known& known, int flags_that_count) const;
+  static bool has_its_memory(const Known& known);
+  static bool has_its_memory_by_view(const Known& known);
+  std::string name_of(const Known& known, int number, const ArrayChecks& checks) const {
+    return checks.here() + checks.name_of(roles_[known.role].name, number);
+  }
   // Whether the memory lies between what is written. A guess tells where; it is corrected.
   bool is_apart(std::uintptr_t begin, std::uintptr_t end, std::atomic<std::size_t>& guess) const;
   [[noreturn]] void raise_is_another(const std::string& name, const char* instead) const;
@@ -100,6 +118,7 @@ class KnownArrays {
   std::vector<Known> known_;
   std::vector<Role> roles_;
   std::vector<Object> held_;
+  bool any_slow_ = false;  // tensors whose class has no table
   std::vector<npy_intp> extents_;
   std::vector<Block> blocks_;
   // Between which blocks the gradient of each entry was in the latest step: there it mostly is

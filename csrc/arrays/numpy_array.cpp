@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "../engine/masks.hpp"
+#include "../python/attribute.hpp"
 #include "../python/errors.hpp"
 
 namespace fastopt {
@@ -12,7 +13,7 @@ namespace {
 // What the checks need of NumPy's Python side. Looked up at import: an import in the middle of a
 // step could make threads wait for each other.
 struct {
-  PyObject *masked_array, *matrix, *shares_memory, *too_hard;
+  PyObject *masked_array, *matrix, *shares_memory, *too_hard, *from_dlpack, *no_copy;
 } numpy;
 
 // Tells the allocation behind an array, or 0.
@@ -51,23 +52,11 @@ bool rows_interleave(PyArrayObject* a, PyArrayObject* b) {
   return distance >= row_length(a) && distance + row_length(b) <= longest;
 }
 
-bool has(PyObject* object, const char* name) {
-  const Object value = Object::steal(PyObject_GetAttrString(object, name));
-  if (!value) {
-    if (!PyErr_ExceptionMatches(PyExc_Exception)) throw PythonError{};  // such as an interrupt
-    PyErr_Clear();
-  }
-  return static_cast<bool>(value);
-}
-
 // How to get an array from what is none, in a way that shares its memory.
 std::string hint_for(PyObject* object) {
-  if (has(object, "detach") && has(object, "numpy"))
-    return "; pass .detach().numpy(), which shares its memory";
-  if (has(object, "__dlpack__"))
-    return "; pass numpy.from_dlpack(...), if that shares its memory and can be written";
-  if (has(object, "__array_interface__") || has(object, "__array__"))
-    return "; pass numpy.asarray(...), if that shares its memory";
+  for (const char* name : {"__array_interface__", "__array__"})
+    if (attribute_or_null(object, name))
+      return "; pass numpy.asarray(...), if that shares its memory";
   return "";
 }
 
@@ -82,6 +71,10 @@ void import_numpy() {
   numpy.masked_array = attribute("numpy.ma", "MaskedArray");
   numpy.matrix = attribute("numpy", "matrix");
   numpy.shares_memory = attribute("numpy", "shares_memory");
+  numpy.from_dlpack = attribute("numpy", "from_dlpack");
+  constexpr unsigned numpy_2_1 = 0x13;
+  if (PyArray_GetNDArrayCFeatureVersion() >= numpy_2_1)
+    numpy.no_copy = Object::made(Py_BuildValue("{sO}", "copy", Py_False)).release();
   const Object top = Object::made(PyImport_ImportModule("numpy"));
   const bool has_exceptions = PyObject_HasAttrString(top.ptr(), "exceptions") == 1;
   numpy.too_hard = attribute(has_exceptions ? "numpy.exceptions" : "numpy", "TooHardError");
@@ -151,6 +144,11 @@ bool share_memory(PyArrayObject* a, PyArrayObject* b) {
     return true;
   }
   return answer.ptr() != Py_False;
+}
+
+Object array_from_dlpack(PyObject* object) {
+  const Object arguments = Object::made(PyTuple_Pack(1, object));
+  return Object::steal(PyObject_Call(numpy.from_dlpack, arguments.ptr(), numpy.no_copy));
 }
 
 Object array_of_scalar(PyObject* object, PyArrayObject* like) {

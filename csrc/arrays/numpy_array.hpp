@@ -45,6 +45,9 @@ inline bool have_one_shape(PyArrayObject* a, PyArrayObject* b) {
   return has_shape(b, PyArray_DIMS(a), PyArray_NDIM(a));
 }
 
+// numpy.from_dlpack, which makes no copy where NumPy can be told so; null with Python's error set.
+Object array_from_dlpack(PyObject* object);
+
 // An array without axes that holds a scalar of NumPy's, or a float or int of Python's in the dtype
 // of another array; null of all else. Runs no code of the user's.
 Object array_of_scalar(PyObject* object, PyArrayObject* like);

@@ -16,12 +16,6 @@ DropoutStream dropout_stream(const char* function, py::handle p, py::handle seed
           to_uint64(function, "seed", seed.ptr()), to_uint64(function, "offset", offset.ptr())};
 }
 
-void check_is_one_array(const char* function, const char* name, py::handle given) {
-  if (!PyArray_Check(given.ptr()))
-    raise_type_error(std::string(function) + ": " + name + " must be a NumPy array, not " +
-                     why_not_plain(given.ptr()));
-}
-
 // `out` may be x. The decisions come from `mask` if it is given; what they are goes to `mask_out`
 // if that is given.
 void dropout(const char* function, const char* name, py::object x, py::object p, py::object seed,
@@ -29,8 +23,6 @@ void dropout(const char* function, const char* name, py::object x, py::object p,
              py::object mask_out, py::object threads) {
   const DropoutStream stream = dropout_stream(function, p, seed, offset);
   const int count = threads_or_default(function, threads);
-  check_is_one_array(function, name, x);
-  check_is_one_array(function, out_name, out);
   Collection collection;
   ArrayArgument arguments[4];
   int number = 0;

@@ -1,9 +1,9 @@
 // The table of contents of the core, which fastopt/_core.pyi declares.
-#include "../trees/dataclass_fields.hpp"
 #include "../arrays/numpy_array.hpp"
 #include "../step/names.hpp"
 #include "../step/options/declared.hpp"
 #include "../step/step.hpp"
+#include "../trees/dataclass_fields.hpp"
 #include "bindings.hpp"
 
 namespace fastopt {

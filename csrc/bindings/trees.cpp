@@ -1,5 +1,6 @@
 // Trees for Python: checked, and taken apart.
 #include "../arrays/collection.hpp"
+#include "../python/errors.hpp"
 #include "../python/gil.hpp"
 #include "bindings.hpp"
 
@@ -28,6 +29,18 @@ py::object zeros_like(const char* function, const py::object& params) {
   return to_pybind(std::move(list));
 }
 
+// An array that shares the memory of a leaf: itself, if it is one.
+py::object array_of(const char* function, const std::string& name, const py::object& leaf) {
+  if (PyArray_Check(leaf.ptr())) return leaf;
+  if (!offers_dlpack(leaf.ptr()))
+    raise_type_error(std::string(function) + ": " + name + " must be a NumPy array, not " +
+                     why_not_plain(leaf.ptr()));
+  std::string why;
+  Object view = view_of(leaf.ptr(), why);
+  if (!view) raise_type_error(std::string(function) + ": " + name + " is " + why);
+  return to_pybind(std::move(view));
+}
+
 // What another tree has in the places of the arrays of params, in their order. With `prefix`, what
 // is no container stands for all in its place.
 py::list matched(const char* function, const py::object& params, const char* name,
@@ -45,6 +58,7 @@ py::list matched(const char* function, const py::object& params, const char* nam
 
 void add_trees(py::module_& module) {
   module.def("check_params", check_params, py::arg("function"), py::arg("params"));
+  module.def("as_array", array_of, py::arg("function"), py::arg("name"), py::arg("leaf"));
   module.def("zeros_like", zeros_like, py::arg("function"), py::arg("params"));
   module.def("matched", matched, py::arg("function"), py::arg("params"), py::arg("name"),
              py::arg("tree"), py::arg("prefix") = false);

@@ -46,6 +46,16 @@ inline bool is_read_plainly(PyTypeObject* type, PyObject* name) {
   return (!kind->tp_descr_get && !kind->tp_descr_set) || slot_descriptor(type, found);
 }
 
+// Any attribute, or null where the object has none. Runs code of the user's, if that is one's own.
+inline Object attribute_or_null(PyObject* object, const char* name) {
+  Object value = Object::steal(PyObject_GetAttrString(object, name));
+  if (!value) {
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) throw PythonError{};  // such as an interrupt
+    PyErr_Clear();
+  }
+  return value;
+}
+
 // Where the instances of a class have an attribute of __slots__. To read and to set it there costs
 // a tenth, and is right whatever becomes of the class meanwhile.
 class Slot {

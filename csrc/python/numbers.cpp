@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "attribute.hpp"
 #include "errors.hpp"
 
 namespace fastopt {
@@ -57,16 +58,6 @@ bool is_bool(PyObject* object) {
   const char* type = Py_TYPE(object)->tp_name;
   return PyBool_Check(object) || !std::strcmp(type, "numpy.bool") ||
          !std::strcmp(type, "numpy.bool_");
-}
-
-// An attribute, or null where the object has none.
-Object attribute_or_null(PyObject* object, const char* name) {
-  Object value = Object::steal(PyObject_GetAttrString(object, name));
-  if (!value) {
-    if (!PyErr_ExceptionMatches(PyExc_Exception)) throw PythonError{};  // such as an interrupt
-    PyErr_Clear();
-  }
-  return value;
 }
 
 // NumPy's dtypes, which JAX has too, have a name; torch's are torch.float32. Some are of kinds of

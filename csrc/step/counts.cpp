@@ -3,9 +3,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "../trees/tree.hpp"
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
+#include "../trees/tree.hpp"
 #include "array_counts.hpp"
 
 namespace fastopt {

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "../arrays/known.hpp"
-#include "../trees/tree_like.hpp"
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
+#include "../trees/tree_like.hpp"
 #include "array_counts.hpp"
 #include "step.hpp"
 

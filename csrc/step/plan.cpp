@@ -324,7 +324,7 @@ bool Plan::has(PyObject* params) {
   const auto are_all_known = [&](int tree) {
     bool same = given_params_.entries() == known_->entries();
     for (int entry = 0; same && entry < known_->entries(); ++entry)
-      same = given_params_.of(entry)[tree] == known_->array(known_->entry(entry), 0);
+      same = known_->has_param(entry, given_params_.of(entry)[tree]);
     return same;
   };
   try {

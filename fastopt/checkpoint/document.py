@@ -24,7 +24,7 @@ from urllib.parse import quote
 import numpy as np
 
 from fastopt.checkpoint.files import Arrays
-from fastopt.tree import Tree, children, is_dataclass_node, way
+from fastopt.tree import Tree, as_array, children, is_dataclass_node, way
 
 TEXT = "fastopt"
 """The name of the array that holds the text."""
@@ -91,8 +91,8 @@ class _Writer:
                 for i, child in enumerate(value)
             ]
             return items if kind is list else {"tuple": items}
-        if isinstance(value, np.ndarray):
-            return {"array": self._keep(value, path, name)}
+        if hasattr(type(value), "__dlpack__"):  # an array of NumPy's or another library's
+            return {"array": self._keep(as_array("save", path, value), path, name)}
         if self.root == "params" and (value is not None or depth > 0):
             raise TypeError(f"save: {path} must be a NumPy array, not {type(value).__name__}")
         return _encode_leaf(value, path)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastopt.checkpoint.document import container_of
 from fastopt.optimizers.stored import Stored, copy_all
-from fastopt.tree import children, names, paths, way, zip_trees
+from fastopt.tree import as_array, children, names, paths, way, zip_trees
 
 numpy_with_bounds: Any = getattr(np.lib, "array_utils", np)  # where it is since NumPy 2
 bounds = numpy_with_bounds.byte_bounds
@@ -51,9 +51,14 @@ def match_by_name(params: Any, stored: Any) -> tuple[list[Entry], list[str], lis
 
 
 def _named(tree: Any) -> dict[str, tuple[str, Any]]:
-    arrays = (array for (array,) in zip_trees(tree))
-    ways = (f"params{path}" for path in paths(tree))
+    ways = [f"params{path}" for path in paths(tree)]
+    arrays = [_target(way, leaf) for way, (leaf,) in zip(ways, zip_trees(tree), strict=True)]
     return dict(zip(names("load", tree), zip(ways, arrays, strict=True), strict=True))
+
+
+def _target(path: str, leaf: Any) -> Any:
+    """Return the array that shares the memory of a tensor; of all else itself."""
+    return as_array("load", path, leaf) if hasattr(type(leaf), "__dlpack__") else leaf
 
 
 def _fits(entry: Entry) -> bool:
@@ -71,7 +76,7 @@ def _walk(path: str, params: Any, stored: Any) -> Iterator[Entry]:
         ours = "an array" if _is_array(params) else f"a {(kind or type(params)).__name__}"
         raise ValueError(f"load: {path} is {ours}, the file has {theirs}")
     if kind is None:
-        yield Entry(path, params, stored)
+        yield Entry(path, _target(path, params), stored)
         return
     entries = children(params) or []
     if kind is dict:

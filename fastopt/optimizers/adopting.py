@@ -6,13 +6,11 @@ from collections.abc import Callable, Collection
 from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
-
 from fastopt import _core
 from fastopt.optimizers.entries import Grouping
 from fastopt.optimizers.group import one_or_all, one_or_each
 from fastopt.optimizers.state_checks import checked_count, what_is_wrong
-from fastopt.tree import children, paths
+from fastopt.tree import as_array, children, paths
 
 
 def adopted(
@@ -23,7 +21,10 @@ def adopted(
     state: Any,
     never_negative: Collection[str],
 ) -> list[Any]:
-    """Return the states of all groups, with the arrays of one state for all parameters."""
+    """Return the states of all groups, with the arrays of one state for all parameters.
+
+    In place of tensors they have arrays that share their memory.
+    """
     wanted = new_state(())
     if wanted is None:
         raise TypeError(f"{where}: state must be None, as the rule has no state")
@@ -38,12 +39,14 @@ def adopted(
             without, with_it = ("state", "optimizer") if tree is None else ("optimizer", "state")
             raise ValueError(f"{where}: the {without} has no {name}, the {with_it} has")
         if tree is not None:
-            parts[name] = _core.matched(where, grouping.tree, f"state.{name}", tree)
-            for path, array in zip(paths(grouping.tree), parts[name], strict=True):
-                if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            found = _core.matched(where, grouping.tree, f"state.{name}", tree)
+            its_names = [f"state.{name}{path}" for path in paths(grouping.tree)]
+            parts[name] = [as_array(where, *named) for named in zip(its_names, found, strict=True)]
+            for its_name, array in zip(its_names, parts[name], strict=True):
+                if array.dtype.kind != "f":
                     continue  # refused with all that is no parameter
                 if wrong := what_is_wrong(array, name in never_negative):
-                    raise ValueError(f"{where}: state.{name}{path} {wrong}")
+                    raise ValueError(f"{where}: {its_name} {wrong}")
     counts = [state.step] * len(grouping.group_of_entry)
     step = tuple(state.step) if isinstance(state.step, _core.ArrayCounts) else state.step
     if children(step) is not None:

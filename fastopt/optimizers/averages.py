@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.tree import Tree, unflatten, zip_trees
+from fastopt.tree import Tree, as_array, unflatten, zip_trees
 
 
 class Averages:
@@ -17,7 +17,7 @@ class Averages:
         """Make averages for `params`, but for those that are kept, by their names."""
         self.params = tuple(array for (array,) in zip_trees(params))
         self.arrays = tuple(
-            kept[name] if name in kept else _copy(array)
+            kept[name] if name in kept else _copy(name, array)
             for name, array in zip(names, self.params, strict=True)
         )
         self.tree = unflatten(params, iter(self.arrays))
@@ -25,7 +25,7 @@ class Averages:
     def reset(self) -> None:
         """Make them copies again."""
         for array, average in zip(self.params, self.arrays, strict=True):
-            average[...] = array
+            average[...] = as_array("reset_averages", "params", array)
 
     def check(self, where: str, names: Sequence[str], params: Tree) -> None:
         """Raise if the averages could not take the place of what is in `params` now."""
@@ -39,12 +39,13 @@ class Averages:
         if len(shown) != len(names):
             raise ValueError(f"{where}: ema has {len(shown)} arrays, it had {len(names)}")
         of_entries = zip(names, now, self.params, self.arrays, shown, strict=True)
-        for name, array, own, average, its_view in of_entries:
-            for each, known, what in ((array, own, name), (its_view, average, f"ema of {name}")):
+        for name, param, own, average, its_view in of_entries:
+            for each, known, what in ((param, own, name), (its_view, average, f"ema of {name}")):
                 if each is not known:
                     raise ValueError(
                         f"{where}: {what} is another array than when the optimizer was made"
                     )
+            array = as_array(where, name, param)
             for each, its_name in ((array, name), (average, f"the average of {name}")):
                 if not each.flags.writeable:
                     raise ValueError(f"{where}: {its_name} is read-only")
@@ -55,7 +56,8 @@ class Averages:
                 )
 
 
-def _copy(array: Any) -> Any:
+def _copy(name: str, param: Any) -> Any:
+    array = as_array("averages", name, param)
     new = np.empty_like(array, subok=False)
     new[...] = array
     return new

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastopt import _core
 from fastopt.optimizers.group import Group, one_or_all, one_or_each
-from fastopt.tree import Tree, arrays_of, unflatten, zeros_like
+from fastopt.tree import Tree, arrays_of, as_array, unflatten, zeros_like
 
 if TYPE_CHECKING:
     from fastopt.optimizers.held import Held
@@ -105,10 +105,10 @@ def _check_fits(held: Held, where: str, own: list[Entries]) -> None:
                 )
     for number, group in enumerate(held.groups):
         found = dict(own[number])
-        for name, array in group._entries:
+        for name, known in group._entries:
             if name not in found:
                 raise ValueError(f"{where}: params has no {name!r}, which the optimizer has")
-            new = found[name]
+            array, new = (as_array(where, name, leaf) for leaf in (known, found[name]))
             if new.shape != array.shape:
                 raise ValueError(
                     f"{where}: {name!r} of params has shape {new.shape}, the optimizer's has "

@@ -12,6 +12,7 @@ import numpy as np
 from fastopt.dropout import Dropout
 from fastopt.optimizers.options import NOT_SAVED, Options, is_schedule, stateful_parts
 from fastopt.optimizers.stored import Stored, copy_all
+from fastopt.tree import as_array
 
 LATER_OPTIONS = {"lr_inside": False, "bias_correction": True}
 """Options that states of earlier versions lack, with what those versions did."""
@@ -113,6 +114,8 @@ class StateChecks:
 
     def array(self, place: str, array: Any, to: Any, non_negative: bool | None) -> None:
         """Note to copy an array into one of ours; with None it may hold anything."""
+        if hasattr(type(array), "__dlpack__"):
+            array = as_array(self.where, place, array)
         if not isinstance(array, (np.ndarray, Stored)) or isinstance(array, np.ma.MaskedArray):
             raise TypeError(f"{self.where}: {place} must be an array, not {array!r:.60}")
         if isinstance(array, np.ndarray):

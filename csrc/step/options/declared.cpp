@@ -2,10 +2,10 @@
 
 #include <string>
 
-#include "../../trees/tree.hpp"
 #include "../../python/attribute.hpp"
 #include "../../python/errors.hpp"
 #include "../../python/numbers.hpp"
+#include "../../trees/tree.hpp"
 
 namespace fastopt {
 namespace {
