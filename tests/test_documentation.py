@@ -23,7 +23,7 @@ TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 PAGES = [page for page in PAGES if not page.startswith("_build/")]
-WITHOUT_CODE = {"changelog.md", "interop.md", "sklearn.md"}
+WITHOUT_CODE = {"changelog.md", "interop.md", "sklearn.md", "torch.md"}
 TESTED_ELSEWHERE = {"regularization.md"}  # in test_examples.py
 MODULES = [
     "fastopt",

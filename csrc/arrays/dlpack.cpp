@@ -182,9 +182,9 @@ bool read_tensor(PyObject* object, DLTensor& to) {
 }
 
 bool lies_as(const DLTensor& tensor, PyArrayObject* array) {
-  if (tensor.begin() != PyArray_DATA(array) || type_number(tensor) != PyArray_TYPE(array) ||
-      !has_shape_of(tensor, array))
-    return false;
+  if (type_number(tensor) != PyArray_TYPE(array) || !has_shape_of(tensor, array)) return false;
+  if (PyArray_SIZE(array) == 0) return true;  // without memory
+  if (tensor.begin() != PyArray_DATA(array)) return false;
   for (int axis = 0; tensor.strides && axis < tensor.axes; ++axis)
     if (tensor.strides[axis] * tensor.dtype.bits / 8 != PyArray_STRIDE(array, axis) &&
         tensor.shape[axis] != 1)

@@ -1,0 +1,164 @@
+"""An optimizer of ours that stands behind one of torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from operator import attrgetter, is_, itemgetter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.autograd.graph import increment_version
+
+from fastopt.optimizers.entries import Grouping
+from fastopt.tree import arrays_of
+
+if TYPE_CHECKING:
+    from fastopt.result import StepResult
+    from fastopt.torch.optimizer import Optimizer
+
+Groups = list[dict[str, Any]]
+
+_grad = attrgetter("grad")
+
+
+class Bound:
+    """It is made of groups, parameters and states as they are, and holds as long as they stay."""
+
+    def __init__(self, owner: Optimizer, states: Any, shared: dict[str, Any]) -> None:
+        groups = owner.param_groups
+        self.owner, self.variant = owner, owner.variant(groups)
+        self.all = [p for group in groups for p in group["params"]]
+        self.lengths = [len(group["params"]) for group in groups]
+        # What needs no gradient has no state, as long as it has no gradient.
+        taken = {id(p) for p in self.all if p.requires_grad or p.grad is not None}
+        taken |= {id(p) for p in states}
+        self.left_out = [p for p in self.all if id(p) not in taken]
+        entries = [
+            (p, number)
+            for number, group in enumerate(groups)
+            for p in group["params"]
+            if id(p) in taken
+        ]
+        self.params = [p for p, _ in entries]
+        self.in_use = [owner.has_state(groups[number]) for _, number in entries]
+        found = [states.get(p, {}) if use else {} for p, use in self._each(self.in_use)]
+        names = owner.arrays_of(self.variant)
+        self.arrays = [
+            {name: self._array(number, state, name) for name in names.values()}
+            for number, state in enumerate(found)
+        ]
+        grouping = Grouping(
+            self.params,
+            tuple(owner.numbers_of(number) for number in range(len(groups))),
+            tuple(number for _, number in entries),
+            by_name={str(place): number for place, (_, number) in enumerate(entries)},
+        )
+        trees = {ours: [each[its] for each in self.arrays] for ours, its in names.items()}
+        steps = [owner.steps_of(state) for state in found]
+        self.optimizer = owner.make(self.variant, grouping, shared, steps, trees)
+        self.groups = list(self.optimizer.groups)
+        self.averages = [torch.from_numpy(average) for average in arrays_of(self.optimizer.ema)]
+        for p, average in zip(self.params, self.averages, strict=False):
+            if "ema" in states.get(p, {}):
+                average.copy_(states[p]["ema"])
+        self._decide = itemgetter("lr", *owner.deciding, *owner.terms)
+        self._noted: list[list[Any]] = [[]] * len(groups)
+        self._tensors: set[int] = set()  # groups that have some in place of numbers
+        for number, group in enumerate(groups):
+            self._note(number, group)
+
+    def _each(self, values: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        return zip(self.params, values, strict=True)
+
+    def _array(self, number: int, state: dict[str, Any], name: str) -> Any:
+        p, array = self.params[number], state.get(name)
+        if array is None:
+            return torch.zeros_like(p, memory_format=torch.preserve_format, requires_grad=False)
+        found = getattr(array, "shape", None), getattr(array, "dtype", None)
+        if found != (p.shape, p.dtype):
+            raise ValueError(
+                f"{type(self.owner).__name__}: {name} of parameter {number} must have shape "
+                f"{tuple(p.shape)} and dtype {p.dtype}, it is {array!r:.60}"
+            )
+        return array
+
+    def shared(self) -> dict[str, Any]:
+        """Return the options that all groups have in common."""
+        return dict(self.optimizer.options)
+
+    # Is it still what it was made of?
+
+    def is_of(self, groups: Groups) -> bool:
+        """Tell whether the groups have the parameters that they had, each its own."""
+        params = [group["params"] for group in groups]
+        now = list(chain.from_iterable(params))
+        return (
+            len(now) == len(self.all)
+            and all(map(is_, now, self.all))
+            and list(map(len, params)) == self.lengths
+            and (not self.left_out or all(p.grad is None for p in self.left_out))
+        )
+
+    def agrees_with(self, states: Any) -> bool:
+        """Tell whether states have what :meth:`write` has put there."""
+        for p, (arrays, steps, use) in self._each(self._what_is_written()):
+            state = states.get(p, {}) if use else {}
+            if self.owner.steps_of(state) != steps:
+                return False
+            if steps and any(state.get(name) is not array for name, array in arrays.items()):
+                return False
+        return True
+
+    def take_numbers(self, groups: Groups) -> bool:
+        """Take over what has changed in groups; False if another optimizer is needed for that."""
+        for number, (group, noted) in enumerate(zip(groups, self._noted, strict=True)):
+            rate = group["lr"]
+            if rate is not noted[0]:
+                self.groups[number]["lr"] = noted[0] = rate
+                if isinstance(rate, torch.Tensor):
+                    self._tensors.add(number)
+            if number in self._tensors or list(self._decide(group)) != noted:
+                if self.owner.variant(groups) != self.variant:
+                    return False
+                self.groups[number].update(self.owner.numbers_of(number))
+                self._note(number, group)
+        return True
+
+    def _note(self, number: int, group: dict[str, Any]) -> None:
+        """Note what a group has. Tensors may change without being replaced."""
+        self._noted[number] = noted = list(self._decide(group))
+        parts = [*noted, *(part for value in noted if isinstance(value, tuple) for part in value)]
+        if any(isinstance(part, torch.Tensor) for part in parts):
+            self._tensors.add(number)
+        else:
+            self._tensors.discard(number)
+
+    # Steps
+
+    def step(self) -> StepResult | None:
+        """Make a step; parameters whose memory was exchanged are followed to where they are."""
+        grads = list(map(_grad, self.params))
+        result = self.optimizer._held.step(grads, 1.0, None, 1.0, None, {}, self.params)
+        if result is NotImplemented:
+            result = self.optimizer.step(grads, params=self.params)
+        if result is None or not result.skipped:
+            increment_version([p for p, grad in self._each(grads) if grad is not None])
+        return result  # type: ignore[no-any-return]
+
+    def _what_is_written(self) -> Iterator[tuple[dict[str, Any], int, bool]]:
+        steps = [step for group in self.groups for step in group._steps()]
+        return zip(self.arrays, steps, self.in_use, strict=True)
+
+    def write(self, states: Any) -> None:
+        """Put the states of all parameters that were updated into a dict of torch's form."""
+        for number, (p, (arrays, steps, use)) in enumerate(self._each(self._what_is_written())):
+            if steps > 0 and use:
+                state = states[p]
+                state.update(arrays)
+                if self.owner.counts and isinstance(state.get("step"), torch.Tensor):
+                    state["step"].fill_(steps)
+                elif self.owner.counts:
+                    state["step"] = torch.tensor(float(steps))
+            if self.averages and (steps > 0 or not arrays):
+                states[p]["ema"] = self.averages[number]

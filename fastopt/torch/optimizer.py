@@ -1,0 +1,254 @@
+"""What the optimizers have in common: how torch's groups and states meet an optimizer of ours."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch.autograd import profiler
+from torch.autograd.graph import increment_version
+from torch.optim import optimizer as torchs
+
+from fastopt.optimizers.options import Options
+from fastopt.result import StepResult
+from fastopt.torch.bound import Bound
+
+
+class OptimizerOptions(TypedDict, total=False):
+    """What the classes take besides torch's own options."""
+
+    l1: float
+    l1_prox: float
+    nonneg: bool
+    clip_value: float | None
+    clip_norm: float | None
+    clip_tensor_norm: float | None
+    clip_eps: float
+    skip_nonfinite: bool | str
+    ema_decay: float | None
+    flush_denormals: bool
+    threads: int | None
+
+
+TERMS: dict[str, Any] = {"l1": 0.0, "l1_prox": 0.0, "nonneg": False, "clip_value": None}
+"""What of this every group has for itself, with defaults."""
+
+UNAVAILABLE = {
+    "amsgrad": "there is no AMSGrad yet",
+    "capturable": "on the CPU nothing is captured",
+    "differentiable": "a step is not part of a graph",
+}
+
+
+class Optimizer(torch.optim.Optimizer):
+    """The base of all, to be combined with a class of torch's.
+
+    Behind it stands an optimizer of fastopt, whose parameters are the tensors themselves. Each step
+    looks whether the numbers in ``param_groups``, the groups, their parameters, or the memory of
+    these have changed; and, if `state` was asked for since, whether that has.
+    """
+
+    counts: ClassVar[bool] = True
+    """Whether torch counts the updates of this rule."""
+    deciding: ClassVar[tuple[str, ...]]
+    """The entries of a group, besides `lr`, that a step depends on."""
+    terms: ClassVar[dict[str, Any]] = TERMS
+    param_groups: list[dict[str, Any]]
+    defaults: dict[str, Any]
+
+    result: StepResult | None = None
+    """What the latest step found out about the gradients: with `clip_norm`, `clip_tensor_norm` or
+    `skip_nonfinite`, else None."""
+
+    # What a class says of its rule
+
+    def variant(self, groups: list[dict[str, Any]]) -> Any:
+        """Return what decides which rule it is, and which arrays its states have."""
+
+    def arrays_of(self, variant: Any) -> dict[str, str]:
+        """Return the names that the arrays of a state have here, and those in torch."""
+        raise NotImplementedError
+
+    def has_state(self, group: dict[str, Any]) -> bool:
+        """Tell whether the parameters of a group have states in torch."""
+        return True
+
+    def steps_of(self, state: dict[str, Any]) -> int:
+        """Return how many updates a state of torch's has seen."""
+        return int(state.get("step", 0))
+
+    def numbers(self, group: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of ours that a group stands for."""
+        raise NotImplementedError
+
+    def make(self, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
+        """Return the optimizer of ours, with a state of these counts and arrays."""
+        raise NotImplementedError
+
+    def _check_available(self, place: str, group: dict[str, Any]) -> None:
+        for key, why in UNAVAILABLE.items():
+            if group.get(key):
+                name = f"{type(self).__name__}: {place}"
+                raise ValueError(f"{name}{key}=True is not available: {why}")
+
+    def numbers_of(self, number: int) -> dict[str, Any]:
+        """Return the options of ours that a group stands for, if there are such."""
+        group = self.param_groups[number]
+        self._check_available(f"param_groups[{number}]: ", group)
+        return self.numbers(group)
+
+    def _begin(self, init: Callable[..., None], given: dict[str, Any], **torchs_own: Any) -> None:
+        """Call torch's constructor, and take over what that does not know."""
+        name = type(self).__name__
+        for key in given:
+            if key not in OptimizerOptions.__annotations__ and key not in self.terms:
+                raise TypeError(f"{name}: there is no option {key!r}")
+        self._check_available("", torchs_own)
+        ignored = {key: torchs_own.pop(key) for key in ("foreach", "fused") if key in torchs_own}
+        self._shared = {key: value for key, value in given.items() if key not in self.terms}
+        init(self, **torchs_own)
+        terms = {key: given.get(key, default) for key, default in self.terms.items()}
+        self.defaults.update(ignored | terms)
+        for group in self.param_groups:
+            for key, value in terms.items():
+                group.setdefault(key, value)
+            group.update({key: value for key, value in ignored.items() if group[key] is None})
+        self._bind()
+
+    # States, in torch's form
+
+    @property
+    def state(self) -> Any:
+        """The states as torch has them: a dict for each parameter that has been updated.
+
+        Its tensors are those that steps change. What is put in their place counts from the next
+        step on.
+        """
+        if self._bound:
+            self._bound.write(self._states)
+            self._shown = True
+        return self._states
+
+    @state.setter
+    def state(self, states: Any) -> None:
+        self._states, self._shown = states, False
+        self._bound: Bound | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        shared = self._bound.shared() if self._bound else self._shared
+        return {**super().__getstate__(), "_shared": shared}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        kept = dict(state)
+        self.state = kept.pop("state", defaultdict(dict))
+        super().__setstate__(kept)
+        for group in self.param_groups:
+            for key, value in self.terms.items():
+                group.setdefault(key, value)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what ``state_dict()`` of this class or of torch's returned; all or nothing.
+
+        Tensors are copied, where torch goes on with those that it is given.
+        """
+        before = self.state, self.param_groups
+        try:
+            super().load_state_dict(state_dict)
+            for state in self._states.values():
+                for key, value in state.items():
+                    if isinstance(value, torch.Tensor):
+                        state[key] = value.clone(memory_format=torch.preserve_format)
+            self._bind()
+        except BaseException:
+            self.state, self.param_groups = before
+            raise
+
+    def _bind(self, *, read: bool = False) -> Bound:
+        """Make an optimizer of ours anew; with `read`, from `state` as it is."""
+        if self._bound:
+            self._shared = self._bound.shared()
+            if not read:
+                self._bound.write(self._states)
+        bound = self._bound = Bound(self, self._states, self._shared)
+        return bound
+
+    # Steps
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters in place.
+
+        Parameters
+        ----------
+        closure : callable, or None
+            Evaluates the model again and returns the loss.
+
+        Returns
+        -------
+        object
+            What the closure returned, else None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a number in a group is out of range, or a parameter or gradient could not be used:
+            sparse, complex, half, on another device. Nothing has been changed then.
+        """
+        if (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or torchs._global_optimizer_pre_hooks
+            or torchs._global_optimizer_post_hooks
+            or profiler._is_profiler_enabled
+        ):
+            return _step_with_hooks(self, *(() if closure is None else (closure,)))
+        return self._step(closure)
+
+    step.hooked = True  # type: ignore[attr-defined]  # else torch wraps it, at the cost of a step
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        bound = self._bound
+        if bound is None or not bound.is_of(self.param_groups):
+            bound = self._bind()
+        elif self._shown and not bound.agrees_with(self._states):
+            bound = self._bind(read=True)
+        self._shown = False
+        if not bound.take_numbers(self.param_groups):
+            bound = self._bind()
+        self.result = bound.step()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients or, with ``set_to_none=False``, set them to zero in place."""
+        if not set_to_none or profiler._is_profiler_enabled:
+            super().zero_grad(set_to_none)
+            return
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the averages of `ema_decay` in place of the parameters, within a ``with`` block."""
+        bound = self._bound or self._bind()
+        try:
+            with bound.optimizer.averaged():
+                increment_version(bound.params)
+                yield
+        finally:
+            increment_version(bound.params)
+
+    @property
+    def options(self) -> Options:
+        """What all groups have in common: ``opt.options["clip_norm"] = 1.0``."""
+        options: Options = (self._bound or self._bind()).optimizer.options
+        return options
+
+
+_step_with_hooks = torch.optim.Optimizer.profile_hook_step(Optimizer._step)

@@ -1,0 +1,237 @@
+"""What users of torch's optimizers rely on besides the numbers: hooks, refusals, processes."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+torch: Any = pytest.importorskip("torch", minversion="2.10")
+ours: Any = pytest.importorskip("fastopt.torch")
+
+
+def test_hooks() -> None:
+    from torch.optim.optimizer import (  # noqa: PLC0415
+        register_optimizer_step_post_hook,
+        register_optimizer_step_pre_hook,
+    )
+
+    for make in (ours.SGD, torch.optim.SGD):
+        seen: list[Any] = []
+        p = torch.nn.Parameter(torch.zeros(2))
+        opt = make([p], lr=1.0)
+
+        def note(word: str, seen: list[Any] = seen, p: Any = p) -> Any:
+            return lambda of, args, _: seen.append((word, float(p.detach()[0]), args[0] is of))
+
+        handles = [
+            register_optimizer_step_pre_hook(note("global before")),
+            register_optimizer_step_post_hook(note("global after")),
+            opt.register_step_pre_hook(note("before")),
+            opt.register_step_post_hook(note("after")),
+        ]
+        p.grad = torch.ones(2)
+        opt.step()
+        for handle in handles:
+            handle.remove()
+        opt.step()
+        assert seen == [
+            ("global before", 0.0, True),
+            ("before", 0.0, True),
+            ("after", -1.0, True),
+            ("global after", -1.0, True),
+        ]
+        assert float(p.detach()[0]) == -2
+
+
+def test_hooks_of_states() -> None:
+    seen: list[str] = []
+    opt = ours.Adam([torch.nn.Parameter(torch.ones(3))])
+    opt.register_state_dict_pre_hook(lambda *_: seen.append("state_dict"))
+    opt.register_state_dict_post_hook(lambda *_: seen.append("made"))
+    opt.register_load_state_dict_pre_hook(lambda *_: seen.append("load"))
+    opt.register_load_state_dict_post_hook(lambda *_: seen.append("loaded"))
+    opt.load_state_dict(opt.state_dict())
+    assert seen == ["state_dict", "made", "load", "loaded"]
+
+
+def test_version_counters() -> None:
+    """A backward pass through values that a step has changed must not go undetected."""
+    w = torch.nn.Parameter(torch.ones(3))
+    opt = ours.SGD([w], lr=0.1)
+    loss = (w**2).sum()
+    w.grad = torch.ones(3)
+    opt.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_gradients_of_other_layouts() -> None:
+    w = torch.nn.Parameter(torch.ones(3, 4))
+    opt = ours.SGD([w], lr=1.0)
+    w.grad = torch.tensor(0.5).expand(3, 4)
+    opt.step()
+    w.grad = torch.arange(12.0).reshape(4, 3).T
+    opt.step()
+    assert torch.equal(w.detach(), 0.5 - torch.arange(12.0).reshape(4, 3).T)
+
+
+def trained(tensor: Any) -> Any:
+    return tensor.requires_grad_()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: ours.Adam([p], amsgrad=True), "Adam: amsgrad=True is not available"),
+        (lambda p: ours.Adam([p], capturable=True), "Adam: capturable=True is not available"),
+        (lambda p: ours.SGD([p], differentiable=True), "SGD: differentiable=True is not"),
+        (
+            lambda p: ours.SGD([p.half().requires_grad_()]),
+            r"SGD: params\[0\] is a Tensor of dtype torch.float16",
+        ),
+        (
+            lambda p: ours.SGD([p.cfloat().requires_grad_()]),
+            r"SGD: params\[0\] is a Tensor of dtype torch.complex",
+        ),
+        (
+            lambda p: ours.SGD([p.to("meta").requires_grad_()]),
+            r"SGD: params\[0\] is a Tensor on the device meta",
+        ),
+        (lambda p: ours.SGD([p], momentum=1.5), "momentum"),
+    ],
+)
+def test_refused(make: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        make(torch.ones(3))
+
+
+def test_a_refused_step_changes_nothing() -> None:
+    w, b = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    opt = ours.Adam([w, b], lr=0.1)
+    w.grad = torch.ones(3)
+
+    def refused(message: str) -> None:
+        before = copy.deepcopy(opt.state_dict())
+        with pytest.raises((TypeError, ValueError), match=message):
+            opt.step()
+        assert str(before) == str(opt.state_dict())
+        assert (w == 1).all()
+        assert (b == 1).all()
+
+    b.grad = torch.eye(3).to_sparse()[0]
+    refused(r"^Adam.step: grads\[1\] is a Tensor of layout torch.sparse_coo")
+    b.grad = torch.ones(3)
+    opt.param_groups[0]["lr"] = -1.0
+    refused("lr must be")
+    opt.param_groups[0]["lr"] = 0.1
+    opt.param_groups[0]["amsgrad"] = True
+    refused(r"^Adam: param_groups\[0\]: amsgrad=True is not available")
+    opt.param_groups[0]["amsgrad"] = False
+    b.data = torch.ones(4)
+    b.grad = None
+    refused(r"params\[1\]|shape")
+
+
+def test_loading_is_all_or_nothing() -> None:
+    opt = ours.Adam([torch.nn.Parameter(torch.ones(3))])
+    opt.param_groups[0]["params"][0].grad = torch.ones(3)
+    opt.step()
+    before = copy.deepcopy(opt.state_dict())
+    for entry in ({"exp_avg": torch.ones(4)}, {"exp_avg": torch.full((3,), float("nan"))}):
+        wrong = copy.deepcopy(before)
+        wrong["state"][0].update(entry)
+        with pytest.raises(ValueError, match=r"exp_avg|state\.m"):
+            opt.load_state_dict(wrong)
+        assert str(opt.state_dict()) == str(before)
+    opt.step()
+    assert opt.state_dict()["state"][0]["step"] == 2
+
+
+def test_states_are_not_shared_with_what_was_loaded() -> None:
+    one, other = (ours.Adam([torch.nn.Parameter(torch.ones(3))]) for _ in range(2))
+    one.param_groups[0]["params"][0].grad = torch.ones(3)
+    one.step()
+    other.load_state_dict(one.state_dict())
+    one.step()
+    assert other.state_dict()["state"][0]["step"] == 1
+    assert float(other.state_dict()["state"][0]["exp_avg"][0]) == pytest.approx(0.1)
+
+
+def test_frozen_parameters_have_no_state() -> None:
+    w, frozen = torch.nn.Parameter(torch.ones(3)), torch.ones(10)
+    opt = ours.Adam([w, frozen])
+    w.grad = torch.ones(3)
+    opt.step()
+    assert len(opt._bound.arrays) == 1
+    frozen.requires_grad_(True)
+    frozen.grad = torch.ones(10)
+    opt.step()
+    assert opt.state[frozen]["step"] == 1
+    assert opt.state[w]["step"] == 2
+
+
+def test_tied_weights() -> None:
+    embedding = torch.nn.Embedding(5, 4)
+    head = torch.nn.Linear(4, 5, bias=False)
+    head.weight = embedding.weight
+    model = torch.nn.Sequential(embedding, head)
+    opt = ours.SGD(model.parameters(), lr=0.1)
+    before = embedding.weight.detach().clone()
+    model(torch.tensor([1, 2])).sum().backward()
+    opt.step()
+    torch.testing.assert_close(head.weight.detach(), before - 0.1 * embedding.weight.grad)
+
+
+DISTRIBUTED = """
+import sys, torch, torch.distributed as dist
+from torch.distributed.optim import ZeroRedundancyOptimizer
+import fastopt.torch as ours
+from torch.nn.parallel import DistributedDataParallel
+
+rank, store = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
+
+def train(make):
+    torch.manual_seed(3)
+    layers = torch.nn.Linear(5, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2)
+    model = DistributedDataParallel(torch.nn.Sequential(*layers).double())
+    opt = make(model.parameters())
+    torch.manual_seed(rank)
+    for step in range(5):
+        opt.zero_grad()
+        model(torch.randn(4, 5, dtype=torch.float64)).square().sum().backward()
+        opt.step()
+    return [p.detach() for p in model.parameters()]
+
+def zero(which, **more):
+    return lambda params: ZeroRedundancyOptimizer(params, optimizer_class=which, lr=0.1, **more)
+
+expected = train(lambda params: torch.optim.Adam(params, lr=0.1))
+for make in (
+    lambda params: ours.Adam(params, lr=0.1),
+    zero(ours.Adam),
+    zero(ours.Adam, parameters_as_bucket_view=True),
+):
+    for mine, theirs in zip(train(make), expected):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+dist.destroy_process_group()
+"""
+
+
+def test_distributed(tmp_path: Any) -> None:
+    """DistributedDataParallel and ZeroRedundancyOptimizer in two processes, with gloo."""
+    if not torch.distributed.is_available():
+        pytest.skip("torch was built without torch.distributed")
+    command = [sys.executable, "-c", DISTRIBUTED]
+    store = str(tmp_path / "store")
+    runs = [
+        subprocess.Popen([*command, str(rank), store], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    errors = [run.communicate(timeout=120)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], errors

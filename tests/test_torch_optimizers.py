@@ -1,0 +1,272 @@
+"""fastopt.torch against torch's own classes: in all that users do with an optimizer."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastopt
+
+torch: Any = pytest.importorskip("torch", minversion="2.10")
+ours: Any = pytest.importorskip("fastopt.torch")
+
+DTYPE = torch.float64
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.5, "dampening": 0.3}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adam", {"decoupled_weight_decay": True, "weight_decay": 0.1, "maximize": True}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.3}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.1, "alpha": 0.5, "eps": 1e-3, "weight_decay": 0.1}),
+    ("RMSprop", {"momentum": 0.9, "maximize": True}),
+    ("RMSprop", {"centered": True}),
+    ("RMSprop", {"centered": True, "momentum": 0.5}),
+]
+ids = [f"{name}-{'-'.join(options)}" for name, options in CASES]
+
+
+def parameters(seed: int = 0, dtype: Any = DTYPE) -> list[Any]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(3, 4), (4,), (), (2, 3, 4, 5), (1,), (0, 2)]
+    new = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
+    new[3] = new[3].to(memory_format=torch.channels_last)
+    return [torch.nn.Parameter(p) for p in new]
+
+
+class Pair:
+    """An optimizer of ours and one of torch's, to which the same is done."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.classes = getattr(ours, name), getattr(torch.optim, name)
+        self.params = parameters(), parameters()
+        self.opts = [
+            make([{"params": params[:3]}, {"params": params[3:5], "lr": 0.02}], **options)
+            for make, params in zip(self.classes, self.params, strict=True)
+        ]
+
+    def each(self, change: Callable[[Any, list[Any]], Any]) -> None:
+        for opt, params in zip(self.opts, self.params, strict=True):
+            change(opt, params)
+
+    def step(self, seed: int, without: tuple[int, ...] = (), **arguments: Any) -> None:
+        def gradients(_opt: Any, params: list[Any]) -> None:
+            for number, (p, g) in enumerate(zip(params, parameters(100 + seed), strict=True)):
+                p.grad = None if number in without else g.detach()
+
+        self.each(gradients)
+        self.each(lambda opt, params: opt.step(**arguments))
+        self.check()
+
+    def check(self) -> None:
+        for mine, theirs in zip(*self.params, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+        mine, theirs = (opt.state_dict() for opt in self.opts)
+        assert mine["state"].keys() == theirs["state"].keys()
+        for key, state in theirs["state"].items():
+            for name, value in state.items():
+                if value is not None:
+                    torch.testing.assert_close(
+                        mine["state"][key][name], value, rtol=1e-12, atol=1e-12
+                    )
+        for group, of_torch in zip(mine["param_groups"], theirs["param_groups"], strict=True):
+            assert {key: group[key] for key in of_torch} == of_torch
+
+    def replace(self, change: Callable[[Any, list[Any]], Any]) -> None:
+        made = [change(*each) for each in zip(self.opts, self.params, strict=True)]
+        self.opts = [opt for opt, _ in made]
+        self.params = tuple(params for _, params in made)
+
+
+def swapped_states(pair: Pair) -> None:
+    """Each goes on from the state of the other."""
+    mine, theirs = (copy.deepcopy(opt.state_dict()) for opt in pair.opts)
+    extra = pair.opts[0].terms.keys()
+    for group in mine["param_groups"]:
+        for key in extra:
+            del group[key]
+    for opt, state in zip(pair.opts, (theirs, mine), strict=True):
+        opt.load_state_dict(state)
+
+
+def exchanged_memory(_opt: Any, params: list[Any]) -> None:
+    for p in params:
+        p.data = p.data.clone()
+    weights = torch.nn.utils.parameters_to_vector(params[:3])
+    torch.nn.utils.vector_to_parameters(weights, params[:3])
+
+
+def through_a_file(opt: Any, params: list[Any]) -> Any:
+    file = io.BytesIO()
+    torch.save({"opt": opt.state_dict(), "params": params}, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=True)
+    groups = [
+        {"params": [loaded["params"][place] for place in group["params"]]}
+        for group in loaded["opt"]["param_groups"]
+    ]
+    new = type(opt)(groups, lr=0.7)
+    new.load_state_dict(loaded["opt"])
+    return new, loaded["params"]
+
+
+def set_in_groups(opt: Any, _params: list[Any]) -> None:
+    group = opt.param_groups[1]
+    group["lr"] = torch.tensor(0.05, dtype=torch.float64)
+    group["weight_decay"] = 0.2
+    if "betas" in group:
+        group["betas"] = (0.7, 0.8)
+    if "nesterov" in group and group["momentum"]:
+        group["momentum"] = 0.6
+
+
+CHANGES: dict[str, Callable[[Pair], None]] = {
+    "memory": lambda pair: pair.each(exchanged_memory),
+    "states": swapped_states,
+    "file": lambda pair: pair.replace(through_a_file),
+    "copy": lambda pair: pair.replace(lambda *each: copy.deepcopy(each)),
+    "pickle": lambda pair: pair.replace(lambda *each: pickle.loads(pickle.dumps(each))),
+    "groups": lambda pair: pair.each(set_in_groups),
+    "tensor lr": lambda pair: pair.each(
+        lambda opt, _: (
+            opt.param_groups[1]["lr"].mul_(0.5)
+            if isinstance(opt.param_groups[1]["lr"], torch.Tensor)
+            else None
+        )
+    ),
+    "new group": lambda pair: pair.each(
+        lambda opt, params: (
+            opt.add_param_group({"params": [params[5]], "lr": 0.3})
+            if len(opt.param_groups) == 2
+            else None
+        )
+    ),
+    "zero": lambda pair: pair.each(lambda opt, _: opt.zero_grad(set_to_none=False)),
+    "none": lambda pair: pair.each(lambda opt, _: opt.zero_grad()),
+    "freeze": lambda pair: pair.each(lambda _, params: params[0].requires_grad_(False)),
+    "thaw": lambda pair: pair.each(lambda _, params: params[0].requires_grad_(True)),
+    "edit state": lambda pair: pair.each(edit_state),
+    "forget": lambda pair: pair.each(lambda opt, params: opt.state.pop(params[1], None)),
+}
+
+
+def edit_state(opt: Any, params: list[Any]) -> None:
+    for state in opt.state.values():
+        for name, value in state.items():
+            if value is not None:
+                state[name] = value + 1 if name == "step" else value * 0.5
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=ids)
+def test_all_mixed(name: str, options: dict[str, Any]) -> None:
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        pair = Pair(name, **options)
+        for step in range(12):
+            change = str(rng.choice(list(CHANGES)))
+            if change == "freeze":
+                pair.step(step, without=(0,))
+            CHANGES[change](pair)
+            without = tuple(int(k) for k in rng.choice(6, rng.integers(3), replace=False))
+            pair.step(step + 100 * seed, without)
+
+
+def test_momentum_switched_on_and_off() -> None:
+    pair = Pair("SGD", lr=0.1)
+    for step, momentum in enumerate([0, 0.9, 0.9, 0, 0, 0.5, 0]):
+        pair.opts[0].param_groups[1]["momentum"] = momentum
+        pair.opts[1].param_groups[1]["momentum"] = momentum
+        pair.step(step)
+        pair.step(step + 50, without=(4,))
+
+
+SCHEDULERS: dict[str, Callable[[Any, Any], Any]] = {
+    "LambdaLR": lambda s, o: s.LambdaLR(o, lambda epoch: 0.9**epoch),
+    "StepLR": lambda s, o: s.StepLR(o, 2),
+    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 10),
+    "CosineAnnealingWarmRestarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 3),
+    "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.9),
+    "OneCycleLR": lambda s, o: s.OneCycleLR(o, 0.1, total_steps=20),
+    "CyclicLR": lambda s, o: s.CyclicLR(o, 0.01, 0.1, 3, cycle_momentum=False),
+    "PolynomialLR": lambda s, o: s.PolynomialLR(o, 10),
+    "MultiplicativeLR": lambda s, o: s.MultiplicativeLR(o, lambda epoch: 0.9),
+    "SequentialLR": lambda s, o: s.SequentialLR(
+        o, [s.ConstantLR(o, 0.1, 2), s.LinearLR(o)], milestones=[2]
+    ),
+    "ReduceLROnPlateau": lambda s, o: s.ReduceLROnPlateau(o, patience=1),
+}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_schedulers(scheduler: str) -> None:
+    for name in ("Adam", "SGD"):
+        pair = Pair(name, **({"momentum": 0.9} if name == "SGD" else {}))
+        made = [SCHEDULERS[scheduler](torch.optim.lr_scheduler, opt) for opt in pair.opts]
+        for step in range(6):
+            pair.step(step)
+            for each in made:
+                each.step(*([1.0] if scheduler == "ReduceLROnPlateau" else []))
+
+
+def test_closures() -> None:
+    pair = Pair("SGD", lr=0.1)
+    for opt, params in zip(pair.opts, pair.params, strict=True):
+
+        def closure(opt: Any = opt, params: Any = params) -> Any:
+            opt.zero_grad()
+            loss = sum((p**2).sum() for p in params)
+            loss.backward()
+            return loss
+
+        with torch.no_grad():
+            assert opt.step(closure) > 0
+    pair.check()
+
+
+def test_grad_scaler() -> None:
+    pair = Pair("Adam")
+    scalers = [torch.amp.GradScaler("cpu", init_scale=64.0) for _ in pair.opts]
+    for factor in (1.0, float("inf"), 2.0):
+        for opt, params, scaler in zip(pair.opts, pair.params, scalers, strict=True):
+            opt.zero_grad()
+            loss = sum((p**2).sum() * factor for p in params[:5])
+            scaler.scale(loss).backward()
+            scaler.step(opt)
+            scaler.update()
+        pair.check()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_options_of_ours(name: str) -> None:
+    options = {"l1": 0.01, "clip_norm": 0.5, "ema_decay": 0.9, "clip_value": 0.3, "threads": 1}
+    p = torch.nn.Parameter(torch.linspace(-1, 1, 7, dtype=DTYPE))
+    q = p.detach().numpy().copy()
+    opt = getattr(ours, name)([p], lr=0.1, **options)
+    other = getattr(fastopt, name)(q, lr=0.1, **options)
+    for step in range(4):
+        p.grad = torch.linspace(step, 2, 7, dtype=DTYPE)
+        found = other.step(p.grad.numpy())
+        opt.step()
+        assert opt.result == found
+        if step == 1:  # all of it survives
+            opt, p = pickle.loads(pickle.dumps((opt, p)))
+        assert (p.detach().numpy() == q).all()
+    state = opt.state_dict()["state"][0]
+    assert (state["ema"].numpy() == other.ema).all()
+    with opt.averaged():
+        assert (p.detach().numpy() == other.ema).all()
+    opt.options["clip_norm"] = None
+    opt.step()
+    assert opt.result is None
+    with pytest.raises(TypeError, match=rf"^{name}: there is no option 'l2'"):
+        getattr(ours, name)([p], l2=0.1)
