@@ -110,9 +110,27 @@ def test_memory_of_a_tensor_is_updated_in_place(rng: np.random.Generator) -> Non
     np.testing.assert_array_equal(transposed.numpy(), -grad)
 
 
-def test_a_tensor_itself_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"params\['w'\] must be a NumPy array, not Tensor"):
-        fastopt.sgd_step({"w": torch.zeros(3)}, {"w": np.zeros(3)})
+def test_tensors_that_cannot_be_used() -> None:
+    """The others are arrays: tests/test_tensors.py."""
+    complex_ones, w = torch.ones(3, dtype=torch.complex64), torch.nn.Parameter(torch.ones(3))
+    freed = torch.ones(3)
+    freed.untyped_storage().resize_(0)
+    for gradient, message in (
+        (torch.eye(3).to_sparse()[0], "of layout torch.sparse_coo; a step takes dense ones"),
+        (torch.ones(3, device="meta"), "on the device meta; a step takes memory of the host"),
+        (torch.ones(3, dtype=torch.bfloat16), "of dtype torch.bfloat16; a step takes float32"),
+        (complex_ones.conj(), "of dtype torch.complex64; a step takes float32"),
+        (complex_ones.conj().imag, r"whose sign is still to be changed; .resolve_neg\(\)"),
+        (freed, "without plain memory on the CPU"),
+    ):
+        with pytest.raises(TypeError, match=rf"^sgd_step: grads\[0\] is a Tensor {message}"):
+            fastopt.sgd_step([w], [gradient], lr=1.0)
+        with pytest.raises(TypeError, match=rf"^SGD.step: grads\[0\] is a Tensor {message}"):
+            fastopt.SGD([w]).step([gradient])
+    one = fastopt.SGD(torch.nn.Parameter(torch.ones(1)))  # which may lie as any other
+    with pytest.raises(TypeError, match="grads is a Tensor whose sign is still to be changed"):
+        one.step(complex_ones.conj().imag[:1])
+    assert (w == 1).all()
 
 
 def test_adam_in_float32_stays_close_to_torch(rng: np.random.Generator) -> None:
