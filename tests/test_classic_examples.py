@@ -297,3 +297,54 @@ def test_the_command_resumes(
         SystemExit, match=r"is of a run with {'epochs': 1, .*, not with {'epochs': 2"
     ):
         example.main(["--epochs", "2", "--resume", path])
+
+
+# scikit-learn's network
+
+
+@pytest.fixture(scope="module")
+def mlp_runs() -> Any:
+    example = load_example("sklearn_mlp")
+    data = example.load()
+    return {
+        name: example.train(example.network_of(example.MLPClassifier, **choices), data)
+        for name, choices in example.NETWORKS.items()
+    }
+
+
+def test_alpha_is_l2_of_the_batch(mlp_runs: Any) -> None:
+    by_alpha, by_l2 = mlp_runs["L2"], mlp_runs["L2 as l2"]
+    assert by_alpha.accuracies == by_l2.accuracies
+    np.testing.assert_allclose(by_alpha.weights, by_l2.weights, rtol=1e-9, atol=1e-12)
+
+
+def test_what_penalties_make_of_the_network(mlp_runs: Any) -> None:
+    plain, l2, l1 = (mlp_runs[name] for name in ("no penalty", "L2", "proximal L1"))
+    assert [int(np.sum(run.weights == 0)) for run in (plain, l2)] == [0, 0]
+    assert 0.4 < np.mean(l1.weights == 0) < 0.7
+    assert np.linalg.norm(l2.weights) < 0.7 * np.linalg.norm(plain.weights)
+    assert (l1.network.intercepts_[0] != 0).all()
+    assert min(max(run.accuracies) for run in (l1, l2)) > max(plain.accuracies)
+
+
+def test_the_best_epoch_in_validation_is_kept(mlp_runs: Any) -> None:
+    rows = load_example("sklearn_mlp").load().validate
+    for run in mlp_runs.values():
+        assert run.network.score(rows.x, rows.y) == max(run.accuracies)
+        assert run.network.t_ == 1000 * (1 + int(np.argmax(run.accuracies)))
+
+
+def test_a_random_split_tests_with_hands_that_were_learned(mlp_runs: Any) -> None:
+    example = load_example("sklearn_mlp")
+    honest = example.load().test
+    assert 0.88 < mlp_runs["L2"].network.score(honest.x, honest.y) < 0.92
+    data = example.load(order=np.random.default_rng(0).permutation(1797))
+    network = example.network_of(example.MLPClassifier, alpha=example.ALPHA)
+    run = example.train(network, data)
+    assert 0.97 < run.network.score(data.test.x, data.test.y) < 0.99
+
+
+def test_the_weights_of_scikit_learn() -> None:
+    example = load_example("sklearn_mlp")
+    _, _, difference = example.compare(example.load(), epochs=10)
+    assert difference < 1e-12

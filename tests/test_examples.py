@@ -24,9 +24,10 @@ EXAMPLES = [
     "network_adam",
     "network_l1_l2_dropout",
     "ridge_and_lasso",
+    "sklearn_mlp",
     "weights_under_penalties",
 ]
-FEW_EPOCHS = {"network_adam": "2", "network_l1_l2_dropout": "1"}
+FEW_EPOCHS = {"network_adam": "2", "network_l1_l2_dropout": "1", "sklearn_mlp": "3"}
 
 needs_sources = pytest.mark.skipif(
     not GUIDE.is_file(), reason="the tests do not stand in the repository"
