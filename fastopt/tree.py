@@ -28,14 +28,22 @@ class TypedDictInstance(Protocol):
     __required_keys__: ClassVar[frozenset[str]]
 
 
+class Tensor(Protocol):
+    """What type checkers know a tensor of another library by: it offers DLPack, as arrays do."""
+
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
 Record: TypeAlias = DataclassInstance | TypedDictInstance
 """What has a type for each of its entries. These are the user's, and are checked by steps alone."""
 
-Tree: TypeAlias = "NDArray[Any] | Mapping[Any, Tree] | Sequence[Tree] | Record"
+Leaf: TypeAlias = "NDArray[Any] | Tensor"
+
+Tree: TypeAlias = "Leaf | Mapping[Any, Tree] | Sequence[Tree] | Record"
 """An argument: one array, or lists, tuples, dicts and dataclass instances of trees."""
 
 PartialTree: TypeAlias = (
-    "NDArray[Any] | Mapping[Any, PartialTree | None] | Sequence[PartialTree | None] | Record"
+    "Leaf | Mapping[Any, PartialTree | None] | Sequence[PartialTree | None] | Record"
 )
 """An argument in which None may stand for what is not there."""
 

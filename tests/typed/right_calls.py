@@ -95,6 +95,17 @@ fastopt.SGD([{"params": w, "lr": 0.1}, {"params": flat, "frozen": True}]).step([
 fastopt.Adam(fastopt.groups(nested, {"layers.*": {"lr": 0.1}})).accumulate(nested)
 
 
+# Tensors of other libraries
+class Tensor:
+    def __dlpack__(self, *, stream: int | None = None, copy: bool | None = None) -> object: ...
+
+
+tensor = Tensor()
+with_all([tensor, w])
+fastopt.Adam({"w": tensor}).step({"w": tensor})
+fastopt.adam_step([tensor], [None], fastopt.adam_init([tensor]))
+
+
 # Any class
 def make(kind: type[fastopt.Optimizer], params: Array) -> fastopt.Optimizer:
     return kind(params, lr=0.1, l2=1e-4)
