@@ -25,9 +25,15 @@ EXAMPLES = [
     "network_l1_l2_dropout",
     "ridge_and_lasso",
     "sklearn_mlp",
+    "torch_penalties",
     "weights_under_penalties",
 ]
-FEW_EPOCHS = {"network_adam": "2", "network_l1_l2_dropout": "1", "sklearn_mlp": "3"}
+FEW_EPOCHS = {
+    "network_adam": "2",
+    "network_l1_l2_dropout": "1",
+    "sklearn_mlp": "3",
+    "torch_penalties": "3",
+}
 
 needs_sources = pytest.mark.skipif(
     not GUIDE.is_file(), reason="the tests do not stand in the repository"
@@ -37,6 +43,8 @@ needs_sources = pytest.mark.skipif(
 def load_example(name: str) -> ModuleType:
     for module in ("sklearn", "mlxtend", "matplotlib", "tqdm"):
         pytest.importorskip(module)
+    if name.startswith("torch"):
+        pytest.importorskip("torch")
     path = TOP / "examples" / f"{name}.py"
     if not path.is_file():
         pytest.skip("the tests do not stand in the repository")
