@@ -121,11 +121,9 @@ def weights_of(model: Any) -> list[Any]:
 
 def terms(model: Any, l1: float = 0.0, l2: float = 0.0) -> Any:
     """Return penalties as terms of the loss, as articles have them."""
-    loss: Any = 0.0
-    for w in weights_of(model):
-        loss += l1 * w.abs().sum() if l1 else 0.0
-        loss += l2 / 2 * (w**2).sum() if l2 else 0.0
-    return loss
+    weights = weights_of(model)
+    sizes = l1 * sum(w.abs().sum() for w in weights) if l1 else 0.0
+    return sizes + (l2 / 2 * sum((w**2).sum() for w in weights) if l2 else 0.0)
 
 
 def learn(model: Any, opt: Any, part: TensorDataset, rng: Any, **in_loss: float) -> None:
