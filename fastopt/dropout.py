@@ -70,7 +70,7 @@ def dropout(
     array([0., 0., 2., 2., 0., 2., 0., 2.])
     """
     x, to, name = _from_to("dropout", "x", x, out)
-    if mask_out is not None:
+    if hasattr(type(mask_out), "__dlpack__"):
         mask_out = as_array("dropout", "mask_out", mask_out)
     _core.dropout("dropout", "x", x, p, seed, offset, name, to, None, mask_out, threads)
     return to if out is None else out

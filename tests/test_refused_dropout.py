@@ -85,10 +85,6 @@ def misaligned() -> Any:
     return np.zeros(8 * 24 + 1, np.uint8)[1:].view(np.float64).reshape(4, 6)
 
 
-def torch_tensor() -> Any:
-    return pytest.importorskip("torch").ones(4, 6)
-
-
 NOT_AN_ARRAY = "must be a NumPy array, not "
 NO_ARRAYS: list[tuple[Callable[[], Any], str]] = [
     (lambda: [[1.0] * 6] * 4, "list"),
@@ -101,7 +97,6 @@ NO_ARRAYS: list[tuple[Callable[[], Any], str]] = [
     (TensorLike, "TensorLike"),
     (lambda: np.ma.masked_array(np.ones((4, 6)), mask=True), "a masked array"),
     (lambda: np.ones((4, 6)).view(np.matrix), "a matrix"),
-    (torch_tensor, "Tensor"),
 ]
 BAD_ARRAYS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     *((make, TypeError, NOT_AN_ARRAY + f".*{name}") for make, name in NO_ARRAYS),

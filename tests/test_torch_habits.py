@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -132,9 +134,17 @@ def test_a_refused_step_changes_nothing() -> None:
     opt.param_groups[0]["amsgrad"] = True
     refused(r"^Adam: param_groups\[0\]: amsgrad=True is not available")
     opt.param_groups[0]["amsgrad"] = False
-    b.data = torch.ones(4)
-    b.grad = None
-    refused(r"params\[1\]|shape")
+    for added, message in (
+        ({"params": [trained(torch.ones(2).half())]}, r"dtype torch\.float16"),
+        ({"params": [trained(torch.ones(2))], "clip_norm": 1.0}, "clip_norm is common to all gro"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            opt.add_param_group(added)
+    opt.step()
+    w.data = torch.ones(4)
+    w.grad = None
+    with pytest.raises(ValueError, match=r"^Adam: exp_avg of parameter 0 must have shape \(4,\)"):
+        opt.step()
 
 
 def test_loading_is_all_or_nothing() -> None:
@@ -235,3 +245,96 @@ def test_distributed(tmp_path: Any) -> None:
     ]
     errors = [run.communicate(timeout=120)[1] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], errors
+
+
+def test_models_that_are_converted_before_the_first_step() -> None:
+    model = torch.nn.Linear(3, 2)
+    opt = ours.Adam(model.parameters(), lr=0.1, ema_decay=0.5)
+    model.double()
+    model(torch.ones(1, 3, dtype=torch.float64)).sum().backward()
+    opt.step()
+    assert opt.state[model.weight]["exp_avg"].dtype == torch.float64
+
+
+def test_edits_of_the_state_hold() -> None:
+    """Also several of them, with a look at it in between, a copy, and other groups."""
+    for make in (ours.Adam, torch.optim.Adam):
+        p, q = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+        opt = make([p], lr=0.1)
+        p.grad = q.grad = torch.ones(3)
+        opt.step()
+        opt.state[p]["exp_avg"] = torch.full((3,), 5.0)
+        opt.state[p]["exp_avg_sq"] = torch.full((3,), 7.0)
+        opt.state[p]["step"] = torch.tensor(9.0)
+        assert copy.deepcopy(opt).state_dict()["state"][0]["step"] == 9
+        opt.add_param_group({"params": [q]})
+        opt.step()
+        state = opt.state_dict()["state"]
+        assert [float(state[key]["step"]) for key in (0, 1)] == [10, 1]
+        torch.testing.assert_close(state[0]["exp_avg"], torch.full((3,), 0.9 * 5 + 0.1))
+        opt.state.clear()
+        assert len(opt.state) == len(opt.state_dict()["state"]) == 0
+        opt.step()
+        assert [float(state["step"]) for state in opt.state.values()] == [1, 1]
+        opt.state["epoch"] = 5
+        opt.load_state_dict(opt.state_dict())
+        assert opt.state["epoch"] == 5
+
+
+def test_averages_in_the_state() -> None:
+    p = torch.nn.Parameter(torch.ones(3))
+    opt = ours.SGD([p], lr=1.0, ema_decay=0.5)
+    opt.state[p]["ema"] = torch.full((3,), 9.0)
+    p.grad = torch.ones(3)
+    opt.step()
+    assert (opt.state[p]["ema"] == 4.5).all()
+    for wrong in (torch.ones(1), torch.full((3,), float("nan"))):
+        state = opt.state_dict()
+        state["state"] = {0: {"ema": wrong}}
+        with pytest.raises(ValueError, match=r"^SGD: ema of parameter 0"):
+            opt.load_state_dict(state)
+        assert (opt.state[p]["ema"] == 4.5).all()
+    with opt.averaged():
+        for refused in (opt.state_dict, lambda: copy.deepcopy(opt), opt.step):
+            with pytest.raises(RuntimeError, match="the averages stand in place of the parameters"):
+                refused()
+    assert (p == 0).all()
+
+
+def test_what_loading_leaves() -> None:
+    p = torch.nn.Parameter(torch.ones(3))
+    opt = ours.Adam([p], l1=0.5, nonneg=True, clip_norm=1.0)
+    opt.options["clip_norm"] = 0.25
+    opt.load_state_dict(torch.optim.Adam([p]).state_dict())
+    assert opt.options["clip_norm"] == 0.25
+    assert (opt.param_groups[0]["l1"], opt.param_groups[0]["nonneg"]) == (0.5, True)
+
+
+def test_a_compiled_step() -> None:
+    """The step itself is never compiled, but may be called from what is."""
+    p = torch.nn.Parameter(torch.ones(3))
+    opt = ours.Adam([p], lr=0.1)
+
+    @torch.compile(backend="eager")  # type: ignore[untyped-decorator]
+    def train() -> None:
+        opt.zero_grad()
+        (p**2).sum().backward()
+        opt.step()
+
+    for _ in range(5):
+        train()
+    assert opt.state[p]["step"] == 5
+
+
+def test_nothing_is_kept_of_an_optimizer_that_is_dropped() -> None:
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    opt = ours.Adam([p])
+    opt.step()
+    moments = weakref.ref(opt.state[p]["exp_avg"])
+    gc.disable()
+    try:
+        del opt
+        assert moments() is None
+    finally:
+        gc.enable()

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "../python/errors.hpp"
-#include "../python/gil.hpp"
 #include "../python/numbers.hpp"
 #include "known.hpp"
 
@@ -62,7 +61,6 @@ class Collection::Collector {
     if (find_overlap(to_.spans_, to_.scratch_, share_memory, &to_))
       raise_value_error(checks_.here() + name_of(to_.spans_[0]) + " and " + name_of(to_.spans_[1]) +
                         " overlap in memory");
-    if (known_ && to_.tensors.elements >= release_threshold) to_.hold_gradients();
   }
 
  private:
@@ -84,8 +82,12 @@ class Collection::Collector {
         if (known_ && i == gradient && glance(entry, node)) continue;
         view_tensor(entry, i);
       }
-    if (!to_.viewed_.empty() || (known_ && known_->has_slow_ones()))  // any code may have run
-      std::fill(to_.glanced_.begin(), to_.glanced_.end(), nullptr);
+    if (to_.viewed_.empty() && !(known_ && known_->has_slow_ones())) return;
+    // Any code may have run. What it did to the tensors before is looked at again.
+    std::fill(to_.glanced_.begin(), to_.glanced_.end(), nullptr);
+    for (const auto& [place, given] : to_.viewed_)
+      if (!lies_as(given.ptr(), as_array(*place)))
+        raise_value_error(checks_.here() + "the memory of a tensor changed while it was read");
   }
 
   // Looks whether a gradient is surely right; returns its memory then.
@@ -267,14 +269,6 @@ bool Collection::share_memory(void* self, const Span& a, const Span& b) {
                                as_array(collection.nodes(b.entry)[b.argument]));
 }
 
-// The gradients that were taken from tensors at a glance: those that have views are held by them.
-void Collection::hold_gradients() {
-  for (Tensor& tensor : tensors.all) {
-    PyObject* gradient = nodes(tensor.entry)[1];
-    if (!PyArray_Check(gradient)) tensor.streams.at[Streams::grad] = held_memory_.add(gradient);
-  }
-}
-
 PyObject* Collection::given(int entry, int i) const {
   PyObject* const* place = nodes(entry) + i;
   const auto found = std::lower_bound(viewed_.begin(), viewed_.end(), place,
@@ -283,7 +277,6 @@ PyObject* Collection::given(int entry, int i) const {
 }
 
 void Collection::clear() {
-  held_memory_.clear();
   viewed_.clear();
   leaves_.clear();
   tensors.clear();

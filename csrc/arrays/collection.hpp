@@ -97,7 +97,6 @@ class Collection {
 
  private:
   class Collector;
-  void hold_gradients();
   static bool share_memory(void* self, const Span& a, const Span& b);
 
   Leaves leaves_;
@@ -106,7 +105,6 @@ class Collection {
   int glances_ = 0;
   std::vector<std::pair<PyObject* const*, Object>> viewed_;  // where a view stands, and of what
   std::vector<void*> glanced_;  // the memory of gradients that a glance was enough for, or null
-  HeldMemory held_memory_;
   std::vector<Penalties> penalties_;  // of every entry; of one, where all have the same
   std::vector<Span> spans_;
   std::vector<std::uintptr_t> scratch_;

@@ -113,6 +113,9 @@ std::string why_not_read(PyObject* object) {
 
 std::string why_not_viewed(PyObject* object, const DLTensor& tensor) {
   if (!has_memory(tensor)) return why_not_read(object);
+  if (tensor.axes > NPY_MAXDIMS)
+    return a_type(object) + " of " + std::to_string(tensor.axes) + " axes; NumPy has at most " +
+           std::to_string(NPY_MAXDIMS);
   const std::string dtype = text_of_attribute(object, "dtype");
   if (type_number(tensor) < 0)
     return a_type(object) + " of " + (dtype.empty() ? "another dtype" : "dtype " + dtype) +
@@ -181,7 +184,10 @@ bool read_tensor(PyObject* object, DLTensor& to) {
   return false;
 }
 
-bool lies_as(const DLTensor& tensor, PyArrayObject* array) {
+bool lies_as(PyObject* object, PyArrayObject* array) {
+  if (!table_of(Py_TYPE(object))) return true;
+  DLTensor tensor;
+  if (!read_tensor(object, tensor)) return false;
   if (type_number(tensor) != PyArray_TYPE(array) || !has_shape_of(tensor, array)) return false;
   if (PyArray_SIZE(array) == 0) return true;  // without memory
   if (tensor.begin() != PyArray_DATA(array)) return false;
@@ -205,8 +211,15 @@ bool is_contiguous_like(const DLTensor& tensor, PyArrayObject* array) {
 Object view_of(PyObject* object, std::string& why) {
   const ExchangeTable* table = table_of(Py_TYPE(object));
   if (!table) return view_by_numpy(object, why);
+  // Another object for the same memory: what is lent belongs to the object that it is asked of, and
+  // goes where that gets other memory.
+  static PyObject* detach = interned("detach");
+  Object alias = Object::borrow(object);
+  if (in_class(Py_TYPE(object), detach))
+    alias = Object::made(PyObject_CallMethodNoArgs(object, detach));
+  table = table_of(Py_TYPE(alias.ptr()));
   DLManagedTensor* managed = nullptr;
-  if (table->managed_from_object(object, &managed) != 0) {
+  if (!table || table->managed_from_object(alias.ptr(), &managed) != 0) {
     PyErr_Clear();
     why = why_not_read(object);
     return {};
@@ -214,22 +227,6 @@ Object view_of(PyObject* object, std::string& why) {
   const Object owner = owner_of(managed);
   why = why_not_viewed(object, managed->tensor);
   return why.empty() ? view_of_managed(*managed, owner) : Object();
-}
-
-void* HeldMemory::add(PyObject* object) {
-  held_.push_back(nullptr);  // what may fail comes first
-  if (table_of(Py_TYPE(object))->managed_from_object(object, &held_.back()) != 0) {
-    held_.pop_back();
-    throw PythonError{};
-  }
-  return held_.back()->tensor.begin();
-}
-
-void HeldMemory::clear() {
-  if (held_.empty()) return;
-  const ErrorAside aside;
-  for (DLManagedTensor* managed : held_) managed->deleter(managed);
-  held_.clear();
 }
 
 }  // namespace fastopt

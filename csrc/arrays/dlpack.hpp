@@ -3,7 +3,6 @@
 #pragma once
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "numpy_array.hpp"
 
@@ -26,8 +25,6 @@ struct DLTensor {
   void* begin() const { return static_cast<char*>(data) + byte_offset; }
 };
 
-struct DLManagedTensor;
-
 // Whether the class of an object says that it can be exchanged. Runs no code of the user's.
 bool offers_dlpack(PyObject* object);
 
@@ -36,31 +33,16 @@ bool offers_dlpack(PyObject* object);
 // user's.
 bool read_tensor(PyObject* object, DLTensor& to);
 
-// Whether a tensor that was read lies where an array does, with its dtype, shape and strides.
-bool lies_as(const DLTensor& tensor, PyArrayObject* array);
+// Whether a tensor still has the memory, dtype, shape and strides of an array that was made as its
+// view. Without that table nobody can tell, and it is taken to be so.
+bool lies_as(PyObject* object, PyArrayObject* view);
 
 // Whether a tensor that was read has this dtype, and this shape with its elements in order.
 bool is_contiguous_like(const DLTensor& tensor, PyArrayObject* array);
 
 // An array that shares the memory of an object that offers DLPack, and holds it: it stays even
-// where the object gets other memory. Null where there can be none; `why` then says what the object
-// is. May run code of the user's.
+// where the object gets other memory. (Only a storage of torch's that is resized frees it.) Null
+// where there can be none; `why` then says what the object is. May run code of the user's.
 Object view_of(PyObject* object, std::string& why);
-
-// Holds the memory of tensors, as long as kernels run without the GIL.
-class HeldMemory {
- public:
-  HeldMemory() = default;
-  ~HeldMemory() { clear(); }
-  HeldMemory(const HeldMemory&) = delete;
-  HeldMemory& operator=(const HeldMemory&) = delete;
-
-  // Of a tensor that was read; its memory.
-  void* add(PyObject* object);
-  void clear();
-
- private:
-  std::vector<DLManagedTensor*> held_;
-};
 
 }  // namespace fastopt

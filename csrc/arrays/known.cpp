@@ -1,6 +1,7 @@
 #include "known.hpp"
 
 #include "../python/errors.hpp"
+#include "../python/gil.hpp"
 
 namespace fastopt {
 
@@ -41,6 +42,7 @@ KnownArrays::KnownArrays(const Arguments& arguments, const std::vector<int>& gro
     }
     entries_.push_back(entry);
   }
+  is_large_ = collection.tensors.elements >= release_threshold;
   note_blocks();
 }
 
@@ -91,9 +93,7 @@ bool KnownArrays::is_as_it_was(const Known& known, int flags_that_count) const {
 
 // A tensor can be given other memory, that of another one. (Of slow ones this was looked at.)
 bool KnownArrays::has_its_memory(const Known& known) {
-  DLTensor tensor;
-  return known.given == known.array || known.slow ||
-         (read_tensor(known.given, tensor) && lies_as(tensor, as_array(known.array)));
+  return known.given == known.array || lies_as(known.given, as_array(known.array));
 }
 
 bool KnownArrays::has_its_memory_by_view(const Known& known) {
@@ -186,11 +186,13 @@ void* KnownArrays::data_like(const Known& param, PyArrayObject* grad) const {
   return fits ? PyArray_DATA(grad) : nullptr;
 }
 
-// Of a tensor. One with a single element is contiguous also where it is a lazily negated part of
-// complex numbers, which only a view tells.
-void* KnownArrays::data_like(PyArrayObject* param, PyObject* grad) {
+// Of a tensor, unless kernels will run without the GIL: then only a view holds its memory. One with
+// a single element is contiguous also where it is a lazily negated part of complex numbers, which
+// only a view tells.
+void* KnownArrays::data_like(PyArrayObject* param, PyObject* grad) const {
   DLTensor tensor;
-  if (PyArray_SIZE(param) < 2 || !read_tensor(grad, tensor) || !is_contiguous_like(tensor, param))
+  if (is_large_ || PyArray_SIZE(param) < 2 || !read_tensor(grad, tensor) ||
+      !is_contiguous_like(tensor, param))
     return nullptr;
   const auto begin = reinterpret_cast<std::uintptr_t>(tensor.begin());
   return begin % PyArray_ITEMSIZE(param) == 0 ? tensor.begin() : nullptr;

@@ -98,7 +98,7 @@ class KnownArrays {
   void add(PyObject* array, PyObject* given, int role);
   void note_blocks();
   void* data_like(const Known& param, PyArrayObject* grad) const;
-  static void* data_like(PyArrayObject* param, PyObject* grad);
+  void* data_like(PyArrayObject* param, PyObject* grad) const;
   const npy_intp* extents(const Known& known) const { return extents_.data() + known.extents; }
   bool is_as_it_was(const Known& known, int flags_that_count) const;
   static bool has_its_memory(const Known& known);
@@ -118,6 +118,7 @@ class KnownArrays {
   std::vector<Known> known_;
   std::vector<Role> roles_;
   std::vector<Object> held_;
+  bool is_large_ = false;  // so that steps give the GIL away
   bool any_slow_ = false;  // tensors whose class has no table
   std::vector<npy_intp> extents_;
   std::vector<Block> blocks_;

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import attrgetter, is_, itemgetter
 from typing import TYPE_CHECKING, Any
+from weakref import proxy
 
 import torch
 from torch.autograd.graph import increment_version
@@ -27,7 +28,8 @@ class Bound:
 
     def __init__(self, owner: Optimizer, states: Any, shared: dict[str, Any]) -> None:
         groups = owner.param_groups
-        self.owner, self.variant = owner, owner.variant(groups)
+        self.owner: Any = proxy(owner)  # else they would hold each other
+        self.name, self.variant = type(owner).__name__, owner.variant(groups)
         self.all = [p for group in groups for p in group["params"]]
         self.lengths = [len(group["params"]) for group in groups]
         # What needs no gradient has no state, as long as it has no gradient.
@@ -59,9 +61,10 @@ class Bound:
         self.optimizer = owner.make(self.variant, grouping, shared, steps, trees)
         self.groups = list(self.optimizer.groups)
         self.averages = [torch.from_numpy(average) for average in arrays_of(self.optimizer.ema)]
-        for p, average in zip(self.params, self.averages, strict=False):
-            if "ema" in states.get(p, {}):
-                average.copy_(states[p]["ema"])
+        for number, average in enumerate(self.averages):
+            state = states.get(self.params[number], {})
+            if "ema" in state:
+                average.copy_(self._checked(number, "ema", state["ema"]))
         self._decide = itemgetter("lr", *owner.deciding, *owner.terms)
         self._noted: list[list[Any]] = [[]] * len(groups)
         self._tensors: set[int] = set()  # groups that have some in place of numbers
@@ -75,12 +78,18 @@ class Bound:
         p, array = self.params[number], state.get(name)
         if array is None:
             return torch.zeros_like(p, memory_format=torch.preserve_format, requires_grad=False)
+        return self._checked(number, name, array)
+
+    def _checked(self, number: int, name: str, array: Any) -> Any:
+        p = self.params[number]
         found = getattr(array, "shape", None), getattr(array, "dtype", None)
         if found != (p.shape, p.dtype):
             raise ValueError(
-                f"{type(self.owner).__name__}: {name} of parameter {number} must have shape "
+                f"{self.name}: {name} of parameter {number} must have shape "
                 f"{tuple(p.shape)} and dtype {p.dtype}, it is {array!r:.60}"
             )
+        if not array.isfinite().all():
+            raise ValueError(f"{self.name}: {name} of parameter {number} is not finite")
         return array
 
     def shared(self) -> dict[str, Any]:
@@ -102,8 +111,13 @@ class Bound:
 
     def agrees_with(self, states: Any) -> bool:
         """Tell whether states have what :meth:`write` has put there."""
-        for p, (arrays, steps, use) in self._each(self._what_is_written()):
-            state = states.get(p, {}) if use else {}
+        for number, (p, (arrays, steps, use)) in enumerate(self._each(self._what_is_written())):
+            state = states.get(p, {})
+            averaged = self.averages and (steps or not arrays)
+            if averaged and state.get("ema") is not self.averages[number]:
+                return False
+            if not use:
+                continue
             if self.owner.steps_of(state) != steps:
                 return False
             if steps and any(state.get(name) is not array for name, array in arrays.items()):
@@ -136,15 +150,15 @@ class Bound:
 
     # Steps
 
-    def step(self) -> StepResult | None:
-        """Make a step; parameters whose memory was exchanged are followed to where they are."""
+    def step(self) -> StepResult | Any | None:
+        """Make a step, if parameters have the memory that they had; else it is NotImplemented."""
         grads = list(map(_grad, self.params))
         result = self.optimizer._held.step(grads, 1.0, None, 1.0, None, {}, self.params)
         if result is NotImplemented:
-            result = self.optimizer.step(grads, params=self.params)
+            return result
         if result is None or not result.skipped:
             increment_version([p for p, grad in self._each(grads) if grad is not None])
-        return result  # type: ignore[no-any-return]
+        return result
 
     def _what_is_written(self) -> Iterator[tuple[dict[str, Any], int, bool]]:
         steps = [step for group in self.groups for step in group._steps()]

@@ -177,7 +177,10 @@ class SGD(Optimizer, torch.optim.SGD):
     def make(self, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
         if not any(variant):
             return fastopt.SGD(groups, **shared)
-        return fastopt.Momentum(groups, state=fastopt.MomentumState(steps, **arrays), **shared)
+        return _Momentum(groups, state=fastopt.MomentumState(steps, **arrays), **shared)
+
+
+_Momentum: Any = type("SGD", (fastopt.Momentum,), {})  # as messages shall call it
 
 
 @document(

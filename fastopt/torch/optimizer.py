@@ -59,6 +59,9 @@ class Optimizer(torch.optim.Optimizer):
     param_groups: list[dict[str, Any]]
     defaults: dict[str, Any]
 
+    _bound: Bound | None = None
+    _shared: dict[str, Any]
+
     result: StepResult | None = None
     """What the latest step found out about the gradients: with `clip_norm`, `clip_tensor_norm` or
     `skip_nonfinite`, else None."""
@@ -98,6 +101,10 @@ class Optimizer(torch.optim.Optimizer):
         """Return the options of ours that a group stands for, if there are such."""
         group = self.param_groups[number]
         self._check_available(f"param_groups[{number}]: ", group)
+        for key in OptimizerOptions.__annotations__:
+            if key in group and key not in self.terms:
+                place = f"{type(self).__name__}: param_groups[{number}]"
+                raise ValueError(f"{place}: {key} is common to all groups: opt.options[{key!r}]")
         return self.numbers(group)
 
     def _begin(self, init: Callable[..., None], given: dict[str, Any], **torchs_own: Any) -> None:
@@ -127,19 +134,35 @@ class Optimizer(torch.optim.Optimizer):
         Its tensors are those that steps change. What is put in their place counts from the next
         step on.
         """
-        if self._bound:
-            self._bound.write(self._states)
-            self._shown = True
+        self._settle()
+        self._shown = True
         return self._states
 
     @state.setter
     def state(self, states: Any) -> None:
+        self._unbind()
         self._states, self._shown = states, False
-        self._bound: Bound | None = None
+
+    def _unbind(self) -> None:
+        if self._bound:
+            self._shared = self._bound.shared()
+        self._bound = None
+
+    def _settle(self) -> None:
+        """Bring `_states` up to date; but what was changed there since it was shown holds."""
+        if not self._bound:
+            return
+        name = type(self).__name__
+        self._bound.optimizer._held.plan.check_not_swapped(f"{name}: its state")
+        if self._shown and not self._bound.agrees_with(self._states):
+            self._unbind()
+        else:
+            self._bound.write(self._states)
 
     def __getstate__(self) -> dict[str, Any]:
+        states = super().__getstate__()
         shared = self._bound.shared() if self._bound else self._shared
-        return {**super().__getstate__(), "_shared": shared}
+        return {**states, "_shared": shared}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         kept = dict(state)
@@ -147,7 +170,17 @@ class Optimizer(torch.optim.Optimizer):
         super().__setstate__(kept)
         for group in self.param_groups:
             for key, value in self.terms.items():
-                group.setdefault(key, value)
+                group.setdefault(key, self.defaults.get(key, value))
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group: all of it or, if it is refused, nothing."""
+        super().add_param_group(param_group)
+        if self._bound:
+            try:
+                self._bind()
+            except BaseException:
+                self.param_groups.pop()
+                raise
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what ``state_dict()`` of this class or of torch's returned; all or nothing.
@@ -158,7 +191,7 @@ class Optimizer(torch.optim.Optimizer):
         try:
             super().load_state_dict(state_dict)
             for state in self._states.values():
-                for key, value in state.items():
+                for key, value in state.items() if isinstance(state, dict) else ():
                     if isinstance(value, torch.Tensor):
                         state[key] = value.clone(memory_format=torch.preserve_format)
             self._bind()
@@ -166,13 +199,12 @@ class Optimizer(torch.optim.Optimizer):
             self.state, self.param_groups = before
             raise
 
-    def _bind(self, *, read: bool = False) -> Bound:
-        """Make an optimizer of ours anew; with `read`, from `state` as it is."""
-        if self._bound:
-            self._shared = self._bound.shared()
-            if not read:
-                self._bound.write(self._states)
-        bound = self._bound = Bound(self, self._states, self._shared)
+    def _bind(self) -> Bound:
+        """Make an optimizer of ours anew, of all that there is."""
+        self._settle()
+        shared = self._bound.shared() if self._bound else self._shared
+        bound = self._bound = Bound(self, self._states, shared)
+        self._shown = False
         return bound
 
     # Steps
@@ -196,6 +228,8 @@ class Optimizer(torch.optim.Optimizer):
             If a number in a group is out of range, or a parameter or gradient could not be used:
             sparse, complex, half, on another device. Nothing has been changed then.
         """
+        if torch.compiler.is_dynamo_compiling():
+            return _step_uncompiled(self, closure)
         if (
             self._optimizer_step_pre_hooks
             or self._optimizer_step_post_hooks
@@ -214,14 +248,18 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         bound = self._bound
-        if bound is None or not bound.is_of(self.param_groups):
+        if (
+            bound is None
+            or not bound.is_of(self.param_groups)
+            or (self._shown and not bound.agrees_with(self._states))
+            or not bound.take_numbers(self.param_groups)
+        ):
             bound = self._bind()
-        elif self._shown and not bound.agrees_with(self._states):
-            bound = self._bind(read=True)
         self._shown = False
-        if not bound.take_numbers(self.param_groups):
-            bound = self._bind()
-        self.result = bound.step()
+        result = bound.step()
+        if result is NotImplemented:  # parameters were given other memory
+            result = self._bind().step()
+        self.result = result
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -251,4 +289,5 @@ class Optimizer(torch.optim.Optimizer):
         return options
 
 
+_step_uncompiled = torch.compiler.disable(Optimizer.step)
 _step_with_hooks = torch.optim.Optimizer.profile_hook_step(Optimizer._step)
