@@ -1,0 +1,137 @@
+"""The classes: Keras' optimizers, and which rules of ours they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import keras
+
+import fastopt
+from fastopt.keras.optimizer import Optimizer, keras_own
+
+Class = TypeVar("Class", bound=type)
+
+NOTES = """
+Parameters, errors and methods are those of ``keras.optimizers.{name}``: schedules, clipping,
+`weight_decay`, `use_ema`, `loss_scale_factor`, `gradient_accumulation_steps` are Keras' own code,
+and so is saving. The variables are Keras' own; those of the model and the moments change in place.
+
+Notes
+-----
+The formula is that of :class:`fastopt.{ours}` with {options}. The result differs from that of Keras
+by rounding alone{but}. Keras itself updates {what_is_left}variables that are no dense float32 or
+float64 tensors in the memory of the host, and all on another backend than PyTorch.
+
+Examples
+--------
+>>> import keras
+>>> from fastopt.keras import {name}
+>>> w = keras.Variable([1.0, -2.0])
+>>> opt = {name}(learning_rate=0.5)
+>>> opt.apply([keras.ops.convert_to_tensor([2.0, -4.0])], [w])
+>>> w.numpy().round(3)
+{result}
+"""
+
+registered = keras.saving.register_keras_serializable(package="fastopt")
+
+
+def document(**parts: str) -> Callable[[Class], Class]:
+    """Add to the docstring of a class what all of them say."""
+
+    def add(kind: Class) -> Class:
+        kind.__doc__ = f"{kind.__doc__}\n{NOTES.format(name=kind.__name__, **{'but': ''} | parts)}"
+        return kind
+
+    return add
+
+
+@registered
+@document(
+    ours="Momentum",
+    options="``lr_inside=True``",
+    what_is_left="",
+    result="array([0., 0.], dtype=float32)",
+)
+class SGD(Optimizer, keras_own("SGD")):  # type: ignore[misc]
+    """SGD, also with momentum, also Nesterov's: ``keras.optimizers.SGD``."""
+
+    def _kind(self) -> Any:
+        return self.momentum != 0, bool(self.nesterov)
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self.momentums] if kind[0] else []
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        return {"momentum": self.momentum} if kind[0] else {}
+
+    def _updates(self) -> int:
+        return 1  # Keras' velocity counts from the start, where it is 0
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        has_momentum, nesterov = kind
+        if not has_momentum:
+            return fastopt.SGD(params)
+        state = fastopt.MomentumState(1, *moments)
+        return fastopt.Momentum(params, state=state, lr_inside=True, nesterov=nesterov)
+
+
+@registered
+@document(
+    ours="Adam",
+    options="``epsilon_hat=True``",
+    what_is_left="with ``amsgrad=True``, ",
+    result="array([ 0.5, -1.5], dtype=float32)",
+)
+class Adam(Optimizer, keras_own("Adam")):  # type: ignore[misc]
+    """Adam: ``keras.optimizers.Adam``."""
+
+    def _kind(self) -> Any:
+        return None if self.amsgrad else "adam"
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self._momentums, self._velocities]
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        return {"beta1": self.beta_1, "beta2": self.beta_2, "eps": self.epsilon}
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        return fastopt.Adam(params, state=fastopt.AdamState(0, *moments), epsilon_hat=True)
+
+
+@registered
+@document(
+    ours="AdamW",
+    options="``epsilon_hat=True``",
+    what_is_left="with ``amsgrad=True``, ",
+    result="array([ 0.498, -1.496], dtype=float32)",
+)
+class AdamW(Adam, keras_own("AdamW")):  # type: ignore[misc]
+    """Adam with decoupled weight decay: ``keras.optimizers.AdamW``."""
+
+
+@registered
+@document(
+    ours="RMSprop",
+    options="``eps_inside_sqrt=True``",
+    but=", and where `centered` finds a negative variance, which counts as 0 here",
+    what_is_left="with `momentum`, whose buffer has the learning rate in it in Keras, ",
+    result="array([-0.581, -0.419], dtype=float32)",
+)
+class RMSprop(Optimizer, keras_own("RMSprop")):  # type: ignore[misc]
+    """RMSprop, also centered: ``keras.optimizers.RMSprop``."""
+
+    def _kind(self) -> Any:
+        return None if self.momentum > 0 else bool(self.centered)
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self._velocities, *([self._average_gradients] if kind else [])]
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        return {"rho": self.rho, "eps": self.epsilon}
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        squares, *averages = moments
+        state = fastopt.RMSpropState(0, squares, averages[0] if kind else None, None)
+        return fastopt.RMSprop(params, state=state, centered=kind, eps_inside_sqrt=True)

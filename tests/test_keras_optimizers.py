@@ -1,0 +1,411 @@
+"""Keras' optimizers on fastopt, next to Keras' own: the same weights in the same habits."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+os.environ.setdefault("KERAS_BACKEND", "torch")
+keras = pytest.importorskip("keras")
+if keras.backend.backend() != "torch":
+    pytest.skip("Keras runs on another backend", allow_module_level=True)
+
+import torch  # noqa: E402
+
+import fastopt.keras  # noqa: E402
+from fastopt.keras.optimizer import Bound  # noqa: E402
+
+NAMES = ["SGD", "Adam", "AdamW", "RMSprop"]
+SHAPES: list[tuple[int, ...]] = [(5, 3), (3,), (), (3, 2, 2)]
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+schedules = keras.optimizers.schedules
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx(before)
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many variables each step of fastopt has updated."""
+    made: list[int] = []
+    step = Bound.step
+
+    def counting(self: Bound, grads: Any, params: Any, *rest: Any) -> None:
+        step(self, grads, params, *rest)
+        made.append(len(params))
+
+    monkeypatch.setattr(Bound, "step", counting)
+    return made
+
+
+def make(module: Any, name: str, **options: Any) -> Any:
+    return getattr(module, name)(**options)
+
+
+def both(name: str, **options: Any) -> tuple[Any, Any]:
+    return make(fastopt.keras, name, **options), make(keras.optimizers, name, **options)
+
+
+def variables(shapes: Any = SHAPES, dtype: str = "float64", **options: Any) -> list[Any]:
+    rng = np.random.default_rng(0)
+    return [
+        keras.Variable(rng.normal(size=shape), dtype=dtype, name=f"v{i}", **options)
+        for i, shape in enumerate(shapes)
+    ]
+
+
+def gradients(step: int, shapes: Any = SHAPES, dtype: Any = torch.float64) -> list[Any]:
+    rng = np.random.default_rng(100 + step)
+    return [torch.tensor(rng.normal(size=shape), dtype=dtype) for shape in shapes]
+
+
+def assert_close(ours: list[Any], theirs: list[Any], tolerance: float = 1e-12) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), tolerance, tolerance, err_msg=a.name)
+
+
+RULES: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {}),
+    ("SGD", {"momentum": 0.9}),
+    ("SGD", {"momentum": 0.8, "nesterov": True, "learning_rate": 0.1}),
+    ("SGD", {"momentum": 1.0}),
+    ("SGD", {"nesterov": True}),
+    ("Adam", {}),
+    ("Adam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
+    ("AdamW", {}),
+    ("AdamW", {"learning_rate": 0.1, "weight_decay": 0.1}),
+    ("RMSprop", {}),
+    ("RMSprop", {"learning_rate": 0.1, "rho": 0.7, "epsilon": 1e-3}),
+    ("RMSprop", {"centered": True, "epsilon": 1e-2}),
+]
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("Adam", {"amsgrad": True}),
+    ("AdamW", {"amsgrad": True}),
+    ("RMSprop", {"momentum": 0.9}),
+    ("RMSprop", {"momentum": 0.9, "centered": True, "epsilon": 1e-2}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), RULES + REFUSED)
+def test_every_rule(steps: list[int], name: str, options: dict[str, Any]) -> None:
+    ours, theirs = both(name, **options)
+    w, own = variables(), variables()
+    for step in range(20):
+        ours.apply(gradients(step), w)
+        theirs.apply(gradients(step), own)
+        assert_close(w, own)
+    assert_close(ours.variables, theirs.variables)
+    assert steps == ([] if (name, options) in REFUSED else [4] * 20)
+
+
+MIXED: list[dict[str, Any]] = [
+    {"weight_decay": 0.1, "clipnorm": 0.5, "use_ema": True, "ema_momentum": 0.9},
+    {"global_clipnorm": 0.5, "gradient_accumulation_steps": 3, "weight_decay": 0.1},
+    {"clipvalue": 0.3, "loss_scale_factor": 8.0, "gradient_accumulation_steps": 2},
+    {"use_ema": True, "ema_overwrite_frequency": 3, "clipvalue": 0.3},
+    {"use_ema": True, "ema_overwrite_frequency": 2, "gradient_accumulation_steps": 2},
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("options", MIXED)
+def test_what_surrounds_an_update(steps: list[int], name: str, options: dict[str, Any]) -> None:
+    def rate() -> Any:
+        return schedules.PolynomialDecay(0.1, 20, 0.01)
+
+    ours, theirs = (
+        make(module, name, learning_rate=rate(), **options)
+        for module in (fastopt.keras, keras.optimizers)
+    )
+    w, own = variables(constraint="non_neg"), variables(constraint="non_neg")
+    for optimizer, its in ((ours, w), (theirs, own)):
+        optimizer.exclude_from_weight_decay(var_names=["v1"])
+        optimizer.build(its)
+    for step in range(24):
+        ours.apply(gradients(step))
+        theirs.apply(gradients(step))
+    assert_close(w, own)
+    assert_close(ours.variables, theirs.variables)
+    assert len(steps) == 24 // options.get("gradient_accumulation_steps", 1)
+    ours.finalize_variable_values(w)
+    theirs.finalize_variable_values(own)
+    assert_close(w, own)
+
+
+NUMBERS = {
+    "SGD": {"momentum": 0.5, "nesterov": True},
+    "Adam": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
+    "AdamW": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2, "weight_decay": 0.3},
+    "RMSprop": {"rho": 0.5, "epsilon": 1e-2},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_changed_between_steps_counts(steps: list[int], name: str) -> None:
+    options = {"momentum": 0.9} if name == "SGD" else {}
+    ours, theirs = both(name, **options)
+    w, own = variables(), variables()
+    rng = np.random.default_rng(1)
+    random = [np.abs(rng.normal(size=shape)) for shape in SHAPES]
+    for step in range(12):
+        for optimizer, its in ((ours, w), (theirs, own)):
+            if step == 2:
+                optimizer.learning_rate = 0.05
+            if step == 3:
+                for key, value in NUMBERS[name].items():
+                    setattr(optimizer, key, value)
+            if step == 5:
+                optimizer.iterations.assign(100)
+            if step == 7:
+                weights = [np.abs(v.numpy()) + 0.1 for v in optimizer.variables[2:]]
+                optimizer.set_weights([np.array(2), np.array(0.02), *weights])
+            if step == 9:
+                for variable, value in zip(its, random, strict=True):
+                    variable.assign(value)
+            if step == 10:  # the tensor is another one
+                its[0]._value = torch.nn.Parameter(its[0].value.detach().T.clone().T)
+            if step == 11:  # the same one has other memory
+                its[1].value.data = its[1].value.data.clone()
+            optimizer.apply(gradients(step), its)
+        assert_close(w, own)
+    assert_close(ours.variables, theirs.variables)
+    assert steps == [4] * 12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_gradients_and_their_layouts(steps: list[int], name: str) -> None:
+    ours, theirs = both(name)
+    w, own = variables(), variables()
+    for step in range(8):
+        grads: list[Any] = gradients(step)
+        grads[0] = grads[0].T.contiguous().T
+        grads[1] = torch.ones((), dtype=torch.float64).expand(3)
+        for optimizer, its in ((ours, w), (theirs, own)):
+            if step in (3, 4, 6):
+                grads[2] = None
+                with pytest.warns(UserWarning, match="Gradients do not exist"):
+                    optimizer.apply(grads, its)
+            else:
+                optimizer.apply(grads, its)
+    assert_close(w, own)
+    assert_close(ours.variables, theirs.variables)
+    assert steps == [4, 4, 4, 3, 3, 4, 3, 4]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_variable_in_float32(steps: list[int], name: str) -> None:
+    ours, theirs = both(name)
+    w, own = ([variables([(7,)], "float32")[0]] for _ in range(2))
+    for step in range(10):
+        ours.apply(gradients(step, [(7,)], torch.float32), w)
+        theirs.apply(gradients(step, [(7,)], torch.float32), own)
+    assert_close(w, own, 1e-5)  # Keras rounds its factors, too
+    assert steps == [1] * 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_fastopt_refuses_keras_updates(steps: list[int], name: str) -> None:
+    w, own = variables(dtype="bfloat16"), variables(dtype="bfloat16")
+    ours, theirs = both(name, learning_rate=0.1)
+    for step in range(5):
+        ours.apply(gradients(step, dtype=torch.bfloat16), w)
+        theirs.apply(gradients(step, dtype=torch.bfloat16), own)
+    for a, b in zip(w, own, strict=True):
+        assert torch.equal(a.value, b.value)
+    assert steps == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_that_fastopt_refuses(steps: list[int], name: str) -> None:
+    ours, theirs = both(name)
+    w, own = variables(), variables()
+    for step, rate in enumerate([0.1, -0.1, 0.1]):
+        for optimizer, its in ((ours, w), (theirs, own)):
+            optimizer.learning_rate = rate
+            optimizer.apply(gradients(step), its)
+    assert_close(w, own)
+    assert steps == [4, 4]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_gradients_raise_as_in_keras(name: str) -> None:
+    ours, theirs = both(name)
+    w = variables()
+    for optimizer in (ours, theirs):
+        optimizer.build(w)
+        with pytest.raises(RuntimeError, match="size"):
+            optimizer.apply([torch.ones(2, dtype=torch.float64)] * 4)
+
+
+def test_autograd_notices_a_step() -> None:
+    (w,) = variables([(3,)])
+    product = (w.value * w.value).sum()
+    fastopt.keras.Adam().apply(gradients(0, [(3,)]), [w])
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.backward()
+
+
+def test_a_loss_scale_that_moves(steps: list[int]) -> None:
+    results = []
+    for module in (fastopt.keras, keras.optimizers):
+        its = variables()
+        optimizer = keras.optimizers.LossScaleOptimizer(module.Adam(0.1), initial_scale=4.0)
+        for step in range(6):
+            grads = gradients(step)
+            if step == 2:
+                grads[0][0] = np.inf
+            optimizer.apply(grads, its)
+        results.append(its)
+    assert_close(*results)
+    assert len(steps) == 5
+
+
+# Models
+
+X, Y = (np.random.default_rng(2).normal(size=(64, n)) for n in (6, 2))
+
+
+def model(optimizer: Any, **options: Any) -> Any:
+    keras.utils.set_random_seed(1)
+    layers = [
+        keras.layers.Dense(8, activation="relu", name="first"),
+        keras.layers.BatchNormalization(name="second"),
+        keras.layers.Dense(2, name="third"),
+    ]
+    made = keras.Sequential([keras.Input((6,)), *layers])
+    made.compile(optimizer, loss="mse", **options)
+    return made
+
+
+def fit(made: Any, epochs: int = 3, **options: Any) -> Any:
+    return made.fit(X, Y, batch_size=16, epochs=epochs, shuffle=False, verbose=0, **options)
+
+
+def assert_same_models(ours: Any, theirs: Any) -> None:
+    assert_close(ours.weights, theirs.weights, 1e-11)
+    assert_close(ours.optimizer.variables, theirs.optimizer.variables, 1e-11)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fit(steps: list[int], name: str) -> None:
+    ours, theirs = map(model, both(name, learning_rate=0.05, weight_decay=0.01))
+    for made in (ours, theirs):
+        halve = keras.callbacks.ReduceLROnPlateau("loss", patience=0, min_delta=10)
+        fit(made, callbacks=[halve])
+        made.get_layer("first").trainable = False
+        made.compile(made.optimizer, loss="mse")
+        fit(made)
+        made.get_layer("first").trainable = True
+        made.compile(made.optimizer, loss="mse")
+        fit(made, callbacks=[keras.callbacks.LearningRateScheduler(lambda n, rate: rate * 0.9)])
+    assert_same_models(ours, theirs)
+    assert steps == [6] * 12 + [4] * 12 + [6] * 12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_go_on_exactly(tmp_path: Path, name: str) -> None:
+    """Ours in a file of ours, and weights both ways."""
+    options = {"learning_rate": 0.05, **({"momentum": 0.9} if name == "SGD" else {})}
+    ours, theirs = map(model, both(name, **options))
+    fit(ours)
+    fit(theirs)
+    ours.save(tmp_path / "ours.keras")
+    loaded = keras.saving.load_model(tmp_path / "ours.keras")
+    assert type(loaded.optimizer) is getattr(fastopt.keras, name)
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    to_ours, to_theirs = map(model, both(name, **options))
+    for made, file in ((to_ours, "theirs"), (to_theirs, "ours")):
+        made.optimizer.build(made.trainable_variables)
+        made.load_weights(tmp_path / f"{file}.weights.h5")
+    runs = [ours, theirs, loaded, to_ours, to_theirs]
+    for made in runs:
+        fit(made)
+        assert int(made.optimizer.iterations) == 24
+    for made in runs[1:]:
+        assert_same_models(ours, made)
+    for a, b in zip(ours.weights, loaded.weights, strict=True):
+        assert torch.equal(a.value, b.value)
+
+
+def test_a_file_is_loaded_where_nothing_was_imported(tmp_path: Path) -> None:
+    made = model(fastopt.keras.Adam())
+    fit(made, 1)
+    made.save(tmp_path / "m.keras")
+    code = "import sys, keras; print(type(keras.saving.load_model(sys.argv[1]).optimizer))"
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "m.keras")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert "fastopt.keras" in run.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_and_configs(name: str) -> None:
+    options = {"learning_rate": schedules.ExponentialDecay(0.1, 3, 0.5), "clipnorm": 1.0}
+    ours, theirs = both(name, **options)
+    ours.apply(gradients(0), variables())
+    assert ours.get_config() | {"name": ""} == theirs.get_config() | {"name": ""}
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(ours))
+    assert type(again) is type(ours)
+    assert isinstance(ours, getattr(keras.optimizers, name))
+    assert type(ours).from_config(ours.get_config()).get_config() == again.get_config()
+    changed = type(theirs).from_config(ours.get_config())
+    assert changed.get_config() == again.get_config()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copied_model_goes_on_by_itself(name: str) -> None:
+    ours = model(make(fastopt.keras, name))
+    fit(ours)
+    copied = copy.deepcopy(ours)
+    before = [w.numpy().copy() for w in ours.weights]
+    fit(copied)
+    for kept, w in zip(before, ours.weights, strict=True):
+        np.testing.assert_array_equal(kept, w.numpy())
+    fit(ours)
+    assert_same_models(ours, copied)
+
+
+def test_another_backend_is_told_that_nothing_is_gained() -> None:
+    code = """
+import warnings, numpy as np, keras, fastopt.keras
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    results = []
+    for module in (fastopt.keras, keras.optimizers):
+        w = keras.Variable(np.ones(3, "float32"))
+        opt = module.Adam(0.1)
+        for _ in range(3):
+            opt.apply([keras.ops.ones(3)], [w])
+        results.append(w.numpy())
+assert (results[0] == results[1]).all()
+print([str(w.message) for w in said if "fastopt" in str(w.message)])
+"""
+    pytest.importorskip("jax")
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert run.stdout.count("fastopt.keras.Adam: on the jax backend") == 1
+    assert "set KERAS_BACKEND=torch" in run.stdout
