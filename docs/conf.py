@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from typing import Any
 
 import fastopt
 from fastopt.rules import RULES
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # else Keras looks for TensorFlow
 
 project = "fastopt"
 author = "The fastopt developers"

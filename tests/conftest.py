@@ -12,6 +12,8 @@ from digits_files import write_files
 from fastopt import _core
 from fastopt.demo.data import Dataset, load_folder
 
+os.environ.setdefault("KERAS_BACKEND", "torch")  # else Keras looks for TensorFlow
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With FASTOPT_ISA, leave out what goes through all tables by itself: it has run before."""

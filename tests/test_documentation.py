@@ -23,7 +23,10 @@ TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 PAGES = [page for page in PAGES if not page.startswith("_build/")]
-WITHOUT_CODE = {"changelog.md", "interop.md", "recipes.md", "sklearn.md", "thinc.md", "torch.md"}
+WITHOUT_CODE = {
+    *("changelog.md", "interop.md", "keras.md", "recipes.md", "sklearn.md", "thinc.md"),
+    "torch.md",
+}
 PROGRAMS = {"recipes.md"}  # test_recipes.py and test_recipes_frameworks.py run them
 TESTED_ELSEWHERE = {"regularization.md"}  # in test_examples.py
 MODULES = [
@@ -33,7 +36,7 @@ MODULES = [
     "fastopt.interop",
     "fastopt.reference",
 ]
-BUILDERS = ("sphinx", "myst_parser", "numpydoc", "furo", "sklearn", "thinc", "torch")
+BUILDERS = ("sphinx", "myst_parser", "numpydoc", "furo", "sklearn", "thinc", "torch", "keras")
 
 needs_sources = pytest.mark.skipif(
     not (DOCS / "conf.py").is_file(), reason="the tests do not stand in the repository"

@@ -24,7 +24,10 @@ TOP = HERE.parent
 IN_REPOSITORY = (TOP / "docs" / "conf.py").is_file()
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))] if IN_REPOSITORY else []
 
-WITHOUT_CODE = ("changelog.md", "interop.md", "recipes.md", "sklearn.md", "thinc.md", "torch.md")
+WITHOUT_CODE = (
+    *("changelog.md", "interop.md", "keras.md", "recipes.md", "sklearn.md", "thinc.md"),
+    "torch.md",
+)
 
 # mypy: names may be used again for another thing, as at a prompt; of the library itself, which
 # is found in the same folder, it reports nothing.

@@ -95,7 +95,7 @@ class Optimizer:
             )
 
     def _update(self, grads: list[Any], variables: Any, learning_rate: Any) -> bool:
-        """Update all variables by one step of ours; False if it was refused, and nothing changed."""
+        """Update all variables by one step of ours; False if it is refused: nothing has changed."""
         kind = self._kind()
         if kind is None:
             return False
