@@ -1,4 +1,4 @@
-"""fastopt.torch in Lightning, transformers and accelerate: to the weights of torch's own classes."""
+"""fastopt.torch in Lightning, transformers and accelerate: to the weights of torch's classes."""
 
 from __future__ import annotations
 
