@@ -141,9 +141,6 @@ def test_what_surrounds_an_update(steps: list[int], name: str, options: dict[str
     assert_close(w, own)
     assert_close(ours.variables, theirs.variables)
     assert len(steps) == 24 // options.get("gradient_accumulation_steps", 1)
-    ours.finalize_variable_values(w)
-    theirs.finalize_variable_values(own)
-    assert_close(w, own)
 
 
 NUMBERS = {
@@ -160,7 +157,7 @@ def test_what_is_changed_between_steps_counts(steps: list[int], name: str) -> No
     ours, theirs = both(name, **options)
     w, own = variables(), variables()
     rng = np.random.default_rng(1)
-    random = [np.abs(rng.normal(size=shape)) for shape in SHAPES]
+    random = [rng.normal(size=shape) for shape in SHAPES]
     for step in range(12):
         for optimizer, its in ((ours, w), (theirs, own)):
             if step == 2:
@@ -168,7 +165,10 @@ def test_what_is_changed_between_steps_counts(steps: list[int], name: str) -> No
             if step == 3:
                 for key, value in NUMBERS[name].items():
                     setattr(optimizer, key, value)
-            if step == 5:
+            if step in (4, 5):  # a number that is refused, and all as it was before
+                optimizer.learning_rate = (-0.1, 0.05)[step - 4]
+                setattr(optimizer, next(iter(NUMBERS[name])), (0.6, 0.5)[step - 4])
+            if step == 6:
                 optimizer.iterations.assign(100)
             if step == 7:
                 weights = [np.abs(v.numpy()) + 0.1 for v in optimizer.variables[2:]]
@@ -183,7 +183,7 @@ def test_what_is_changed_between_steps_counts(steps: list[int], name: str) -> No
             optimizer.apply(gradients(step), its)
         assert_close(w, own)
     assert_close(ours.variables, theirs.variables)
-    assert steps == [4] * 12
+    assert steps == [4] * 11
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -196,7 +196,7 @@ def test_missing_gradients_and_their_layouts(steps: list[int], name: str) -> Non
         grads[1] = torch.ones((), dtype=torch.float64).expand(3)
         for optimizer, its in ((ours, w), (theirs, own)):
             if step in (3, 4, 6):
-                grads[2] = None
+                grads[1 if step == 4 else 2] = None
                 with pytest.warns(UserWarning, match="Gradients do not exist"):
                     optimizer.apply(grads, its)
             else:
@@ -227,18 +227,7 @@ def test_what_fastopt_refuses_keras_updates(steps: list[int], name: str) -> None
     for a, b in zip(w, own, strict=True):
         assert torch.equal(a.value, b.value)
     assert steps == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_numbers_that_fastopt_refuses(steps: list[int], name: str) -> None:
-    ours, theirs = both(name)
-    w, own = variables(), variables()
-    for step, rate in enumerate([0.1, -0.1, 0.1]):
-        for optimizer, its in ((ours, w), (theirs, own)):
-            optimizer.learning_rate = rate
-            optimizer.apply(gradients(step), its)
-    assert_close(w, own)
-    assert steps == [4, 4]
+    assert ours._bound.optimizer is None  # it is not made again and again
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -367,8 +356,7 @@ def test_copies_and_configs(name: str) -> None:
     assert type(again) is type(ours)
     assert isinstance(ours, getattr(keras.optimizers, name))
     assert type(ours).from_config(ours.get_config()).get_config() == again.get_config()
-    changed = type(theirs).from_config(ours.get_config())
-    assert changed.get_config() == again.get_config()
+    assert type(theirs).from_config(ours.get_config()).get_config() == again.get_config()
 
 
 @pytest.mark.parametrize("name", NAMES)
