@@ -37,7 +37,6 @@ class Bound:
 
     def step(self, grads: list[Any], params: list[Any], numbers: dict[str, float], t: int) -> None:
         if numbers != self.numbers:
-            self.numbers = {}  # until all are taken
             self.group.update(numbers)
             self.numbers = numbers
         state = self.group.state
