@@ -78,6 +78,7 @@ def test_objects(options: dict[str, Any], kind: Callable[..., Any]) -> None:
 
     ours, theirs = arrays(), arrays()
     opt, other = make(like(kind, ours)), make(theirs)
+    assert repr(opt) == repr(other)
     for step in range(4):
         grads, same = arrays(), arrays()
         opt.step(like(kind, grads))

@@ -12,7 +12,7 @@ from fastopt.optimizers.group import Group, Groups
 from fastopt.optimizers.held import Held
 from fastopt.optimizers.options import SHARED_DEFAULTS, TERM_DEFAULTS, Options, public
 from fastopt.optimizers.state_checks import checked_count
-from fastopt.tree import LikeParams, Tree
+from fastopt.tree import LikeParams, Tree, as_array
 
 GROUP_DEFAULTS = {"frozen": False, **TERM_DEFAULTS}
 
@@ -226,7 +226,8 @@ class Settings:
         return public(super().__dir__())
 
     def __repr__(self) -> str:
-        count = sum(array.size for group in self.groups for array in group.params)
+        leaves = [entry for group in self.groups for entry in group._entries]
+        count = sum(as_array("repr", name, leaf).size for name, leaf in leaves)
         head = f"{count:,} parameters in {len(self.names)} arrays, step_count={self.step_count}"
         lines = [f"{type(self).__name__}({head}"]
         if shared := self.options._shown(SHARED_DEFAULTS):
