@@ -19,6 +19,7 @@ import fastopt
 TOP = Path(__file__).parents[1]
 GUIDE = TOP / "docs" / "regularization.md"
 EXAMPLES = [
+    "keras_mnist",
     "linear_regression",
     "logistic_regression_l1",
     "network_adam",
@@ -29,6 +30,7 @@ EXAMPLES = [
     "weights_under_penalties",
 ]
 FEW_EPOCHS = {
+    "keras_mnist": "2",
     "network_adam": "2",
     "network_l1_l2_dropout": "1",
     "sklearn_mlp": "3",
@@ -43,8 +45,10 @@ needs_sources = pytest.mark.skipif(
 def load_example(name: str) -> ModuleType:
     for module in ("sklearn", "mlxtend", "matplotlib", "tqdm"):
         pytest.importorskip(module)
-    if name.startswith("torch"):
+    if name.startswith(("torch", "keras")):
         pytest.importorskip("torch")
+    if name.startswith("keras"):
+        pytest.importorskip("keras")
     path = TOP / "examples" / f"{name}.py"
     if not path.is_file():
         pytest.skip("the tests do not stand in the repository")
@@ -108,6 +112,7 @@ def test_proximal_l1_alone_makes_zeros() -> None:
     assert min(result.accuracy for result in results.values()) > 0.94
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_commands(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "picture.png"
