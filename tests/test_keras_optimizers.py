@@ -370,30 +370,3 @@ def test_a_copied_model_goes_on_by_itself(name: str) -> None:
         np.testing.assert_array_equal(kept, w.numpy())
     fit(ours)
     assert_same_models(ours, copied)
-
-
-def test_another_backend_is_told_that_nothing_is_gained() -> None:
-    code = """
-import warnings, numpy as np, keras, fastopt.keras
-with warnings.catch_warnings(record=True) as said:
-    warnings.simplefilter("always")
-    results = []
-    for module in (fastopt.keras, keras.optimizers):
-        w = keras.Variable(np.ones(3, "float32"))
-        opt = module.Adam(0.1)
-        for _ in range(3):
-            opt.apply([keras.ops.ones(3)], [w])
-        results.append(w.numpy())
-assert (results[0] == results[1]).all()
-print([str(w.message) for w in said if "fastopt" in str(w.message)])
-"""
-    pytest.importorskip("jax")
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert run.stdout.count("fastopt.keras.Adam: on the jax backend") == 1
-    assert "set KERAS_BACKEND=torch" in run.stdout

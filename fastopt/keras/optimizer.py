@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Any
 
@@ -11,12 +11,21 @@ import keras
 
 ON_TORCH = keras.backend.backend() == "torch"
 if ON_TORCH:
+    import torch
     from torch.autograd.graph import increment_version
 
 
 def keras_own(name: str) -> Any:
     """Return the class that Keras makes an instance of, which may be one for its backend."""
     return type(getattr(keras.optimizers, name)(name=name))
+
+
+def not_compiled(method: Callable[..., Any]) -> Any:
+    """Keep a method out of what torch compiles, as for ``jit_compile=True``."""
+    if not ON_TORCH:
+        return method
+    disable: Any = torch.compiler.disable  # has no types
+    return disable(method)
 
 
 class Bound:
@@ -93,6 +102,7 @@ class Optimizer:
                 grads, trainable_variables, learning_rate
             )
 
+    @not_compiled
     def _update(self, grads: list[Any], variables: Any, learning_rate: Any) -> bool:
         """Update all variables by one step of ours; False if it is refused: nothing has changed."""
         kind = self._kind()
