@@ -303,6 +303,7 @@ def test_what_is_refused(make: Any, weights: Any, gradient: Any, message: str) -
     np.testing.assert_array_equal(weights, before[0])
     np.testing.assert_array_equal(gradient, before[1])
     assert optimizer.nr_update[0, "W"] == 0
+    assert optimizer.averages == {}
 
 
 def test_refused_options() -> None:

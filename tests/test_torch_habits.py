@@ -143,7 +143,7 @@ def test_a_refused_step_changes_nothing() -> None:
     opt.step()
     w.data = torch.ones(4)
     w.grad = None
-    with pytest.raises(ValueError, match=r"^Adam: exp_avg of parameter 0 must have shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"^Adam: exp_avg of parameter 0 has shape \(3,\)"):
         opt.step()
 
 
@@ -338,3 +338,33 @@ def test_nothing_is_kept_of_an_optimizer_that_is_dropped() -> None:
         assert moments() is None
     finally:
         gc.enable()
+
+
+def test_messages_name_the_place_of_a_parameter() -> None:
+    """Counted among all, also those that take no part."""
+    frozen, w = torch.ones(2), torch.nn.Parameter(torch.ones(3))
+    opt = ours.Adam([frozen, w])
+    w.grad = torch.eye(3).to_sparse()[0]
+    with pytest.raises(TypeError, match=r"^Adam.step: grads\[1\] is a Tensor of layout"):
+        opt.step()
+    w.grad = torch.ones(3)
+    opt.step()
+    wrong = copy.deepcopy(opt.state_dict())
+    wrong["state"][1]["exp_avg"] = torch.ones(4)
+    with pytest.raises(ValueError, match=r"^Adam: exp_avg of parameter 1 has shape \(4,\)"):
+        opt.load_state_dict(wrong)
+    opt.step()
+    assert opt.state[w]["step"] == 2
+
+
+@pytest.mark.parametrize("make", [ours.Adam, lambda p: ours.SGD(p, momentum=0.9), ours.RMSprop])
+def test_a_look_at_the_state_changes_nothing(make: Callable[[Any], Any]) -> None:
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    opt = make([p])
+    opt.step()
+    opt.step()
+    bound = opt._bound
+    assert opt.state[p]
+    opt.step()
+    assert opt._bound is bound

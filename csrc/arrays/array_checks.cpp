@@ -29,7 +29,7 @@ void ArrayChecks::check_kind(int i) const {
 void ArrayChecks::check_class(int i) const {
   if (offers_dlpack(nodes_[i]) && !PyArray_Check(nodes_[i])) {
     std::string why;
-    view_of(nodes_[i], why);
+    if (view_of(nodes_[i], why)) why = type_of(nodes_[i]) + ", which changed while it was read";
     raise_type_error(here() + name(i) + " is " + why);
   }
   const std::string wrong = why_not_plain(nodes_[i]);

@@ -86,8 +86,15 @@ class Collection::Collector {
     // Any code may have run. What it did to the tensors before is looked at again.
     std::fill(to_.glanced_.begin(), to_.glanced_.end(), nullptr);
     for (const auto& [place, given] : to_.viewed_)
-      if (!lies_as(given.ptr(), as_array(*place)))
-        raise_value_error(checks_.here() + "the memory of a tensor changed while it was read");
+      if (!lies_as(given.ptr(), as_array(*place))) raise_moved(place);
+  }
+
+  [[noreturn]] void raise_moved(PyObject* const* place) const {
+    int entry = 0;
+    while (to_.nodes(entry) + arguments_.count <= place) ++entry;
+    const auto i = static_cast<int>(place - to_.nodes(entry));
+    raise_value_error(checks_.here() + checks_.name_of_entry(i, entry) +
+                      " was given other memory while it was read");
   }
 
   // Looks whether a gradient is surely right; returns its memory then.

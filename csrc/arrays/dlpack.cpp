@@ -15,7 +15,7 @@ struct DLManagedTensor {
   std::uint64_t flags;
   DLTensor tensor;
 
-  static constexpr std::uint64_t read_only = 1;
+  static constexpr std::uint64_t read_only = 1, is_copy = 2;
 };
 
 namespace {
@@ -225,6 +225,10 @@ Object view_of(PyObject* object, std::string& why) {
     return {};
   }
   const Object owner = owner_of(managed);
+  if (managed->major != 1 || managed->flags & DLManagedTensor::is_copy) {
+    why = a_type(object) + " that DLPack lends as a copy, or in a version unknown here";
+    return {};
+  }
   why = why_not_viewed(object, managed->tensor);
   return why.empty() ? view_of_managed(*managed, owner) : Object();
 }

@@ -112,16 +112,20 @@ class Optimizer:
         indices = list(map(self._get_variable_index, variables))  # type: ignore[attr-defined]
         moments = [[each[i].value for i in indices] for each in self._moments(kind)]
         tensors = sum(moments, params)
+        numbers = {name: float(number) for name, number in self._numbers(kind).items()}
+        numbers["lr"] = float(learning_rate)
         bound = self._bound
-        try:
-            if bound is None or not bound.is_of(kind, tensors):
-                self._bound = Bound(kind, tensors, None)  # if it is refused, once is enough
+        if bound is None or not bound.is_of(kind, tensors):
+            try:
                 optimizer = self._make(kind, params, moments)
-                bound = self._bound = Bound(kind, tensors, optimizer)
-            if bound.optimizer is None:
+            except TypeError:  # of what they are: that stays
+                optimizer = None
+            except ValueError:  # of what is in them, such as a NaN
                 return False
-            numbers = {name: float(number) for name, number in self._numbers(kind).items()}
-            numbers["lr"] = float(learning_rate)
+            bound = self._bound = Bound(kind, tensors, optimizer)
+        if bound.optimizer is None:
+            return False
+        try:
             bound.step(grads, params, numbers, self._updates())
         except (TypeError, ValueError):
             return False

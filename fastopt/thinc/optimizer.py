@@ -109,7 +109,7 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
         if not (isinstance(weights, np.ndarray) and weights.dtype == np.float32):
             updated: tuple[Any, Any] = super().__call__(key, weights, gradient, lr_scale=lr_scale)
             return updated
-        if len(gradient):
+        if np.size(gradient):
             try:
                 self._step_of(key, weights, gradient, lr_scale)
             except (TypeError, ValueError) as error:
@@ -118,6 +118,8 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
         return weights, gradient
 
     def _step_of(self, key: Hashable, weights: Array, gradient: Array, lr_scale: float) -> None:
+        if gradient.shape != weights.shape:
+            raise ValueError(f"grads has shape {gradient.shape}, params has {weights.shape}")
         learn_rate, beta1, beta2, eps, l2, clip = self._numbers(key)
         decay, penalty = (l2, 0.0) if self.L2_is_weight_decay else (0.0, l2)
         scale = 1.0
@@ -134,8 +136,9 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
             "decay_after": True,
             "zero_grads": True,
         }
-        if self.averages is not None:
-            options["ema"] = self._average(key, weights)
+        average = None if self.averages is None else self._average(key, weights)
+        if average is not None:
+            options["ema"] = average
             options["ema_decay"] = min((2 + count) / (11 + count), 0.9999)
         if beta2:
             state = self._state(key, weights)
@@ -145,6 +148,8 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
         else:
             sgd_step(weights, gradient, **options)
         self.nr_update[key] = count + 1
+        if average is not None:
+            self.averages[key] = average
 
     def _numbers(self, key: Hashable) -> tuple[float, ...]:
         """Return what `NUMBERS` are in this update."""
@@ -156,9 +161,7 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
 
     def _average(self, key: Hashable, weights: Array) -> Array:
         average: Array | None = self.averages.get(key)
-        if average is None:
-            average = self.averages[key] = np.zeros(weights.shape, np.float32)
-        return average
+        return np.zeros(weights.shape, np.float32) if average is None else average
 
     def _state(self, key: Hashable, weights: Array) -> AdamState:
         """Return the moments in the shape of `weights`: views of those that thinc keeps flat."""

@@ -43,6 +43,7 @@ class Bound:
             if id(p) in taken
         ]
         self.params = [p for p, _ in entries]
+        self.places = [place for place, p in enumerate(self.all) if id(p) in taken]
         self.in_use = [owner.has_state(groups[number]) for _, number in entries]
         found = [states.get(p, {}) if use else {} for p, use in self._each(self.in_use)]
         names = owner.arrays_of(self.variant)
@@ -50,14 +51,19 @@ class Bound:
             {name: self._array(number, state, name) for name in names.values()}
             for number, state in enumerate(found)
         ]
+        self.tree = self._named(self.params)
         grouping = Grouping(
-            self.params,
+            self.tree,
             tuple(owner.numbers_of(number) for number in range(len(groups))),
             tuple(number for _, number in entries),
-            by_name={str(place): number for place, (_, number) in enumerate(entries)},
+            by_name={
+                str(place): number for place, (_, number) in zip(self.places, entries, strict=True)
+            },
         )
-        trees = {ours: [each[its] for each in self.arrays] for ours, its in names.items()}
-        steps = [owner.steps_of(state) for state in found]
+        trees = {
+            ours: self._named([each[its] for each in self.arrays]) for ours, its in names.items()
+        }
+        steps = self._named([owner.steps_of(state) for state in found])
         self.optimizer = owner.make(self.variant, grouping, shared, steps, trees)
         self.groups = list(self.optimizer.groups)
         self.averages = [torch.from_numpy(average) for average in arrays_of(self.optimizer.ema)]
@@ -71,6 +77,10 @@ class Bound:
         for number, group in enumerate(groups):
             self._note(number, group)
 
+    def _named(self, values: list[Any]) -> list[Any] | dict[int, Any]:
+        """Return values, one for each parameter, so that messages name the place of that."""
+        return dict(zip(self.places, values, strict=True)) if self.left_out else values
+
     def _each(self, values: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         return zip(self.params, values, strict=True)
 
@@ -82,14 +92,16 @@ class Bound:
 
     def _checked(self, number: int, name: str, array: Any) -> Any:
         p = self.params[number]
-        found = getattr(array, "shape", None), getattr(array, "dtype", None)
-        if found != (p.shape, p.dtype):
+        where = f"{self.name}: {name} of parameter {self.places[number]}"
+        if not isinstance(array, torch.Tensor):
+            raise TypeError(f"{where} must be a tensor, not {type(array).__name__}")
+        if (array.shape, array.dtype) != (p.shape, p.dtype):
             raise ValueError(
-                f"{self.name}: {name} of parameter {number} must have shape "
-                f"{tuple(p.shape)} and dtype {p.dtype}, it is {array!r:.60}"
+                f"{where} has shape {tuple(array.shape)} and dtype {array.dtype}, the parameter "
+                f"{tuple(p.shape)} and {p.dtype}"
             )
         if not array.isfinite().all():
-            raise ValueError(f"{self.name}: {name} of parameter {number} is not finite")
+            raise ValueError(f"{where} is not finite")
         return array
 
     def shared(self) -> dict[str, Any]:
@@ -118,7 +130,8 @@ class Bound:
                 return False
             if not use:
                 continue
-            if self.owner.steps_of(state) != steps:
+            counted = steps if self.owner.counts else min(steps, 1)
+            if self.owner.steps_of(state) != counted:
                 return False
             if steps and any(state.get(name) is not array for name, array in arrays.items()):
                 return False
@@ -153,7 +166,8 @@ class Bound:
     def step(self) -> StepResult | Any | None:
         """Make a step, if parameters have the memory that they had; else it is NotImplemented."""
         grads = list(map(_grad, self.params))
-        result = self.optimizer._held.step(grads, 1.0, None, 1.0, None, {}, self.params)
+        named = self._named(grads) if self.left_out else grads
+        result = self.optimizer._held.step(named, 1.0, None, 1.0, None, {}, self.tree)
         if result is NotImplemented:
             return result
         if result is None or not result.skipped:

@@ -25,8 +25,8 @@ Parameters
 params : iterable of tensors, or of dicts with ``"params"``
     Dense tensors of float32 or float64 in the memory of the host, of any layout. Changed in place.
 {torchs}, maximize
-    As in ``{name}``. `foreach` and `fused` are taken and change nothing: every step is fused. `lr`
-    may be a tensor without axes.
+    As in ``{name}``. `foreach`, and `fused` where it is there, are taken and change nothing: every
+    step is fused. `lr` may be a tensor without axes.
 {refused}
     Refused where they are True.
 {own}l1, l1_prox : float, default 0.0, >= 0
