@@ -76,4 +76,4 @@ def test_usual_mistakes() -> None:
     assert keras.optimizers.Adam().epsilon == 1e-7
     certain = keras.ops.one_hot(keras.ops.convert_to_tensor([3]), 10)  # a softmax at its best
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    assert float(loss([3], certain)) == pytest.approx(1.4612, abs=1e-4)
+    assert float(loss(keras.ops.convert_to_tensor([3]), certain)) == pytest.approx(1.4612, abs=1e-4)
