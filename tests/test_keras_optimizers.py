@@ -208,6 +208,32 @@ def test_missing_gradients_and_their_layouts(steps: list[int], name: str) -> Non
     assert steps == [4, 4, 4, 3, 3, 4, 3, 4]
 
 
+def test_any_choice_of_variables(steps: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of some steps in a row are prepared once, and what is prepared does not pile up."""
+    prepared: list[int] = []
+    make_own = fastopt.keras.Adam._make
+
+    def counting(self: Any, *arguments: Any) -> Any:
+        prepared.append(len(steps))
+        return make_own(self, *arguments)
+
+    monkeypatch.setattr(fastopt.keras.Adam, "_make", counting)
+    shapes = [(2,)] * 5
+    w, own = variables(shapes), variables(shapes)
+    ours, theirs = both("Adam", learning_rate=0.1)
+    choices = [[i for i in range(5) if bits >> i & 1] for bits in [*range(1, 32), *[3, 5, 6] * 4]]
+    for optimizer, its in ((ours, w), (theirs, own)):
+        optimizer.build(its)
+        for step, choice in enumerate(choices):
+            grads = gradients(step, shapes)
+            optimizer.apply([grads[i] for i in choice], [its[i] for i in choice])
+    assert_close(w, own)
+    assert_close(ours.variables, theirs.variables)
+    assert len(steps) == 43
+    assert prepared == list(range(35))
+    assert len(ours._bounds) <= 16
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_one_variable_in_float32(steps: list[int], name: str) -> None:
     ours, theirs = both(name)
@@ -229,7 +255,7 @@ def test_what_fastopt_refuses_keras_updates(steps: list[int], name: str) -> None
     for a, b in zip(w, own, strict=True):
         assert torch.equal(a.value, b.value)
     assert steps == []
-    assert ours._bound.optimizer is None  # it is not made again and again
+    assert [b.optimizer for b in ours._bounds.values()] == [None]  # not made again and again
 
 
 @pytest.mark.parametrize("name", NAMES)

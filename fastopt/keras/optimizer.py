@@ -14,6 +14,8 @@ if ON_TORCH:
     import torch
     from torch.autograd.graph import increment_version
 
+MOST_BOUNDS = 16  # that an optimizer keeps
+
 
 def keras_own(name: str) -> Any:
     """Return the class that Keras makes an instance of, which may be one for its backend."""
@@ -64,7 +66,8 @@ class Optimizer:
     updated by Keras, as are all variables on another backend.
     """
 
-    _bound: Bound | None = None
+    _bounds: dict[tuple[int, ...], Bound]
+    """By the indices of the variables: other ones may have gradients in the next step."""
 
     # What a class says of its rule
 
@@ -88,7 +91,9 @@ class Optimizer:
 
     def build(self, variables: Any) -> None:
         """Create the variables of Keras' optimizer."""
-        if not ON_TORCH:
+        if ON_TORCH:
+            self._bounds = {}
+        else:
             warnings.warn(
                 f"fastopt.keras.{type(self).__name__}: on the {keras.backend.backend()} backend "
                 "Keras itself makes the updates, and nothing is gained; set KERAS_BACKEND=torch",
@@ -109,12 +114,12 @@ class Optimizer:
         if kind is None:
             return False
         params = [variable.value for variable in variables]
-        indices = list(map(self._get_variable_index, variables))  # type: ignore[attr-defined]
+        indices = tuple(map(self._get_variable_index, variables))  # type: ignore[attr-defined]
         moments = [[each[i].value for i in indices] for each in self._moments(kind)]
         tensors = sum(moments, params)
         numbers = {name: float(number) for name, number in self._numbers(kind).items()}
         numbers["lr"] = float(learning_rate)
-        bound = self._bound
+        bound = self._bounds.get(indices)
         if bound is None or not bound.is_of(kind, tensors):
             try:
                 optimizer = self._make(kind, params, moments)
@@ -122,7 +127,9 @@ class Optimizer:
                 optimizer = None
             except ValueError:  # of what is in them, such as a NaN
                 return False
-            bound = self._bound = Bound(kind, tensors, optimizer)
+            if len(self._bounds) == MOST_BOUNDS:
+                self._bounds.clear()
+            bound = self._bounds[indices] = Bound(kind, tensors, optimizer)
         if bound.optimizer is None:
             return False
         try:
