@@ -177,7 +177,7 @@ def test_frozen_parameters_have_no_state() -> None:
     opt = ours.Adam([w, frozen])
     w.grad = torch.ones(3)
     opt.step()
-    assert len(opt._bound.arrays) == 1
+    assert len(opt._own.bound.arrays) == 1
     frozen.requires_grad_(True)
     frozen.grad = torch.ones(10)
     opt.step()
@@ -364,7 +364,37 @@ def test_a_look_at_the_state_changes_nothing(make: Callable[[Any], Any]) -> None
     opt = make([p])
     opt.step()
     opt.step()
-    bound = opt._bound
+    bound = opt._own.bound
     assert opt.state[p]
     opt.step()
-    assert opt._bound is bound
+    assert opt._own.bound is bound
+
+
+class Wrapper:
+    """As Lightning's: derived from the class of the optimizer, without its attributes."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+        self.__class__ = type("Wrapped", (Wrapper, type(optimizer)), {})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.optimizer, name)
+
+    def step(self) -> Any:
+        return self.optimizer.step()
+
+
+def test_wrappers_show_what_they_wrap() -> None:
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    opt = ours.Adam([p], lr=0.1, clip_norm=1.0)
+    wrapped = Wrapper(opt)
+    wrapped.step()
+    assert wrapped.result is opt.result
+    assert wrapped.state[p]["step"] == 1
+    wrapped.state[p]["step"] = torch.tensor(100.0)
+    wrapped.step()
+    assert opt.state[p]["step"] == wrapped.state_dict()["state"][0]["step"] == 101
+    opt.state = opt.state
+    wrapped.options["clip_norm"] = 0.5
+    assert opt.options["clip_norm"] == 0.5

@@ -91,7 +91,7 @@ class Pair:
 def swapped_states(pair: Pair) -> None:
     """Each goes on from the state of the other."""
     mine, theirs = (copy.deepcopy(opt.state_dict()) for opt in pair.opts)
-    extra = pair.opts[0].terms.keys()
+    extra = pair.opts[0]._terms.keys()
     for group in mine["param_groups"]:
         for key in extra:
             del group[key]

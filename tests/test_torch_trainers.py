@@ -1,7 +1,8 @@
-"""fastopt.torch in Lightning, transformers and accelerate: to the weights of torch's classes."""
+"""fastopt.torch in the hands of those who write no loop: Lightning, transformers, accelerate."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,129 +10,140 @@ import pytest
 torch: Any = pytest.importorskip("torch", minversion="2.10")
 ours: Any = pytest.importorskip("fastopt.torch")
 
-# These libraries warn of their own code and of each other's.
-pytestmark = pytest.mark.filterwarnings("ignore")
+STEPS = 6
+OPTIONS: dict[str, Any] = {"lr": 0.01, "weight_decay": 0.1}
 
 
-def data() -> tuple[Any, Any]:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(32, 6, generator=generator, dtype=torch.float64)
-    return x, x[:, :2].sum(1, keepdim=True)
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a library writes unasked goes here, and nothing is looked for elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def check(model: Any, expected: Any, exactly: bool = False) -> None:
+    assert all(p.dtype == torch.float64 for p in model.parameters())
+    tolerance = {"rtol": 0.0, "atol": 0.0 if exactly else 1e-12}
+    torch.testing.assert_close(model.state_dict(), expected.state_dict(), **tolerance)
 
 
 def network() -> Any:
-    torch.manual_seed(1)
-    layers = torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)
-    return torch.nn.Sequential(*layers).double()
+    torch.manual_seed(0)
+    nn = torch.nn
+    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 1)).double()
 
 
-def check_equal(mine: Any, theirs: Any, **tolerances: float) -> None:
-    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(one, other, **{"rtol": 1e-12, "atol": 1e-12} | tolerances)
+def batches(number: int) -> Any:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(number * 4, 5, generator=generator, dtype=torch.float64)
+    data = torch.utils.data.TensorDataset(x, x.prod(1, keepdim=True))
+    return torch.utils.data.DataLoader(data, batch_size=4)
 
 
-def test_lightning(tmp_path: Any) -> None:
-    """With a scheduler and clipping; a checkpoint is taken and gone on from."""
+def schedule(opt: Any) -> Any:
+    """Momentum is scheduled as well: both betas and lr change in each step."""
+    return torch.optim.lr_scheduler.OneCycleLR(opt, 0.1, total_steps=STEPS)
+
+
+@pytest.mark.filterwarnings(
+    r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning",
+    "ignore:The 'train_dataloader' does not have many workers",  # where there are many processors
+)
+@pytest.mark.parametrize("automatic", [True, False], ids=["automatic", "manual"])
+def test_lightning(tmp_path: Path, automatic: bool) -> None:
     lightning = pytest.importorskip("lightning")
 
-    def train(kind: Any) -> Any:
-        class Module(lightning.LightningModule):
-            def __init__(self) -> None:
-                super().__init__()
-                self.network = network()
+    class Module(lightning.LightningModule):
+        def __init__(self, make: Any) -> None:
+            super().__init__()
+            self.make, self.net, self.automatic_optimization = make, network(), automatic
 
-            def training_step(self, batch: Any, _index: int) -> Any:
-                x, y = batch
-                return ((self.network(x) - y) ** 2).mean()
+        def training_step(self, batch: Any, index: int) -> Any:
+            x, y = batch
+            loss = ((self.net(x) - y) ** 2).mean()
+            if not automatic:
+                opt = self.optimizers()
+                self.manual_backward(loss / 2)
+                if index % 2:
+                    self.clip_gradients(opt, 0.2, "norm")
+                    opt.step()
+                    opt.zero_grad()
+                    self.lr_schedulers().step()
+            return loss
 
-            def configure_optimizers(self) -> Any:
-                opt = kind(self.parameters(), lr=0.01, weight_decay=0.1)
-                return [opt], [torch.optim.lr_scheduler.CosineAnnealingLR(opt, 4)]
+        def configure_optimizers(self) -> Any:
+            opt = self.make(self.parameters(), **OPTIONS)
+            return [opt], [{"scheduler": schedule(opt), "interval": "step"}]
 
-        batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data()), 8)
-        options = {
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "enable_checkpointing": False,
-            "gradient_clip_val": 0.5,
-            "default_root_dir": tmp_path,
-        }
-        trainer = lightning.Trainer(max_epochs=2, **options)
-        trainer.fit(Module(), batches)
-        path = tmp_path / f"{kind.__module__}.ckpt"
-        trainer.save_checkpoint(path)
-        module = Module()
-        trainer = lightning.Trainer(max_epochs=4, **options)
-        trainer.fit(module, batches, ckpt_path=path, weights_only=False)
-        assert trainer.global_step == 16
-        return module
+    def fit(make: Any, epochs: int, resumed: Path | None = None) -> Any:
+        quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_checkpointing"), False)
+        own = {"gradient_clip_val": 0.2, "accumulate_grad_batches": 2} if automatic else {}
+        numbers = {"accelerator": "cpu", "precision": "64-true", "max_epochs": epochs}
+        trainer = lightning.Trainer(**numbers, **own, **quiet, enable_model_summary=False)
+        trainer.fit(module := Module(make), batches(2), ckpt_path=resumed)
+        assert trainer.global_step == epochs
+        trainer.save_checkpoint(tmp_path / make.__module__ / f"{epochs}.ckpt")
+        return module.net
 
-    check_equal(train(ours.AdamW), train(torch.optim.AdamW))
+    whole = fit(ours.AdamW, STEPS)
+    check(whole, fit(torch.optim.AdamW, STEPS))
+    for make in (ours.AdamW, torch.optim.AdamW):
+        fit(make, 3)
+        resumed = fit(ours.AdamW, STEPS, tmp_path / make.__module__ / "3.ckpt")
+        check(resumed, whole, exactly=make is ours.AdamW)
 
 
-def test_trainer_of_transformers(tmp_path: Any) -> None:
-    """With a scheduler and clipping; a checkpoint is gone on from."""
+def test_transformers(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2}
+    config = transformers.BertConfig(vocab_size=32, num_attention_heads=2, **sizes)
+    ids = torch.randint(0, 32, (STEPS * 8, 7), generator=torch.Generator().manual_seed(1))
+    data = [{"input_ids": row, "labels": row.sum() % 2} for row in ids]
 
-    class Model(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network()
-
-        def forward(self, x: Any, y: Any) -> dict[str, Any]:
-            found = self.network(x)
-            return {"loss": ((found - y) ** 2).mean(), "logits": found}
-
-    rows = [{"x": x, "y": y} for x, y in zip(*data(), strict=True)]
-
-    def train(kind: Any, steps: int, resume: Any = None) -> Any:
-        model = Model()
-        opt = kind(model.parameters(), lr=0.01, weight_decay=0.1)
-        scheduler = torch.optim.lr_scheduler.LinearLR(opt, total_iters=8)
-        arguments = transformers.TrainingArguments(
-            output_dir=str(tmp_path / kind.__module__),
-            max_steps=steps,
-            per_device_train_batch_size=8,
-            save_steps=4,
-            use_cpu=True,
-            report_to="none",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            label_names=["y"],
-            dataloader_pin_memory=False,
-        )
-        trainer = transformers.Trainer(
-            model=model, args=arguments, train_dataset=rows, optimizers=(opt, scheduler)
-        )
-        trainer.train(resume_from_checkpoint=resume)
+    def train(make: Any, name: str, resumed: Path | None = None) -> Any:
+        torch.manual_seed(0)
+        model = transformers.BertForSequenceClassification(config).double()
+        opt = make(model.parameters(), **OPTIONS)
+        linear = transformers.get_linear_schedule_with_warmup(opt, 2, STEPS)
+        args = transformers.TrainingArguments(
+            output_dir=str(tmp_path / name), use_cpu=True, max_steps=STEPS, save_steps=3,
+            per_device_train_batch_size=4, gradient_accumulation_steps=2, max_grad_norm=0.2,
+            report_to=[], disable_tqdm=True, dataloader_pin_memory=False, logging_strategy="no",
+        )  # fmt: skip
+        trainer = transformers.Trainer(model, args, train_dataset=data, optimizers=(opt, linear))
+        trainer.train(resume_from_checkpoint=resumed and str(resumed / "checkpoint-3"))
         return model
 
-    trained = []
-    for kind in (ours.AdamW, torch.optim.AdamW):
-        train(kind, 4)
-        trained.append(train(kind, 8, str(tmp_path / kind.__module__ / "checkpoint-4")))
-    check_equal(*trained)
+    whole = train(ours.AdamW, "o")
+    check(whole, train(torch.optim.AdamW, "t"))
+    check(train(ours.AdamW, "resumed", tmp_path / "o"), whole, exactly=True)
+    check(train(ours.AdamW, "taken over", tmp_path / "t"), whole)
 
 
-def test_accelerate() -> None:
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_accelerate(tmp_path: Path, name: str) -> None:
     accelerate = pytest.importorskip("accelerate")
 
-    def train(kind: Any) -> Any:
+    def train(module: Any, resumed: bool = False) -> Any:
         accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
-        model = network()
-        opt = kind(model.parameters(), lr=0.01)
-        model, opt = accelerator.prepare(model, opt)
-        x, y = data()
-        for part in range(8):
-            rows = slice(4 * part, 4 * part + 4)
-            with accelerator.accumulate(model):
-                accelerator.backward(((model(x[rows]) - y[rows]) ** 2).mean())
-                accelerator.clip_grad_norm_(model.parameters(), 0.5)
+        net = network()
+        opt = getattr(module, name)(net.parameters(), **OPTIONS)
+        net, opt, data, scheduler = accelerator.prepare(net, opt, batches(2 * STEPS), schedule(opt))
+        if resumed:
+            accelerator.load_state(tmp_path / module.__name__)
+            data = accelerator.skip_first_batches(data, STEPS)
+        for number, (x, y) in enumerate(data):
+            if number <= STEPS and not resumed:
+                accelerator.save_state(tmp_path / module.__name__)
+            with accelerator.accumulate(net):
+                accelerator.backward(((net(x) - y) ** 2).mean())
+                accelerator.clip_grad_norm_(net.parameters(), 0.2)  # also amid an accumulation
                 opt.step()
+                scheduler.step()
                 opt.zero_grad()
-        return model
+        return accelerator.unwrap_model(net)
 
-    check_equal(train(ours.Adam), train(torch.optim.Adam))
+    check(whole := train(ours), train(torch.optim))
+    check(train(ours, resumed=True), whole, exactly=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import attrgetter, is_, itemgetter
 from typing import TYPE_CHECKING, Any
-from weakref import proxy
 
 import torch
 from torch.autograd.graph import increment_version
@@ -28,8 +27,8 @@ class Bound:
 
     def __init__(self, owner: Optimizer, states: Any, shared: dict[str, Any]) -> None:
         groups = owner.param_groups
-        self.owner: Any = proxy(owner)  # else they would hold each other
-        self.name, self.variant = type(owner).__name__, owner.variant(groups)
+        self.kind = type(owner)  # the owner itself would be held in a circle
+        self.variant = owner._variant(groups)
         self.all = [p for group in groups for p in group["params"]]
         self.lengths = [len(group["params"]) for group in groups]
         # What needs no gradient has no state, as long as it has no gradient.
@@ -44,9 +43,9 @@ class Bound:
         ]
         self.params = [p for p, _ in entries]
         self.places = [place for place, p in enumerate(self.all) if id(p) in taken]
-        self.in_use = [owner.has_state(groups[number]) for _, number in entries]
+        self.in_use = [owner._has_state(groups[number]) for _, number in entries]
         found = [states.get(p, {}) if use else {} for p, use in self._each(self.in_use)]
-        names = owner.arrays_of(self.variant)
+        names = owner._arrays_of(self.variant)
         self.arrays = [
             {name: self._array(number, state, name) for name in names.values()}
             for number, state in enumerate(found)
@@ -54,7 +53,10 @@ class Bound:
         self.tree = self._named(self.params)
         grouping = Grouping(
             self.tree,
-            tuple(owner.numbers_of(number) for number in range(len(groups))),
+            tuple(
+                owner._options_of(number, group, self.variant)
+                for number, group in enumerate(groups)
+            ),
             tuple(number for _, number in entries),
             by_name={
                 str(place): number for place, (_, number) in zip(self.places, entries, strict=True)
@@ -63,19 +65,22 @@ class Bound:
         trees = {
             ours: self._named([each[its] for each in self.arrays]) for ours, its in names.items()
         }
-        steps = self._named([owner.steps_of(state) for state in found])
-        self.optimizer = owner.make(self.variant, grouping, shared, steps, trees)
+        steps = self._named([owner._steps_of(state) for state in found])
+        self.optimizer = owner._make(self.variant, grouping, shared, steps, trees)
         self.groups = list(self.optimizer.groups)
         self.averages = [torch.from_numpy(average) for average in arrays_of(self.optimizer.ema)]
         for number, average in enumerate(self.averages):
             state = states.get(self.params[number], {})
             if "ema" in state:
                 average.copy_(self._checked(number, "ema", state["ema"]))
-        self._decide = itemgetter("lr", *owner.deciding, *owner.terms)
+        self._decide = itemgetter("lr", *owner._deciding, *owner._terms)
         self._noted: list[list[Any]] = [[]] * len(groups)
         self._tensors: set[int] = set()  # groups that have some in place of numbers
         for number, group in enumerate(groups):
             self._note(number, group)
+
+    def _options(self, number: int, group: dict[str, Any]) -> dict[str, Any]:
+        return self.kind._options_of(number, group, self.variant)
 
     def _named(self, values: list[Any]) -> list[Any] | dict[int, Any]:
         """Return values, one for each parameter, so that messages name the place of that."""
@@ -92,7 +97,7 @@ class Bound:
 
     def _checked(self, number: int, name: str, array: Any) -> Any:
         p = self.params[number]
-        where = f"{self.name}: {name} of parameter {self.places[number]}"
+        where = f"{self.kind.__name__}: {name} of parameter {self.places[number]}"
         if not isinstance(array, torch.Tensor):
             raise TypeError(f"{where} must be a tensor, not {type(array).__name__}")
         if (array.shape, array.dtype) != (p.shape, p.dtype):
@@ -130,8 +135,8 @@ class Bound:
                 return False
             if not use:
                 continue
-            counted = steps if self.owner.counts else min(steps, 1)
-            if self.owner.steps_of(state) != counted:
+            counted = steps if self.kind._counts else min(steps, 1)
+            if self.kind._steps_of(state) != counted:
                 return False
             if steps and any(state.get(name) is not array for name, array in arrays.items()):
                 return False
@@ -146,9 +151,9 @@ class Bound:
                 if isinstance(rate, torch.Tensor):
                     self._tensors.add(number)
             if number in self._tensors or list(self._decide(group)) != noted:
-                if self.owner.variant(groups) != self.variant:
+                if self.kind._variant(groups) != self.variant:
                     return False
-                self.groups[number].update(self.owner.numbers_of(number))
+                self.groups[number].update(self._options(number, group))
                 self._note(number, group)
         return True
 
@@ -184,9 +189,9 @@ class Bound:
             if steps > 0 and use:
                 state = states[p]
                 state.update(arrays)
-                if self.owner.counts and isinstance(state.get("step"), torch.Tensor):
+                if self.kind._counts and isinstance(state.get("step"), torch.Tensor):
                     state["step"].fill_(steps)
-                elif self.owner.counts:
+                elif self.kind._counts:
                     state["step"] = torch.tensor(float(steps))
             if self.averages and (steps > 0 or not arrays):
                 states[p]["ema"] = self.averages[number]

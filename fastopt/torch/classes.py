@@ -120,8 +120,8 @@ class RMSpropOptions(ScaledOptions, total=False):
 class SGD(Optimizer, torch.optim.SGD):
     """SGD, also with momentum, also Nesterov's: ``torch.optim.SGD``."""
 
-    deciding = ("momentum", "dampening", "weight_decay", "nesterov", "maximize", "differentiable")
-    counts = False
+    _deciding = ("momentum", "dampening", "weight_decay", "nesterov", "maximize", "differentiable")
+    _counts = False
 
     def __init__(
         self,
@@ -153,28 +153,34 @@ class SGD(Optimizer, torch.optim.SGD):
             fused=fused,
         )
 
-    def variant(self, groups: list[dict[str, Any]]) -> Any:
-        return tuple(map(self.has_state, groups))
+    @classmethod
+    def _variant(cls, groups: list[dict[str, Any]]) -> Any:
+        return tuple(map(cls._has_state, groups))
 
-    def has_state(self, group: dict[str, Any]) -> bool:
+    @classmethod
+    def _has_state(cls, group: dict[str, Any]) -> bool:
         return bool(group["momentum"] != 0)
 
-    def arrays_of(self, variant: Any) -> dict[str, str]:
+    @classmethod
+    def _arrays_of(cls, variant: Any) -> dict[str, str]:
         return {"buf": "momentum_buffer"} if any(variant) else {}
 
-    def steps_of(self, state: dict[str, Any]) -> int:
+    @classmethod
+    def _steps_of(cls, state: dict[str, Any]) -> int:
         return int(state.get("momentum_buffer") is not None)
 
-    def numbers(self, group: dict[str, Any]) -> dict[str, Any]:
-        numbers = {name: group[name] for name in ("lr", "maximize", *self.terms)}
+    @classmethod
+    def _numbers(cls, group: dict[str, Any], variant: Any) -> dict[str, Any]:
+        numbers = {name: group[name] for name in ("lr", "maximize", *cls._terms)}
         numbers["l2"] = group["weight_decay"]
-        if any(map(self.has_state, self.param_groups)):
+        if any(variant):
             numbers["momentum"] = group["momentum"]
-            if self.has_state(group):
+            if cls._has_state(group):
                 numbers |= {name: group[name] for name in ("dampening", "nesterov")}
         return numbers
 
-    def make(self, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
+    @classmethod
+    def _make(cls, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
         if not any(variant):
             return fastopt.SGD(groups, **shared)
         return _Momentum(groups, state=fastopt.MomentumState(steps, **arrays), **shared)
@@ -193,11 +199,11 @@ _Momentum: Any = type("SGD", (fastopt.Momentum,), {})  # as messages shall call 
 class Adam(Optimizer, torch.optim.Adam):
     """Adam: ``torch.optim.Adam``."""
 
-    deciding = (
+    _deciding = (
         *("betas", "eps", "weight_decay", "maximize", "decoupled_weight_decay"),
         *("amsgrad", "capturable", "differentiable"),
     )
-    terms = TERMS | {"scaled_prox": False, "epsilon_hat": False}
+    _terms = TERMS | {"scaled_prox": False, "epsilon_hat": False}
 
     def __init__(
         self,
@@ -233,17 +239,20 @@ class Adam(Optimizer, torch.optim.Adam):
             decoupled_weight_decay=decoupled_weight_decay,
         )
 
-    def arrays_of(self, variant: Any) -> dict[str, str]:
+    @classmethod
+    def _arrays_of(cls, variant: Any) -> dict[str, str]:
         return {"m": "exp_avg", "v": "exp_avg_sq"}
 
-    def numbers(self, group: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def _numbers(cls, group: dict[str, Any], variant: Any) -> dict[str, Any]:
         beta1, beta2 = group["betas"]
         decays = {"l2": 0.0, "weight_decay": 0.0}
         decays["weight_decay" if group["decoupled_weight_decay"] else "l2"] = group["weight_decay"]
-        numbers = {name: group[name] for name in ("lr", "eps", "maximize", *self.terms)}
+        numbers = {name: group[name] for name in ("lr", "eps", "maximize", *cls._terms)}
         return {**numbers, **decays, "beta1": beta1, "beta2": beta2}
 
-    def make(self, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
+    @classmethod
+    def _make(cls, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
         return fastopt.Adam(groups, state=fastopt.AdamState(steps, **arrays), **shared)
 
 
@@ -305,11 +314,11 @@ class AdamW(Adam, torch.optim.AdamW):
 class RMSprop(Optimizer, torch.optim.RMSprop):
     """RMSprop, also centered, also with momentum: ``torch.optim.RMSprop``."""
 
-    deciding = (
+    _deciding = (
         *("alpha", "eps", "weight_decay", "momentum", "centered", "maximize"),
         *("capturable", "differentiable"),
     )
-    terms = TERMS | {"scaled_prox": False, "eps_inside_sqrt": False}
+    _terms = TERMS | {"scaled_prox": False, "eps_inside_sqrt": False}
 
     def __init__(
         self,
@@ -342,13 +351,15 @@ class RMSprop(Optimizer, torch.optim.RMSprop):
             differentiable=differentiable,
         )
 
-    def variant(self, groups: list[dict[str, Any]]) -> Any:
+    @classmethod
+    def _variant(cls, groups: list[dict[str, Any]]) -> Any:
         centered = {bool(group["centered"]) for group in groups}
         if len(centered) > 1:
             raise ValueError("RMSprop: centered must be the same in all groups")
         return centered.pop(), any(group["momentum"] != 0 for group in groups)
 
-    def arrays_of(self, variant: Any) -> dict[str, str]:
+    @classmethod
+    def _arrays_of(cls, variant: Any) -> dict[str, str]:
         centered, momentum = variant
         names = {"v": "square_avg"}
         if centered:
@@ -357,12 +368,14 @@ class RMSprop(Optimizer, torch.optim.RMSprop):
             names["buf"] = "momentum_buffer"
         return names
 
-    def numbers(self, group: dict[str, Any]) -> dict[str, Any]:
-        names = ("lr", "eps", "momentum", "maximize", *self.terms)
+    @classmethod
+    def _numbers(cls, group: dict[str, Any], variant: Any) -> dict[str, Any]:
+        names = ("lr", "eps", "momentum", "maximize", *cls._terms)
         numbers = {name: group[name] for name in names}
         return {**numbers, "rho": group["alpha"], "l2": group["weight_decay"]}
 
-    def make(self, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
+    @classmethod
+    def _make(cls, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
         centered, momentum = variant
         state = fastopt.RMSpropState(steps, **{"avg": None, "buf": None, **arrays})
         starts = float(momentum)  # with a buffer, if any group has momentum

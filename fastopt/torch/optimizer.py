@@ -43,6 +43,38 @@ UNAVAILABLE = {
 }
 
 
+class Own:
+    """What an optimizer has besides torch's own attributes.
+
+    It is one object, in an attribute of the instance. There it is found too by wrappers that derive
+    from the class of an optimizer and hand unknown attributes on to it, as Lightning's do.
+    """
+
+    def __init__(self) -> None:
+        self.states: Any = None
+        self.shown = False  # since the latest step, so that they may have been changed
+        self.bound: Bound | None = None
+        self.options: dict[str, Any] = {}  # common to all groups, for the next that is bound
+        self.result: StepResult | None = None
+
+    def shared(self) -> dict[str, Any]:
+        """Return the options that all groups have in common."""
+        return self.bound.shared() if self.bound else self.options
+
+    def unbind(self) -> None:
+        self.options, self.bound = self.shared(), None
+
+    def settle(self, name: str) -> None:
+        """Bring `states` up to date; but what was changed there since they were shown holds."""
+        if not self.bound:
+            return
+        self.bound.optimizer._held.plan.check_not_swapped(f"{name}: its state")
+        if self.shown and not self.bound.agrees_with(self.states):
+            self.unbind()
+        else:
+            self.bound.write(self.states)
+
+
 class Optimizer(torch.optim.Optimizer):
     """The base of all, to be combined with a class of torch's.
 
@@ -51,73 +83,75 @@ class Optimizer(torch.optim.Optimizer):
     these have changed; and, if `state` was asked for since, whether that has.
     """
 
-    counts: ClassVar[bool] = True
-    """Whether torch counts the updates of this rule."""
-    deciding: ClassVar[tuple[str, ...]]
-    """The entries of a group, besides `lr`, that a step depends on."""
-    terms: ClassVar[dict[str, Any]] = TERMS
     param_groups: list[dict[str, Any]]
     defaults: dict[str, Any]
-
-    _bound: Bound | None = None
-    _shared: dict[str, Any]
-
-    result: StepResult | None = None
-    """What the latest step found out about the gradients: with `clip_norm`, `clip_tensor_norm` or
-    `skip_nonfinite`, else None."""
+    _own: Own
 
     # What a class says of its rule
 
-    def variant(self, groups: list[dict[str, Any]]) -> Any:
+    _counts: ClassVar[bool] = True
+    """Whether torch counts the updates of this rule."""
+    _deciding: ClassVar[tuple[str, ...]]
+    """The entries of a group, besides `lr`, that a step depends on."""
+    _terms: ClassVar[dict[str, Any]] = TERMS
+
+    @classmethod
+    def _variant(cls, groups: list[dict[str, Any]]) -> Any:
         """Return what decides which rule it is, and which arrays its states have."""
 
-    def arrays_of(self, variant: Any) -> dict[str, str]:
+    @classmethod
+    def _arrays_of(cls, variant: Any) -> dict[str, str]:
         """Return the names that the arrays of a state have here, and those in torch."""
         raise NotImplementedError
 
-    def has_state(self, group: dict[str, Any]) -> bool:
+    @classmethod
+    def _has_state(cls, group: dict[str, Any]) -> bool:
         """Tell whether the parameters of a group have states in torch."""
         return True
 
-    def steps_of(self, state: dict[str, Any]) -> int:
+    @classmethod
+    def _steps_of(cls, state: dict[str, Any]) -> int:
         """Return how many updates a state of torch's has seen."""
         return int(state.get("step", 0))
 
-    def numbers(self, group: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def _numbers(cls, group: dict[str, Any], variant: Any) -> dict[str, Any]:
         """Return the options of ours that a group stands for."""
         raise NotImplementedError
 
-    def make(self, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
+    @classmethod
+    def _make(cls, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
         """Return the optimizer of ours, with a state of these counts and arrays."""
         raise NotImplementedError
 
-    def _check_available(self, place: str, group: dict[str, Any]) -> None:
+    @classmethod
+    def _check_available(cls, place: str, group: dict[str, Any]) -> None:
         for key, why in UNAVAILABLE.items():
             if group.get(key):
-                name = f"{type(self).__name__}: {place}"
-                raise ValueError(f"{name}{key}=True is not available: {why}")
+                raise ValueError(f"{cls.__name__}: {place}{key}=True is not available: {why}")
 
-    def numbers_of(self, number: int) -> dict[str, Any]:
-        """Return the options of ours that a group stands for, if there are such."""
-        group = self.param_groups[number]
-        self._check_available(f"param_groups[{number}]: ", group)
+    @classmethod
+    def _options_of(cls, number: int, group: dict[str, Any], variant: Any) -> dict[str, Any]:
+        """Return `_numbers`; raise where a group has what is refused, or common to all groups."""
+        cls._check_available(f"param_groups[{number}]: ", group)
         for key in OptimizerOptions.__annotations__:
-            if key in group and key not in self.terms:
-                place = f"{type(self).__name__}: param_groups[{number}]"
+            if key in group and key not in cls._terms:
+                place = f"{cls.__name__}: param_groups[{number}]"
                 raise ValueError(f"{place}: {key} is common to all groups: opt.options[{key!r}]")
-        return self.numbers(group)
+        return cls._numbers(group, variant)
 
     def _begin(self, init: Callable[..., None], given: dict[str, Any], **torchs_own: Any) -> None:
         """Call torch's constructor, and take over what that does not know."""
         name = type(self).__name__
         for key in given:
-            if key not in OptimizerOptions.__annotations__ and key not in self.terms:
+            if key not in OptimizerOptions.__annotations__ and key not in self._terms:
                 raise TypeError(f"{name}: there is no option {key!r}")
         self._check_available("", torchs_own)
         ignored = {key: torchs_own.pop(key) for key in ("foreach", "fused") if key in torchs_own}
-        self._shared = {key: value for key, value in given.items() if key not in self.terms}
+        self._own = Own()
+        self._own.options = {key: value for key, value in given.items() if key not in self._terms}
         init(self, **torchs_own)
-        terms = {key: given.get(key, default) for key, default in self.terms.items()}
+        terms = {key: given.get(key, default) for key, default in self._terms.items()}
         self.defaults.update(ignored | terms)
         for group in self.param_groups:
             for key, value in terms.items():
@@ -134,48 +168,33 @@ class Optimizer(torch.optim.Optimizer):
         Its tensors are those that steps change. What is put in their place counts from the next
         step on.
         """
-        self._settle()
-        self._shown = True
-        return self._states
+        self._own.settle(type(self).__name__)
+        self._own.shown = True
+        return self._own.states
 
     @state.setter
     def state(self, states: Any) -> None:
-        self._unbind()
-        self._states, self._shown = states, False
-
-    def _unbind(self) -> None:
-        if self._bound:
-            self._shared = self._bound.shared()
-        self._bound = None
-
-    def _settle(self) -> None:
-        """Bring `_states` up to date; but what was changed there since it was shown holds."""
-        if not self._bound:
-            return
-        name = type(self).__name__
-        self._bound.optimizer._held.plan.check_not_swapped(f"{name}: its state")
-        if self._shown and not self._bound.agrees_with(self._states):
-            self._unbind()
-        else:
-            self._bound.write(self._states)
+        self._own.unbind()
+        self._own.states, self._own.shown = states, False
 
     def __getstate__(self) -> dict[str, Any]:
-        states = super().__getstate__()
-        shared = self._bound.shared() if self._bound else self._shared
-        return {**states, "_shared": shared}
+        return {**super().__getstate__(), "_shared": self._own.shared()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         kept = dict(state)
+        if not hasattr(self, "_own"):
+            self._own = Own()
         self.state = kept.pop("state", defaultdict(dict))
+        self._own.options = kept.pop("_shared", self._own.options)
         super().__setstate__(kept)
         for group in self.param_groups:
-            for key, value in self.terms.items():
+            for key, value in self._terms.items():
                 group.setdefault(key, self.defaults.get(key, value))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group: all of it or, if it is refused, nothing."""
         super().add_param_group(param_group)
-        if self._bound:
+        if self._own.bound:
             try:
                 self._bind()
             except BaseException:
@@ -190,7 +209,7 @@ class Optimizer(torch.optim.Optimizer):
         before = self.state, self.param_groups
         try:
             super().load_state_dict(state_dict)
-            for state in self._states.values():
+            for state in self._own.states.values():
                 for key, value in state.items() if isinstance(state, dict) else ():
                     if isinstance(value, torch.Tensor):
                         state[key] = value.clone(memory_format=torch.preserve_format)
@@ -201,10 +220,10 @@ class Optimizer(torch.optim.Optimizer):
 
     def _bind(self) -> Bound:
         """Make an optimizer of ours anew, of all that there is."""
-        self._settle()
-        shared = self._bound.shared() if self._bound else self._shared
-        bound = self._bound = Bound(self, self._states, shared)
-        self._shown = False
+        own = self._own
+        own.settle(type(self).__name__)
+        bound = own.bound = Bound(self, own.states, own.shared())
+        own.shown = False
         return bound
 
     # Steps
@@ -247,20 +266,29 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        bound = self._bound
+        own = self._own
+        bound = own.bound
         if (
             bound is None
             or not bound.is_of(self.param_groups)
-            or (self._shown and not bound.agrees_with(self._states))
+            or (own.shown and not bound.agrees_with(own.states))
             or not bound.take_numbers(self.param_groups)
         ):
             bound = self._bind()
-        self._shown = False
+        own.shown = False
         result = bound.step()
         if result is NotImplemented:  # parameters were given other memory
             result = self._bind().step()
-        self.result = result
+        own.result = result
         return loss
+
+    @property
+    def result(self) -> StepResult | None:
+        """What the latest step found out about the gradients.
+
+        With `clip_norm`, `clip_tensor_norm` or `skip_nonfinite`, else None.
+        """
+        return self._own.result
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients or, with ``set_to_none=False``, set them to zero in place."""
@@ -274,7 +302,7 @@ class Optimizer(torch.optim.Optimizer):
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Put the averages of `ema_decay` in place of the parameters, within a ``with`` block."""
-        bound = self._bound or self._bind()
+        bound = self._own.bound or self._bind()
         try:
             with bound.optimizer.averaged():
                 increment_version(bound.params)
@@ -285,7 +313,7 @@ class Optimizer(torch.optim.Optimizer):
     @property
     def options(self) -> Options:
         """What all groups have in common: ``opt.options["clip_norm"] = 1.0``."""
-        options: Options = (self._bound or self._bind()).optimizer.options
+        options: Options = (self._own.bound or self._bind()).optimizer.options
         return options
 
 
