@@ -7,7 +7,6 @@ tables.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from itertools import pairwise
 from statistics import median
 from time import perf_counter
@@ -16,8 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from tabulate import tabulate
-
-import fastopt
 
 torch: Any = pytest.importorskip("torch", minversion="2.10")
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -35,14 +32,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 ROUNDS, STEPS, BATCH = 7, 100, 128
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads(), fastopt.get_num_threads()
-    torch.set_num_threads(1)
-    fastopt.set_num_threads(1)
-    yield
-    torch.set_num_threads(before[0])
-    fastopt.set_num_threads(before[1])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def row(times: list[list[float]]) -> list[str]:

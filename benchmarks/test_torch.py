@@ -5,7 +5,7 @@ One process, interleaved, medians; the answers are compared first. ``-s`` shows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from statistics import median
 from time import perf_counter
@@ -52,14 +52,7 @@ MODELS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads(), fastopt.get_num_threads()
-    torch.set_num_threads(1)
-    fastopt.set_num_threads(1)
-    yield
-    torch.set_num_threads(before[0])
-    fastopt.set_num_threads(before[1])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def medians(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:

@@ -292,3 +292,13 @@ def document_class(step: Callable[..., Any]) -> Callable[[Class], Class]:
         return optimizer
 
     return document
+
+
+def append(template: str, **parts: str) -> Callable[[Class], Class]:
+    """Add a text to the docstring of a class, with its own parts, and its name as ``{name}``."""
+
+    def add(kind: Class) -> Class:
+        kind.__doc__ = f"{kind.__doc__}\n{template.format(name=kind.__name__, **parts)}"
+        return kind
+
+    return add

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,3 +50,12 @@ def folder(tmp_path: Path) -> Path:
 def dataset(folder: Path) -> Dataset:
     """The images of `folder`."""
     return load_folder(folder)
+
+
+@pytest.fixture(scope="module")
+def one_thread_of_torch() -> Iterator[None]:
+    torch: Any = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

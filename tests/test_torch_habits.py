@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -82,7 +80,7 @@ def test_gradients_of_other_layouts() -> None:
     assert torch.equal(w.detach(), 0.5 - torch.arange(12.0).reshape(4, 3).T)
 
 
-def trained(tensor: Any) -> Any:
+def requiring_grad(tensor: Any) -> Any:
     return tensor.requires_grad_()
 
 
@@ -104,7 +102,7 @@ def trained(tensor: Any) -> Any:
             lambda p: ours.SGD([p.to("meta").requires_grad_()]),
             r"SGD: params\[0\] is a Tensor on the device meta",
         ),
-        (lambda p: ours.SGD([p], momentum=1.5), "momentum"),
+        (lambda p: ours.SGD([p], momentum=1.5), "^SGD: .*momentum"),
     ],
 )
 def test_refused(make: Callable[[Any], Any], message: str) -> None:
@@ -115,15 +113,18 @@ def test_refused(make: Callable[[Any], Any], message: str) -> None:
 def test_a_refused_step_changes_nothing() -> None:
     w, b = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
     opt = ours.Adam([w, b], lr=0.1)
-    w.grad = torch.ones(3)
+    w.grad = b.grad = torch.linspace(-1, 1, 3)
+    opt.step()
+
+    def everything() -> list[Any]:
+        states = opt.state_dict()["state"].values()
+        return [w.tolist(), b.tolist(), *(value.tolist() for s in states for value in s.values())]
 
     def refused(message: str) -> None:
-        before = copy.deepcopy(opt.state_dict())
+        before = everything()
         with pytest.raises((TypeError, ValueError), match=message):
             opt.step()
-        assert str(before) == str(opt.state_dict())
-        assert (w == 1).all()
-        assert (b == 1).all()
+        assert everything() == before
 
     b.grad = torch.eye(3).to_sparse()[0]
     refused(r"^Adam.step: grads\[1\] is a Tensor of layout torch.sparse_coo")
@@ -135,11 +136,15 @@ def test_a_refused_step_changes_nothing() -> None:
     refused(r"^Adam: param_groups\[0\]: amsgrad=True is not available")
     opt.param_groups[0]["amsgrad"] = False
     for added, message in (
-        ({"params": [trained(torch.ones(2).half())]}, r"dtype torch\.float16"),
-        ({"params": [trained(torch.ones(2))], "clip_norm": 1.0}, "clip_norm is common to all gro"),
+        ({"params": [requiring_grad(torch.ones(2).half())]}, r"dtype torch\.float16"),
+        (
+            {"params": [requiring_grad(torch.ones(2))], "clip_norm": 1.0},
+            "clip_norm is common to all gro",
+        ),
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             opt.add_param_group(added)
+        assert len(opt.param_groups) == 1
     opt.step()
     w.data = torch.ones(4)
     w.grad = None
@@ -195,56 +200,6 @@ def test_tied_weights() -> None:
     model(torch.tensor([1, 2])).sum().backward()
     opt.step()
     torch.testing.assert_close(head.weight.detach(), before - 0.1 * embedding.weight.grad)
-
-
-DISTRIBUTED = """
-import sys, torch, torch.distributed as dist
-from torch.distributed.optim import ZeroRedundancyOptimizer
-import fastopt.torch as ours
-from torch.nn.parallel import DistributedDataParallel
-
-rank, store = int(sys.argv[1]), sys.argv[2]
-dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
-
-def train(make):
-    torch.manual_seed(3)
-    layers = torch.nn.Linear(5, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2)
-    model = DistributedDataParallel(torch.nn.Sequential(*layers).double())
-    opt = make(model.parameters())
-    torch.manual_seed(rank)
-    for step in range(5):
-        opt.zero_grad()
-        model(torch.randn(4, 5, dtype=torch.float64)).square().sum().backward()
-        opt.step()
-    return [p.detach() for p in model.parameters()]
-
-def zero(which, **more):
-    return lambda params: ZeroRedundancyOptimizer(params, optimizer_class=which, lr=0.1, **more)
-
-expected = train(lambda params: torch.optim.Adam(params, lr=0.1))
-for make in (
-    lambda params: ours.Adam(params, lr=0.1),
-    zero(ours.Adam),
-    zero(ours.Adam, parameters_as_bucket_view=True),
-):
-    for mine, theirs in zip(train(make), expected):
-        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
-dist.destroy_process_group()
-"""
-
-
-def test_distributed(tmp_path: Any) -> None:
-    """DistributedDataParallel and ZeroRedundancyOptimizer in two processes, with gloo."""
-    if not torch.distributed.is_available():
-        pytest.skip("torch was built without torch.distributed")
-    command = [sys.executable, "-c", DISTRIBUTED]
-    store = str(tmp_path / "store")
-    runs = [
-        subprocess.Popen([*command, str(rank), store], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    errors = [run.communicate(timeout=120)[1] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], errors
 
 
 def test_models_that_are_converted_before_the_first_step() -> None:

@@ -8,9 +8,15 @@
 
 #include "../python/errors.hpp"
 #include "../python/numbers.hpp"
+#include "dlpack.hpp"
 #include "known.hpp"
 
 namespace fastopt {
+namespace {
+
+constexpr int gradient = 1;  // of the arguments, in a step
+
+}  // namespace
 
 class Collection::Collector {
  public:
@@ -64,7 +70,6 @@ class Collection::Collector {
   }
 
  private:
-  static constexpr int gradient = 1;  // of the arguments, in a step
   static constexpr int penalties = 4;
   static_assert(sizeof(Penalties) == penalties * sizeof(double));
   // Numbers come where nothing is known, averages that are looked at where it is.
@@ -258,10 +263,11 @@ void Collection::take_gradients(const Arguments& arguments, std::int64_t alignme
     streams[count++] = stream == Streams::grad ? Streams::param : stream;
   }
   for (const Tensor& tensor : tensors.all) {
-    if (!PyArray_Check(nodes(tensor.entry)[1])) {  // taken at a glance, so that it is contiguous
-      Tensor gradient = tensor;
-      gradient.streams = {{tensor.streams.at[Streams::grad]}};
-      to.add(gradient, alignment);
+    if (!PyArray_Check(nodes(tensor.entry)[gradient])) {  // taken at a glance: it is contiguous
+      Tensor alone = tensor;
+      alone.streams = {};
+      alone.streams.at[Streams::param] = tensor.streams.at[Streams::grad];
+      to.add(alone, alignment);
       continue;
     }
     PyObject* arrays[Streams::count];

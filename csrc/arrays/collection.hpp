@@ -8,7 +8,6 @@
 #include "../engine/tensors.hpp"
 #include "../trees/tree.hpp"
 #include "array_checks.hpp"
-#include "dlpack.hpp"
 #include "overlap.hpp"
 
 namespace fastopt {

@@ -8,24 +8,24 @@
 
 namespace fastopt {
 
-struct DLManagedTensor {
+namespace {
+
+struct DLManagedTensorVersioned {
   std::uint32_t major, minor;
   void* manager;
-  void (*deleter)(DLManagedTensor*);
+  void (*deleter)(DLManagedTensorVersioned*);
   std::uint64_t flags;
   DLTensor tensor;
 
   static constexpr std::uint64_t read_only = 1, is_copy = 2;
 };
 
-namespace {
-
 // What a class offers to C under __dlpack_c_exchange_api__. Functions return 0, or set an error.
 struct ExchangeTable {
   std::uint32_t major, minor;
   const void* previous;
   void* allocate;
-  int (*managed_from_object)(void* object, DLManagedTensor** to);
+  int (*managed_from_object)(void* object, DLManagedTensorVersioned** to);
   void* to_object;
   int (*read)(void* object, DLTensor* to);
   void* stream;
@@ -63,6 +63,20 @@ const ExchangeTable* table_of(PyTypeObject* type) {
   latest[1].version = type->tp_version_tag;  // looking it up may have given it one
   std::swap(latest[0], latest[1]);
   return latest[0].table;
+}
+
+std::int64_t byte_stride(const DLTensor& tensor, int axis) {
+  return tensor.strides[axis] * tensor.dtype.bits / 8;
+}
+
+// Takes Python's error away, and returns its text; what must not be taken goes on.
+std::string take_error() {
+  if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError))
+    throw PythonError{};
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  const Object held[] = {Object::steal(type), Object::steal(value), Object::steal(traceback)};
+  return value ? text_of(value) : "";
 }
 
 // NumPy's number of a dtype, or -1.
@@ -131,24 +145,24 @@ std::string why_not_viewed(PyObject* object, const DLTensor& tensor) {
 
 void release(PyObject* capsule) {
   const ErrorAside aside;  // the deleter may run code of Python's
-  auto* managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, "fastopt"));
+  auto* managed = static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, "fastopt"));
   managed->deleter(managed);
 }
 
-Object owner_of(DLManagedTensor* managed) {
+Object owner_of(DLManagedTensorVersioned* managed) {
   Object owner = Object::steal(PyCapsule_New(managed, "fastopt", release));
   if (owner) return owner;
   managed->deleter(managed);
   throw PythonError{};
 }
 
-Object view_of_managed(const DLManagedTensor& managed, const Object& owner) {
+Object view_of_managed(const DLManagedTensorVersioned& managed, const Object& owner) {
   const DLTensor& tensor = managed.tensor;
   PyArray_Descr* dtype = PyArray_DescrFromType(type_number(tensor));
   npy_intp strides[NPY_MAXDIMS];
   for (int axis = 0; tensor.strides && axis < tensor.axes; ++axis)
-    strides[axis] = tensor.strides[axis] * tensor.dtype.bits / 8;
-  const int flags = managed.flags & DLManagedTensor::read_only ? 0 : NPY_ARRAY_WRITEABLE;
+    strides[axis] = byte_stride(tensor, axis);
+  const int flags = managed.flags & DLManagedTensorVersioned::read_only ? 0 : NPY_ARRAY_WRITEABLE;
   Object array = Object::made(PyArray_NewFromDescr(
       &PyArray_Type, dtype, tensor.axes, reinterpret_cast<npy_intp*>(tensor.shape),
       tensor.strides ? strides : nullptr, tensor.begin(), flags, nullptr));
@@ -160,11 +174,7 @@ Object view_of_managed(const DLManagedTensor& managed, const Object& owner) {
 Object view_by_numpy(PyObject* object, std::string& why) {
   Object array = array_from_dlpack(object);
   if (array) return array;
-  if (!PyErr_ExceptionMatches(PyExc_Exception)) throw PythonError{};
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  const Object held[] = {Object::steal(type), Object::steal(value), Object::steal(traceback)};
-  why = a_type(object) + ", which numpy.from_dlpack refuses: " + (value ? text_of(value) : "");
+  why = a_type(object) + ", which numpy.from_dlpack refuses: " + take_error();
   return {};
 }
 
@@ -180,22 +190,21 @@ bool read_tensor(PyObject* object, DLTensor& to) {
   const ExchangeTable* table = table_of(Py_TYPE(object));
   if (!table) return false;
   if (table->read(object, &to) == 0) return has_memory(to);
-  PyErr_Clear();
+  take_error();
   return false;
 }
 
-bool lies_as(PyObject* object, PyArrayObject* array) {
+bool lies_as(PyObject* object, PyArrayObject* view) {
   if (!table_of(Py_TYPE(object))) return true;
   DLTensor tensor;
   if (!read_tensor(object, tensor)) return false;
-  if (type_number(tensor) != PyArray_TYPE(array) || !has_shape_of(tensor, array)) return false;
-  if (PyArray_SIZE(array) == 0) return true;  // without memory
-  if (tensor.begin() != PyArray_DATA(array)) return false;
+  if (type_number(tensor) != PyArray_TYPE(view) || !has_shape_of(tensor, view)) return false;
+  if (PyArray_SIZE(view) == 0) return true;  // without memory
+  if (tensor.begin() != PyArray_DATA(view)) return false;
   for (int axis = 0; tensor.strides && axis < tensor.axes; ++axis)
-    if (tensor.strides[axis] * tensor.dtype.bits / 8 != PyArray_STRIDE(array, axis) &&
-        tensor.shape[axis] != 1)
+    if (byte_stride(tensor, axis) != PyArray_STRIDE(view, axis) && tensor.shape[axis] != 1)
       return false;
-  return tensor.strides || PyArray_IS_C_CONTIGUOUS(array);
+  return tensor.strides || PyArray_IS_C_CONTIGUOUS(view);
 }
 
 bool is_contiguous_like(const DLTensor& tensor, PyArrayObject* array) {
@@ -218,14 +227,14 @@ Object view_of(PyObject* object, std::string& why) {
   if (in_class(Py_TYPE(object), detach))
     alias = Object::made(PyObject_CallMethodNoArgs(object, detach));
   table = table_of(Py_TYPE(alias.ptr()));
-  DLManagedTensor* managed = nullptr;
+  DLManagedTensorVersioned* managed = nullptr;
   if (!table || table->managed_from_object(alias.ptr(), &managed) != 0) {
-    PyErr_Clear();
+    if (table) take_error();
     why = why_not_read(object);
     return {};
   }
   const Object owner = owner_of(managed);
-  if (managed->major != 1 || managed->flags & DLManagedTensor::is_copy) {
+  if (managed->major != 1 || managed->flags & DLManagedTensorVersioned::is_copy) {
     why = a_type(object) + " that DLPack lends as a copy, or in a version unknown here";
     return {};
   }

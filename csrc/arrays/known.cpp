@@ -1,7 +1,10 @@
 #include "known.hpp"
 
+#include <algorithm>
+
 #include "../python/errors.hpp"
 #include "../python/gil.hpp"
+#include "dlpack.hpp"
 
 namespace fastopt {
 
@@ -143,6 +146,9 @@ void KnownArrays::raise_changed(const Known& known, const std::string& name,
                                 int flags_that_count) const {
   PyArrayObject* now = as_array(known.array);
   const char* since = " when the optimizer was made";
+  if (known.given != known.array)  // a tensor, whose view stays as it is
+    raise_value_error(name + " has other memory than it had" + since +
+                      "; give it as params= to go on with what it has");
   if (flags_that_count & NPY_ARRAY_WRITEABLE & ~PyArray_FLAGS(now))
     raise_value_error(name + " is read-only");
   if (PyArray_DESCR(now) != known.dtype)
@@ -172,14 +178,14 @@ void* KnownArrays::at_a_glance(int number, PyObject* grad) const {
   const Entry& entry = entries_[number];
   const Known& param = known_[entry.first];
   if (!entry.contiguous) return nullptr;
-  void* data = PyArray_CheckExact(grad) ? data_like(param, as_array(grad))
-                                        : data_like(as_array(param.array), grad);
+  void* data = PyArray_CheckExact(grad) ? data_of_array(param, as_array(grad))
+                                        : data_of_tensor(as_array(param.array), grad);
   const auto begin = reinterpret_cast<std::uintptr_t>(data);
   return data && is_apart(begin, begin + entry.bytes, guesses_[number]) ? data : nullptr;
 }
 
 // The memory of a gradient with the dtype and shape of its parameter, if it is contiguous.
-void* KnownArrays::data_like(const Known& param, PyArrayObject* grad) const {
+void* KnownArrays::data_of_array(const Known& param, PyArrayObject* grad) const {
   const bool fits = PyArray_DESCR(grad) == param.dtype &&
                     (PyArray_FLAGS(grad) & relevant_flags) == relevant_flags &&
                     has_shape(grad, extents(param), param.axes);
@@ -189,7 +195,7 @@ void* KnownArrays::data_like(const Known& param, PyArrayObject* grad) const {
 // Of a tensor, unless kernels will run without the GIL: then only a view holds its memory. One with
 // a single element is contiguous also where it is a lazily negated part of complex numbers, which
 // only a view tells.
-void* KnownArrays::data_like(PyArrayObject* param, PyObject* grad) const {
+void* KnownArrays::data_of_tensor(PyArrayObject* param, PyObject* grad) const {
   DLTensor tensor;
   if (is_large_ || PyArray_SIZE(param) < 2 || !read_tensor(grad, tensor) ||
       !is_contiguous_like(tensor, param))

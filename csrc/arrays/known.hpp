@@ -3,7 +3,6 @@
 #pragma once
 #include <Python.h>
 
-#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -97,8 +96,8 @@ class KnownArrays {
 
   void add(PyObject* array, PyObject* given, int role);
   void note_blocks();
-  void* data_like(const Known& param, PyArrayObject* grad) const;
-  void* data_like(PyArrayObject* param, PyObject* grad) const;
+  void* data_of_array(const Known& param, PyArrayObject* grad) const;
+  void* data_of_tensor(PyArrayObject* param, PyObject* grad) const;
   const npy_intp* extents(const Known& known) const { return extents_.data() + known.extents; }
   bool is_as_it_was(const Known& known, int flags_that_count) const;
   static bool has_its_memory(const Known& known);

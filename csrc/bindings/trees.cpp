@@ -1,5 +1,6 @@
 // Trees for Python: checked, and taken apart.
 #include "../arrays/collection.hpp"
+#include "../arrays/dlpack.hpp"
 #include "../python/errors.hpp"
 #include "../python/gil.hpp"
 #include "bindings.hpp"

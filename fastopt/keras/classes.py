@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 import fastopt
+from fastopt.docstrings import append
 from fastopt.keras.optimizer import Optimizer, keras_own
-
-Class = TypeVar("Class", bound=type)
 
 NOTES = """
 Parameters, errors and methods are those of ``keras.optimizers.{name}``: schedules, clipping,
@@ -37,20 +36,12 @@ Examples
 registered = keras.saving.register_keras_serializable(package="fastopt")
 
 
-def document(**parts: str) -> Callable[[Class], Class]:
-    """Add to the docstring of a class what all of them say."""
-
-    def add(kind: Class) -> Class:
-        kind.__doc__ = f"{kind.__doc__}\n{NOTES.format(name=kind.__name__, **{'but': ''} | parts)}"
-        return kind
-
-    return add
-
-
 @registered
-@document(
+@append(
+    NOTES,
     ours="Momentum",
     options="``lr_inside=True``",
+    but="",
     what_is_left="",
     result="tensor([0., 0.])",
 )
@@ -78,9 +69,11 @@ class SGD(Optimizer, keras_own("SGD")):  # type: ignore[misc]
 
 
 @registered
-@document(
+@append(
+    NOTES,
     ours="Adam",
     options="``epsilon_hat=True``",
+    but="",
     what_is_left="with ``amsgrad=True``, ",
     result="tensor([ 0.5000, -1.5000])",
 )
@@ -101,9 +94,11 @@ class Adam(Optimizer, keras_own("Adam")):  # type: ignore[misc]
 
 
 @registered
-@document(
+@append(
+    NOTES,
     ours="AdamW",
     options="``epsilon_hat=True``",
+    but="",
     what_is_left="with ``amsgrad=True``, ",
     result="tensor([ 0.4980, -1.4960])",
 )
@@ -112,7 +107,8 @@ class AdamW(Adam, keras_own("AdamW")):  # type: ignore[misc]
 
 
 @registered
-@document(
+@append(
+    NOTES,
     ours="RMSprop",
     options="``eps_inside_sqrt=True``",
     but=", and where `centered` finds a negative variance, which counts as 0 here",

@@ -53,8 +53,7 @@ class Bound:
         state = self.group.state
         if state is not None and state.step != t:
             state.step = t
-        if self.optimizer._held.step(grads, 1.0, None, 1.0, None, {}, params) is NotImplemented:
-            self.optimizer.step(grads, params=params)
+        self.optimizer.step(grads, params=params)
         increment_version(params)
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 import fastopt
+from fastopt.docstrings import append
 from fastopt.torch.optimizer import TERMS, Optimizer, OptimizerOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-
-Class = TypeVar("Class", bound=type)
 
 OPTIONS = """
 Parameters
@@ -25,8 +22,8 @@ Parameters
 params : iterable of tensors, or of dicts with ``"params"``
     Dense tensors of float32 or float64 in the memory of the host, of any layout. Changed in place.
 {torchs}, maximize
-    As in ``{name}``. `foreach`, and `fused` where it is there, are taken and change nothing: every
-    step is fused. `lr` may be a tensor without axes.
+    As in ``torch.optim.{name}``. `foreach`, and `fused` where it is there, are taken and change
+    nothing: every step is fused. `lr` may be a tensor without axes.
 {refused}
     Refused where they are True.
 {own}l1, l1_prox : float, default 0.0, >= 0
@@ -63,9 +60,9 @@ tensors are refused.{notes}
 Examples
 --------
 >>> import torch
->>> from fastopt.torch import {own_name}
+>>> from fastopt.torch import {name}
 >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
->>> opt = {own_name}([w], lr=0.5)
+>>> opt = {name}([w], lr=0.5)
 >>> (w**2).sum().backward()
 >>> opt.step()
 >>> w.detach()
@@ -73,27 +70,22 @@ Examples
 """
 
 
-def document(**parts: str) -> Callable[[Class], Class]:
-    """Add to the docstring of a class what all of them say."""
-
-    def add(kind: Class) -> Class:
-        named = {"own": "", "notes": "", **parts, "own_name": kind.__name__}
-        named["name"] = f"torch.optim.{kind.__name__}"
-        own = cleandoc(named["own"]) + "\n" if named["own"] else ""
-        kind.__doc__ = f"{kind.__doc__}\n{OPTIONS.format(**named | {'own': own})}"
-        return kind
-
-    return add
+SCALED = """\
+scaled_prox : bool, default False
+    The threshold of `l1_prox` is divided by the metric of the rule, element by element.
+"""
 
 
-SCALED = """
-    scaled_prox : bool, default False
-        The threshold of `l1_prox` is divided by the metric of the rule, element by element."""
+ADAM = """\
+epsilon_hat : bool, default False
+    The form of Keras and TensorFlow, in which `eps` is added to the uncorrected root.
+"""
 
 
-ADAM = """
-    epsilon_hat : bool, default False
-        The form of Keras and TensorFlow, in which `eps` is added to the uncorrected root."""
+RMSPROP = """\
+eps_inside_sqrt : bool, default False
+    Divide by ``sqrt(v + eps)``, as Keras and optax do.
+"""
 
 
 class ScaledOptions(OptimizerOptions, total=False):
@@ -110,10 +102,12 @@ class RMSpropOptions(ScaledOptions, total=False):
     eps_inside_sqrt: bool
 
 
-@document(
+@append(
+    OPTIONS,
     torchs="lr, momentum, dampening, weight_decay, nesterov",
     refused="differentiable",
     ours="Momentum",
+    own="",
     notes=" `momentum` must not exceed 1.",
     result="tensor([0., 0.])",
 )
@@ -189,11 +183,13 @@ class SGD(Optimizer, torch.optim.SGD):
 _Momentum: Any = type("SGD", (fastopt.Momentum,), {})  # as messages shall call it
 
 
-@document(
+@append(
+    OPTIONS,
     torchs="lr, betas, eps, weight_decay, decoupled_weight_decay",
     refused="amsgrad, capturable, differentiable",
     ours="Adam",
     own=SCALED + ADAM,
+    notes="",
     result="tensor([ 0.5000, -1.5000])",
 )
 class Adam(Optimizer, torch.optim.Adam):
@@ -256,11 +252,13 @@ class Adam(Optimizer, torch.optim.Adam):
         return fastopt.Adam(groups, state=fastopt.AdamState(steps, **arrays), **shared)
 
 
-@document(
+@append(
+    OPTIONS,
     torchs="lr, betas, eps, weight_decay",
     refused="amsgrad, capturable, differentiable",
     ours="AdamW",
     own=SCALED + ADAM,
+    notes="",
     result="tensor([ 0.4950, -1.4900])",
 )
 class AdamW(Adam, torch.optim.AdamW):
@@ -300,14 +298,12 @@ class AdamW(Adam, torch.optim.AdamW):
         )
 
 
-@document(
+@append(
+    OPTIONS,
     torchs="lr, alpha, eps, weight_decay, momentum, centered",
     refused="capturable, differentiable",
     ours="RMSprop",
-    own=SCALED
-    + """
-    eps_inside_sqrt : bool, default False
-        Divide by ``sqrt(v + eps)``, as Keras and optax do.""",
+    own=SCALED + RMSPROP,
     notes=" `centered` must be the same in all groups, `momentum` must not exceed 1.",
     result="tensor([-4.0000,  3.0000])",
 )

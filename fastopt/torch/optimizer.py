@@ -317,5 +317,6 @@ class Optimizer(torch.optim.Optimizer):
         return options
 
 
-_step_uncompiled = torch.compiler.disable(Optimizer.step)
+_disable: Any = torch.compiler.disable  # which has no types
+_step_uncompiled = _disable(Optimizer.step)
 _step_with_hooks = torch.optim.Optimizer.profile_hook_step(Optimizer._step)
