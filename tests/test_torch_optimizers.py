@@ -190,6 +190,19 @@ def test_momentum_switched_on_and_off() -> None:
         pair.step(step + 50, without=(4,))
 
 
+def test_parameters_that_change_their_group() -> None:
+    """In the order that they had, so that only the sizes of the groups tell."""
+
+    def move(opt: Any, _params: list[Any]) -> None:
+        first, second = opt.param_groups
+        second["params"].insert(0, first["params"].pop())
+
+    pair = Pair("SGD", lr=0.5, momentum=0.9)
+    pair.step(0)
+    pair.each(move)
+    pair.step(1)
+
+
 SCHEDULERS: dict[str, Callable[[Any, Any], Any]] = {
     "LambdaLR": lambda s, o: s.LambdaLR(o, lambda epoch: 0.9**epoch),
     "StepLR": lambda s, o: s.StepLR(o, 2),
