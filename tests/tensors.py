@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 CPU, GPU, READ_ONLY = 1, 2, 1
+LENDS_TO_WRITE = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
+"""Whether numpy.from_dlpack makes views that may be written."""
 CODES = {"f": 2, "u": 1, "b": 6, "i": 0}
 
 

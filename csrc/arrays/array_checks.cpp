@@ -76,9 +76,15 @@ void ArrayChecks::check_shape(int i) const {
 
 // Parameters are what users bring: pandas and JAX hand out arrays that nobody may write.
 void ArrayChecks::raise_read_only(int i) const {
+  PyObject* base = PyArray_BASE(array(i));
+  const bool is_lent = base && PyCapsule_CheckExact(base);
   const bool is_param = arguments_[i].tree.name == std::string("params");
-  const std::string copy = "; copy it first: numpy.array(" + name(i) + ") can be written";
-  raise_value_error(here() + name(i) + " is read-only" + (is_param ? copy : ""));
+  const std::string as_lent =
+      is_lent ? ", as DLPack lends it (before NumPy 2.1, numpy.from_dlpack lends all so)" : "";
+  const std::string copy = is_lent ? "numpy.from_dlpack(" + name(i) + ").copy()"  //
+                                   : "numpy.array(" + name(i) + ")";
+  raise_value_error(here() + name(i) + " is read-only" + as_lent +
+                    (is_param ? "; copy it first: " + copy + " can be written" : ""));
 }
 
 void ArrayChecks::check_written_once(int i) const {
