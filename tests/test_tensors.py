@@ -120,7 +120,7 @@ def test_memory_is_held_while_kernels_run() -> None:
             lent.append(self)
             return Tensor(self.array)
 
-    for size, views in ((5000, 1), (50, 0)):
+    for size, views in ((16384, 1), (50, 0)):
         opt = fastopt.SGD(Watched(np.ones(size)), lr=0.1)
         lent.clear()
         opt.step(Watched(np.ones(size)))

@@ -8,8 +8,9 @@
 
 namespace fastopt {
 
-// Below this many elements, giving the GIL away and taking it back costs more than the work.
-constexpr std::int64_t release_threshold = 4096;
+// Below this many elements, work takes a few microseconds: no thread waits long for the GIL, and
+// tensors need nobody who holds their memory.
+constexpr std::int64_t release_threshold = 16384;
 
 // Gives the GIL away, if that is wanted, for as long as this object lives.
 class WithoutGil {
