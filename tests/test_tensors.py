@@ -125,6 +125,7 @@ def test_memory_is_held_while_kernels_run() -> None:
         lent.clear()
         opt.step(Watched(np.ones(size)))
         assert len(lent) == views
+        assert _core.told()["glances"] == 1
 
 
 def test_tensors_that_change_while_they_are_read() -> None:

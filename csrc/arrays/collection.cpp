@@ -84,10 +84,10 @@ class Collection::Collector {
       for (int i = known_ ? 1 : 0; i < arguments_.count; ++i) {
         PyObject* node = to_.nodes(entry)[i];
         if (PyArray_Check(node) || node == Py_None || !offers_dlpack(node)) continue;
-        if (known_ && i == gradient && glance(entry, node)) continue;
+        if (known_ && i == gradient && glance_at_tensor(entry)) continue;
         view_tensor(entry, i);
       }
-    if (to_.viewed_.empty() && !(known_ && known_->has_slow_ones())) return;
+    if (!aliases_ && to_.viewed_.empty() && !(known_ && known_->has_slow_ones())) return;
     // Any code may have run. What it did to the tensors before is looked at again.
     std::fill(to_.glanced_.begin(), to_.glanced_.end(), nullptr);
     for (const auto& [place, given] : to_.viewed_)
@@ -108,6 +108,20 @@ class Collection::Collector {
     const bool may = arguments_.count == 2 && !arguments_.arrays[gradient].written;
     if (!data && may) data = known_->at_a_glance(entry, node);
     return data;
+  }
+
+  // While kernels run without the GIL, another thread may give a tensor other memory: an alias
+  // holds what it has now.
+  bool glance_at_tensor(int entry) {
+    Object node = Object::borrow(to_.nodes(entry)[gradient]);
+    if (!known_->is_large()) return glance(entry, node.ptr()) != nullptr;
+    Object alias = alias_of(node.ptr());
+    if (!alias) return false;
+    aliases_ = true;
+    to_.leaves_.replace(entry, gradient, std::move(alias));
+    if (glance(entry, to_.nodes(entry)[gradient])) return true;
+    to_.leaves_.replace(entry, gradient, std::move(node));
+    return false;
   }
 
   void view_tensor(int entry, int i) {
@@ -243,6 +257,7 @@ class Collection::Collector {
   ArrayChecks checks_;
   int trees_count_;
   const int* parts_ = nullptr;
+  bool aliases_ = false;       // of gradients were made
   int place_of_averages_ = 0;  // among all trees; 0 if there are none
   int place_[penalties];       // of each penalty that is a tree, among all trees
   NamedTree trees_[max_trees];

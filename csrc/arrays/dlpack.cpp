@@ -217,16 +217,18 @@ bool is_contiguous_like(const DLTensor& tensor, PyArrayObject* array) {
   return true;
 }
 
-Object view_of(PyObject* object, std::string& why) {
-  const ExchangeTable* table = table_of(Py_TYPE(object));
-  if (!table) return view_by_numpy(object, why);
-  // Another object for the same memory: what is lent belongs to the object that it is asked of, and
-  // goes where that gets other memory.
+Object alias_of(PyObject* object) {
   static PyObject* detach = interned("detach");
-  Object alias = Object::borrow(object);
-  if (in_class(Py_TYPE(object), detach))
-    alias = Object::made(PyObject_CallMethodNoArgs(object, detach));
-  table = table_of(Py_TYPE(alias.ptr()));
+  if (!in_class(Py_TYPE(object), detach)) return {};
+  return Object::made(PyObject_CallMethodNoArgs(object, detach));
+}
+
+Object view_of(PyObject* object, std::string& why) {
+  if (!table_of(Py_TYPE(object))) return view_by_numpy(object, why);
+  // What is lent belongs to the object that it is asked of, and goes where that gets other memory.
+  Object alias = alias_of(object);
+  if (!alias) alias = Object::borrow(object);
+  const ExchangeTable* table = table_of(Py_TYPE(alias.ptr()));
   DLManagedTensorVersioned* managed = nullptr;
   if (!table || table->managed_from_object(alias.ptr(), &managed) != 0) {
     if (table) take_error();

@@ -40,8 +40,12 @@ bool lies_as(PyObject* object, PyArrayObject* view);
 // Whether a tensor that was read has this dtype, and this shape with its elements in order.
 bool is_contiguous_like(const DLTensor& tensor, PyArrayObject* array);
 
-// An array that shares the memory of an object that offers DLPack, and holds it: it stays even
-// where the object gets other memory. (Only a storage of torch's that is resized frees it.) Null
+// Another tensor for the same memory, which holds it: it stays even where the object gets other
+// memory. (Only a storage of torch's that is resized frees it.) Null where its class makes none.
+// May run code of the user's.
+Object alias_of(PyObject* object);
+
+// An array that shares the memory of an object that offers DLPack, and holds it likewise. Null
 // where there can be none; `why` then says what the object is. May run code of the user's.
 Object view_of(PyObject* object, std::string& why);
 

@@ -192,13 +192,11 @@ void* KnownArrays::data_of_array(const Known& param, PyArrayObject* grad) const 
   return fits ? PyArray_DATA(grad) : nullptr;
 }
 
-// Of a tensor, unless kernels will run without the GIL: then only a view holds its memory. One with
-// a single element is contiguous also where it is a lazily negated part of complex numbers, which
-// only a view tells.
+// Of a tensor. One with a single element is contiguous also where it is a lazily negated part of
+// complex numbers, which only a view tells.
 void* KnownArrays::data_of_tensor(PyArrayObject* param, PyObject* grad) const {
   DLTensor tensor;
-  if (is_large_ || PyArray_SIZE(param) < 2 || !read_tensor(grad, tensor) ||
-      !is_contiguous_like(tensor, param))
+  if (PyArray_SIZE(param) < 2 || !read_tensor(grad, tensor) || !is_contiguous_like(tensor, param))
     return nullptr;
   const auto begin = reinterpret_cast<std::uintptr_t>(tensor.begin());
   return begin % PyArray_ITEMSIZE(param) == 0 ? tensor.begin() : nullptr;

@@ -30,6 +30,8 @@ class KnownArrays {
 
   int entries() const { return static_cast<int>(entries_.size()); }
   const Entry& entry(int number) const { return entries_[number]; }
+  // Whether steps give the GIL away.
+  bool is_large() const { return is_large_; }
   int group(int number) const { return groups_[number]; }
   int group_size(int group) const { return group_sizes_[group]; }
   PyObject* array(const Entry& entry, int i) const { return known_[entry.first + i].array; }
@@ -117,7 +119,7 @@ class KnownArrays {
   std::vector<Known> known_;
   std::vector<Role> roles_;
   std::vector<Object> held_;
-  bool is_large_ = false;  // so that steps give the GIL away
+  bool is_large_ = false;
   bool any_slow_ = false;  // tensors whose class has no table
   std::vector<npy_intp> extents_;
   std::vector<Block> blocks_;
