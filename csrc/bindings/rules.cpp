@@ -57,8 +57,8 @@ py::object default_of(const Declared& declared) {
   const bool none = declared.kind == Kind::number_or_none || declared.kind == Kind::threads ||
                     declared.kind == Kind::dropout || declared.kind == Kind::tree;
   if (none) return py::none();
-  if (declared.option.range == Range::flag) return py::bool_(declared.otherwise != 0);
-  return py::float_(declared.otherwise);
+  if (declared.option.range == Range::flag) return py::bool_(declared.option.otherwise != 0);
+  return py::float_(declared.option.otherwise);
 }
 
 py::dict defaults(const Declared* first, int count) {

@@ -6,53 +6,12 @@
 #include <optional>
 #include <string>
 
+#include "../engine/steps/ranges.hpp"
 #include "attribute.hpp"
 #include "errors.hpp"
 
 namespace fastopt {
 namespace {
-
-bool contains(Range range, double x) {
-  switch (range) {
-    case Range::finite:
-      return std::isfinite(x);
-    case Range::non_negative:
-    case Range::denominator:
-      return std::isfinite(x) && x >= 0;
-    case Range::positive:
-      return std::isfinite(x) && x > 0;
-    case Range::zero_to_one:
-      return x >= 0 && x <= 1;
-    case Range::zero_to_below_1:
-      return x >= 0 && x < 1;
-    case Range::above_0_to_1:
-      return x > 0 && x <= 1;
-    case Range::flag:
-      break;  // is no number
-  }
-  return false;
-}
-
-std::string condition(Range range, const std::string& name) {
-  switch (range) {
-    case Range::finite:
-      return name + " must be finite";
-    case Range::non_negative:
-    case Range::denominator:
-      return name + " must be finite and >= 0";
-    case Range::positive:
-      return name + " must be finite and > 0";
-    case Range::zero_to_one:
-      return "0 <= " + name + " <= 1 must hold";
-    case Range::zero_to_below_1:
-      return "0 <= " + name + " < 1 must hold";
-    case Range::above_0_to_1:
-      return "0 < " + name + " <= 1 must hold";
-    case Range::flag:
-      break;
-  }
-  return name;
-}
 
 bool is_bool(PyObject* object) {
   const char* type = Py_TYPE(object)->tp_name;

@@ -14,11 +14,13 @@ struct AdamOptions {
   double lr, beta1, beta2, eps, epsilon_hat, scaled_prox, bias_correction;
 
   static constexpr const char* name = "adam";
-  static constexpr std::array options{
-      Option{"lr", Range::non_negative},       Option{"beta1", Range::zero_to_below_1},
-      Option{"beta2", Range::zero_to_below_1}, Option{"eps", Range::denominator},
-      Option{"epsilon_hat", Range::flag},      Option{"scaled_prox", Range::flag},
-      Option{"bias_correction", Range::flag}};
+  static constexpr std::array options{Option{"lr", Range::non_negative, 1e-3},
+                                      Option{"beta1", Range::zero_to_below_1, 0.9},
+                                      Option{"beta2", Range::zero_to_below_1, 0.999},
+                                      Option{"eps", Range::denominator, 1e-8},
+                                      Option{"epsilon_hat", Range::flag},
+                                      Option{"scaled_prox", Range::flag},
+                                      Option{"bias_correction", Range::flag, 1}};
   static constexpr std::array arrays{StateArray{"m"}, StateArray{"v"}};
 };
 

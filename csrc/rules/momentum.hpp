@@ -13,7 +13,7 @@ struct MomentumOptions {
 
   static constexpr const char* name = "momentum";
   static constexpr std::array options{
-      Option{"lr", Range::non_negative}, Option{"momentum", Range::zero_to_one},
+      Option{"lr", Range::non_negative, 1e-2}, Option{"momentum", Range::zero_to_one, 0.9},
       Option{"dampening", Range::zero_to_one}, Option{"nesterov", Range::flag},
       Option{"lr_inside", Range::flag}};
   static constexpr std::array arrays{StateArray{"buf"}};

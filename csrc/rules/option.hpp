@@ -18,6 +18,7 @@ enum class Range {
 struct Option {
   const char* name;
   Range range;
+  double otherwise = 0;         // what it is where it is not given
   const char* needs = nullptr;  // unless it is 0, the state must have this array
 };
 

@@ -13,11 +13,11 @@ struct RmspropOptions {
   double lr, rho, eps, eps_inside_sqrt, momentum, scaled_prox;
 
   static constexpr const char* name = "rmsprop";
-  static constexpr std::array options{Option{"lr", Range::non_negative},
-                                      Option{"rho", Range::zero_to_below_1},
-                                      Option{"eps", Range::denominator},
+  static constexpr std::array options{Option{"lr", Range::non_negative, 1e-2},
+                                      Option{"rho", Range::zero_to_below_1, 0.99},
+                                      Option{"eps", Range::denominator, 1e-8},
                                       Option{"eps_inside_sqrt", Range::flag},
-                                      Option{"momentum", Range::zero_to_one, /*needs*/ "buf"},
+                                      Option{"momentum", Range::zero_to_one, 0, /*needs*/ "buf"},
                                       Option{"scaled_prox", Range::flag}};
   static constexpr std::array arrays{StateArray{"v"}, StateArray{"avg", /*optional*/ true},
                                      StateArray{"buf", /*optional*/ true}};

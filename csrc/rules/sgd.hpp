@@ -11,7 +11,7 @@ struct SgdOptions {
   double lr;
 
   static constexpr const char* name = "sgd";
-  static constexpr std::array options{Option{"lr", Range::non_negative}};
+  static constexpr std::array options{Option{"lr", Range::non_negative, 1e-2}};
   static constexpr std::array<StateArray, 0> arrays{};
 };
 

@@ -31,7 +31,7 @@ struct StepOptions {
 
 StepOptions defaults() {
   StepOptions none{};
-  for (int i = 0; i < step_option_count; ++i) none.numbers[i] = step_options[i].otherwise;
+  for (int i = 0; i < step_option_count; ++i) none.numbers[i] = step_options[i].option.otherwise;
   return none;
 }
 

@@ -34,7 +34,7 @@ Workspace* take_workspace() {
 
 void give_back(Workspace* work) {
   work->arrays.clear();
-  work->grads.clear();
+  work->gradients.list.clear();
   work->counts.clear();
   spare.emplace_back(work);
 }
@@ -58,12 +58,9 @@ const Told& told() { return latest; }
 void use_result_class(PyObject* given) { step_result = Py_NewRef(given); }
 
 Step::Step(const char* function, const Rule& rule, const Shared& shared, int groups)
-    : function_(function),
-      rule_(rule),
-      shared_(shared),
-      scale_{shared.grad_scale},
-      work_(take_workspace()) {
+    : function_(function), rule_(rule), shared_(shared), work_(take_workspace()) {
   try {
+    work_->gradients.scale = {shared.grad_scale};
     work_->groups.resize(groups);
     work_->updates.resize(groups);
     work_->parts.resize(groups);
@@ -170,54 +167,14 @@ bool Step::run(const PenaltyTree* penalties) {
   return true;
 }
 
-// Norms are those of the gradient as it is after masks and grad_scale. Returns false if the step is
-// to be skipped.
+// Returns false if the step is to be skipped.
 bool Step::measure(const Arguments& given) {
-  Norms& norms = work_->norms;
-  work_->arrays.take_gradients(given, sum_chunk, work_->grads);
-  {
-    const WithoutGil released(work_->grads.elements >= release_threshold);
-    norms.measure(work_->grads, threads(), keep_scale_, given.drop);
-  }
-  nonfinite_entry_ = norms.nonfinite_entry;
-  skipped_ = shared_.skips() && nonfinite_entry_ >= 0;
-  if (skipped_) return false;
-  if (shared_.clips())
-    scale_ = clipped(shared_.grad_scale, norms.global, shared_.clip_norm, shared_.clip_eps);
-  work_->tensor_scales.clear();
-  if (shared_.clips_tensors())
-    for (std::size_t i = 0; i < work_->grads.all.size(); ++i)
-      work_->tensor_scales.push_back(clipped(shared_.grad_scale, norms.of_tensor(i),
-                                             shared_.clip_tensor_norm, shared_.clip_eps));
-  if (!shared_.skips() || !refuses_large_squares_) return true;
-  nonfinite_entry_ = find_too_large(given.drop);
-  skipped_ = nonfinite_entry_ >= 0;
+  Gradients& gradients = work_->gradients;
+  work_->arrays.take_gradients(given, sum_chunk, gradients.list);
+  const WithoutGil released(gradients.list.elements >= release_threshold);
+  skipped_ = !gradients.measure(shared_, work_->arrays.tensors, work_->updates.data(), keep_scale_,
+                                given.drop, threads(), refuses_large_squares_);
   return !skipped_;
-}
-
-// The first entry with a gradient whose square its dtype cannot hold, or -1: moments would be
-// infinite from then on. What is cut by clip_value is smaller.
-int Step::find_too_large(const DropoutStream* drop) {
-  constexpr double surely = 0.999;  // whatever was rounded
-  const Norms& norms = work_->norms;
-  const double least = largest_with_square(Dtype::float32);
-  if (norms.global.times(std::fabs(shared_.grad_scale) / least) < surely) return -1;
-  std::vector<double>& scales = work_->scales;
-  bool any = false;
-  scales.assign(work_->grads.all.size(), 0);
-  for (std::size_t i = 0; i < scales.size(); ++i) {
-    const Tensor& tensor = work_->arrays.tensors.all[i];
-    const double largest = largest_with_square(tensor.dtype);
-    const Wide& its_scale = shared_.clips_tensors() ? work_->tensor_scales[i] : scale_;
-    const double scale = std::fabs(its_scale.times(1));
-    if (work_->updates[tensor.group].terms.clip_value <= largest) continue;
-    if (norms.of_tensor(i).times(scale / largest) < surely) continue;  // so is every element
-    scales[i] = scale / largest * norms.factor(i);
-    any = true;
-  }
-  if (!any) return -1;
-  const WithoutGil released(work_->grads.elements >= release_threshold);
-  return work_->norms.first_above_one(work_->grads, threads(), drop, scales);
 }
 
 // What is not finite must not stay in gradients that a step is to clear.
@@ -229,30 +186,27 @@ void Step::skip() {
 }
 
 void Step::raise_nonfinite() const {
-  const bool too_large = work_->norms.nonfinite_entry < 0;
+  const Gradients& gradients = work_->gradients;
+  const bool too_large = gradients.norms.nonfinite_entry < 0;
   const std::string what =
-      std::string(function_) + ": grads" + path_of_leaf(arguments_[0].tree, nonfinite_entry_) +
+      std::string(function_) + ": grads" +
+      path_of_leaf(arguments_[0].tree, gradients.nonfinite_entry()) +
       (too_large ? " has a number that is too large to be squared" : " is not finite");
   PyErr_SetString(PyExc_FloatingPointError, what.c_str());
   throw PythonError{};
 }
 
 void Step::fold() {
+  const StepScale common{shared_, work_->gradients, keep_scale_, drop_ ? &*drop_ : nullptr,
+                         written_};
   for (std::size_t number = 0; number < work_->parts.size(); ++number) {
     StepPart& part = work_->parts[number];
     if (!part.used) continue;
     StepGroup& group = work_->groups[part.group];
     Update& update = work_->updates[number];
     if (debiases_) update.ema_decay = debiased_decay(part, update.ema_decay);
-    update.rule = group.variant;
     two_phases_ = two_phases_ || group.variant->sums > 0;
-    update.penalties = update.terms.penalties();
-    update.zero_grads = shared_.zero_grads != 0;
-    update.grad_scale = update.terms.maximize != 0 ? -scale_ : scale_;
-    update.keep_scale = keep_scale_;
-    update.drop = drop_ ? &*drop_ : nullptr;
-    update.tensor_scales = shared_.clips_tensors() ? work_->tensor_scales.data() : nullptr;
-    update.written = written_;
+    prepare(update, group.variant, common);
     double scalars[Rule::max_scalars];
     std::copy_n(group.scalars, rule_.scalars.count, scalars);
     update.fold(rule_, group.options, static_cast<double>(part.step + 1), scalars,
@@ -274,12 +228,13 @@ double Step::debiased_decay(StepPart& part, double decay) {
 
 Object Step::result() const {
   if (!shared_.need_norms()) return Object::none();
-  const double norm = work_->norms.global.times(std::fabs(shared_.grad_scale));
+  const Gradients& gradients = work_->gradients;
+  const double norm = gradients.norms.global.times(std::fabs(shared_.grad_scale));
   Object nonfinite = Object::none();
-  if (nonfinite_entry_ >= 0) {
+  if (gradients.nonfinite_entry() >= 0) {
     std::string name = "grads";
     try {
-      name += path_of_leaf(arguments_[0].tree, nonfinite_entry_);
+      name += path_of_leaf(arguments_[0].tree, gradients.nonfinite_entry());
     } catch (const PythonError&) {  // such as params that changed: the step is made
       if (!PyErr_ExceptionMatches(PyExc_Exception)) throw;
       PyErr_Clear();

@@ -6,7 +6,8 @@
 
 #include "../arrays/collection.hpp"
 #include "../engine/launch.hpp"
-#include "../engine/passes/norm.hpp"
+#include "../engine/steps/fitting.hpp"
+#include "../engine/steps/gradients.hpp"
 #include "counts.hpp"
 #include "options/declared.hpp"
 
@@ -36,11 +37,8 @@ struct StepPart {
 // What a step needs besides the stack. Reused, because a step on small arrays should not allocate.
 struct Workspace {
   Collection arrays;
-  Tensors grads;
-  Norms norms;
+  Gradients gradients;
   Counts counts;
-  std::vector<Wide> tensor_scales;
-  std::vector<double> scales;
   std::vector<StepGroup> groups;  // all of them; of those that are frozen, nothing is filled in
   std::vector<Update> updates;    // of each part, as are
   std::vector<StepPart> parts;
@@ -135,10 +133,8 @@ class Step : private Division {
   void take_drop(PyObject* drop);
   void check_numbers(bool own_penalties) const;
   void check_numbers_of(int part, Dtype dtype) const;
-  void check_penalties(const Penalties& of, int part, Dtype dtype) const;
-  void refuse(const char* name, double value, const char* becomes, int part, Dtype dtype) const;
+  void refuse(const Misfit& misfit, int part, Dtype dtype) const;
   bool measure(const Arguments& given);
-  int find_too_large(const DropoutStream* drop);
   void skip();
   [[noreturn]] void raise_nonfinite() const;
   void fold();
@@ -153,13 +149,11 @@ class Step : private Division {
   ArrayArgument arguments_[Streams::count];
   int count_ = 0;
   unsigned written_ = 0;
-  Wide scale_;  // of gradients: grad_scale, clipped
   double keep_scale_ = 1;
   bool skipped_ = false, two_phases_ = false, refuses_large_squares_ = true;
   bool divided_ = false, debiases_ = false;
   const unsigned char* left_out_ = nullptr;
   const double* ema_weights_ = nullptr;
-  int nonfinite_entry_ = -1;
   Workspace* work_;
 };
 

@@ -10,8 +10,6 @@
 namespace fastopt {
 namespace {
 
-constexpr double never = Terms::never;
-
 PyObject* dropout_class = nullptr;
 
 double to_averaging(const char* where, const char* name, PyObject* given) {
@@ -26,41 +24,41 @@ double to_averaging(const char* where, const char* name, PyObject* given) {
 
 const Declared step_options[step_option_count] = {
     // Terms
-    {{"l1", Range::non_negative}, Kind::penalty, 0},
-    {{"l2", Range::non_negative}, Kind::penalty, 0},
-    {{"weight_decay", Range::non_negative}, Kind::penalty, 0},
-    {{"decay_after", Range::flag}, Kind::number, 0},
-    {{"l1_prox", Range::non_negative}, Kind::penalty, 0},
-    {{"nonneg", Range::flag}, Kind::number, 0},
-    {{"maximize", Range::flag}, Kind::number, 0},
-    {{"clip_value", Range::positive}, Kind::number_or_none, never},
+    {step_number("l1"), Kind::penalty},
+    {step_number("l2"), Kind::penalty},
+    {step_number("weight_decay"), Kind::penalty},
+    {step_number("decay_after"), Kind::number},
+    {step_number("l1_prox"), Kind::penalty},
+    {step_number("nonneg"), Kind::number},
+    {step_number("maximize"), Kind::number},
+    {step_number("clip_value"), Kind::number_or_none},
     // Shared
-    {{"grad_scale", Range::finite}, Kind::number, 1},
-    {{"keep_prob", Range::above_0_to_1}, Kind::number, 1},
-    {{"clip_norm", Range::positive}, Kind::number_or_none, never},
-    {{"clip_tensor_norm", Range::positive}, Kind::number_or_none, never},
-    {{"clip_eps", Range::non_negative}, Kind::number, 1e-6},
-    {{"skip_nonfinite", Range::flag}, Kind::skipping, 0},
-    {{"ema_decay", Range::zero_to_one}, Kind::number_or_none, Shared::not_given},
-    {{"zero_grads", Range::flag}, Kind::number, 0},
-    {{"flush_denormals", Range::flag}, Kind::number, 0},
-    {{"threads", Range::positive}, Kind::threads, 0, /*may_change*/ false},
+    {step_number("grad_scale"), Kind::number},
+    {step_number("keep_prob"), Kind::number},
+    {step_number("clip_norm"), Kind::number_or_none},
+    {step_number("clip_tensor_norm"), Kind::number_or_none},
+    {step_number("clip_eps"), Kind::number},
+    {step_number("skip_nonfinite"), Kind::skipping},
+    {step_number("ema_decay"), Kind::number_or_none},
+    {step_number("zero_grads"), Kind::number},
+    {step_number("flush_denormals"), Kind::number},
+    {step_number("threads"), Kind::threads, /*may_change*/ false},
     // Objects
-    {{"mask", Range::flag}, Kind::tree, 0, false},
-    {{"drop", Range::flag}, Kind::dropout, 0, false},
-    {{"update_mask", Range::flag}, Kind::tree, 0, false},
-    {{"ema", Range::flag}, Kind::tree, 0, false},
+    {{"mask", Range::flag}, Kind::tree, false},
+    {{"drop", Range::flag}, Kind::dropout, false},
+    {{"update_mask", Range::flag}, Kind::tree, false},
+    {{"ema", Range::flag}, Kind::tree, false},
 };
 
-const Declared frozen_option{{"frozen", Range::flag}, Kind::number, 0, false};
-const Declared debias_option{{"ema_debias", Range::flag}, Kind::number, 0, false};
-const Declared accumulation_option{{"accumulation", Range::flag}, Kind::averaging, 1, false};
+const Declared frozen_option{{"frozen", Range::flag}, Kind::number, false};
+const Declared debias_option{{"ema_debias", Range::flag}, Kind::number, false};
+const Declared accumulation_option{{"accumulation", Range::flag, 1}, Kind::averaging, false};
 
 double read_option(const char* where, const Declared& declared, PyObject* given) {
-  const auto& [name, range, needs] = declared.option;
+  const char* name = declared.option.name;
   switch (declared.kind) {
     case Kind::number_or_none:
-      if (given == Py_None) return declared.otherwise;
+      if (given == Py_None) return declared.option.otherwise;
       break;
     case Kind::penalty:
       if (is_container(given))
@@ -84,7 +82,7 @@ double read_option(const char* where, const Declared& declared, PyObject* given)
     case Kind::number:
       break;
   }
-  return to_number(where, name, range, given);
+  return to_number(where, name, declared.option.range, given);
 }
 
 bool is_dropout(PyObject* given) { return is_instance(given, dropout_class); }
@@ -101,8 +99,8 @@ void check_dropout_class(const char* where, PyObject* given) {
 void use_dropout_class(PyObject* dropout) { dropout_class = Py_NewRef(dropout); }
 
 void check_clipping(const char* where, const Shared& shared) {
-  if (shared.clips() && shared.clips_tensors())
-    raise_value_error(std::string(where) + ": clip_norm and clip_tensor_norm exclude each other");
+  if (const char* why = why_not_together(shared))
+    raise_value_error(std::string(where) + ": " + why);
 }
 
 }  // namespace fastopt

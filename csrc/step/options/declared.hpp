@@ -2,10 +2,7 @@
 #pragma once
 #include <Python.h>
 
-#include <cstddef>
-#include <cstring>
-
-#include "../../engine/update.hpp"
+#include "../../engine/steps/options.hpp"
 
 namespace fastopt {
 
@@ -24,39 +21,12 @@ enum class Kind {
 struct Declared {
   Option option;
   Kind kind;
-  double otherwise;        // what it is where it is not given
   bool may_change = true;  // from step to step, by a schedule
 };
 
-// The options that all groups of a step have in common, in the order of step_options from
-// first_shared on.
-struct Shared {
-  double grad_scale, keep_prob;
-  double clip_norm, clip_tensor_norm, clip_eps;
-  double skip_nonfinite, ema_decay, zero_grads, flush_denormals, threads;
-
-  static constexpr double not_given = -1, raises = 2;
-
-  bool clips() const { return clip_norm != Terms::never; }
-  bool clips_tensors() const { return clip_tensor_norm != Terms::never; }
-  bool skips() const { return skip_nonfinite != 0; }
-  bool need_norms() const { return clips() || clips_tensors() || skips(); }
-};
-
-constexpr int shared_skip_nonfinite = offsetof(Shared, skip_nonfinite) / sizeof(double);
-constexpr int term_count = sizeof(Terms) / sizeof(double);
-constexpr int shared_count = sizeof(Shared) / sizeof(double);
-
-// Sets some of the numbers that a struct of doubles consists of.
-template <class Numbers>
-void set_numbers(Numbers& to, int first, const double* from, int count) {
-  std::memcpy(reinterpret_cast<char*>(&to) + first * sizeof(double), from, count * sizeof(double));
-}
-
 // The options of a functional step: terms, those of Shared, and four that are objects.
 enum ObjectOption { mask, drop, update_mask, ema, object_count };
-constexpr int step_option_count = term_count + shared_count + object_count;
-constexpr int first_shared = term_count, first_object = term_count + shared_count;
+constexpr int step_option_count = number_count + object_count, first_object = number_count;
 
 // In the order of Terms, Shared and ObjectOption.
 extern const Declared step_options[step_option_count];

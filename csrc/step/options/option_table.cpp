@@ -22,7 +22,7 @@ PyObject* ScheduleValues::of(const Object& schedule) {
 
 std::vector<Declared> OptionTable::of_group(const Rule& rule) {
   std::vector<Declared> all{frozen_option};
-  for (const Option& option : rule.options) all.push_back({option, Kind::number, 0});
+  for (const Option& option : rule.options) all.push_back({option, Kind::number});
   all.insert(all.end(), step_options, step_options + term_count);
   return all;
 }
@@ -46,7 +46,7 @@ OptionTable::OptionTable(std::string owner, std::string place, const Rule* rule,
   for (const Declared& each : declared_) {
     names_.push_back(Object::made(PyUnicode_InternFromString(each.option.name)));
     given_.push_back(Object::none());
-    numbers_.push_back(each.otherwise);
+    numbers_.push_back(each.option.otherwise);
   }
   set_all(values);
   made_ = true;
