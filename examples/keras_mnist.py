@@ -18,6 +18,7 @@ The usual version has mistakes, which go unnoticed since it learns all the same.
 - takes ``L2(a)`` for ``a/2*sum(w**2)``. It is ``a*sum(w**2)``: ``l2=2*a`` in fastopt's own steps.
 - updates ``variable.numpy()`` by hand. That is a copy, and the model does not change.
 
+    pip install '.[examples,keras]'
     python examples/keras_mnist.py --plot keras.png
 """
 

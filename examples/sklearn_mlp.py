@@ -21,6 +21,7 @@ than they do:
 
 Dropout is not in the table: scikit-learn's network has none. ``network_l1_l2_dropout.py`` does.
 
+    pip install '.[examples]'
     python examples/sklearn_mlp.py --plot sklearn.png
 """
 

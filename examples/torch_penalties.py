@@ -18,6 +18,7 @@ The usual version has mistakes, which go unnoticed since it learns all the same.
   the test set, of other hands (see ``sklearn_mlp.py``), is used once.
 - keeps the best ``model.state_dict()`` without a copy: those tensors go on learning.
 
+    pip install '.[examples,torch]'
     python examples/torch_penalties.py --plot torch.png
 """
 
