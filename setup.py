@@ -40,7 +40,7 @@ setup(
         Pybind11Extension(
             "fastopt._core",
             find(".cpp"),
-            depends=[*find(".hpp", ".inl"), "compile_flags.txt"],
+            depends=[*find(".hpp", ".inl"), "fastopt/include/fastopt.h", "compile_flags.txt"],
             include_dirs=[numpy.get_include()],
             extra_compile_args=MSVC_FLAGS if sys.platform == "win32" else GCC_FLAGS,
         )

@@ -24,7 +24,7 @@ FLAGS = [
 ]
 SOURCES = [
     source
-    for folder in ("csrc/rules", "csrc/kernels", "csrc/engine", "tests/native")
+    for folder in ("csrc/rules", "csrc/kernels", "csrc/engine", "csrc/capi", "tests/native")
     for source in sorted(Path(folder).rglob("*.cpp"))
 ]
 

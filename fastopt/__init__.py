@@ -9,8 +9,8 @@
 1
 """
 
-from fastopt import _core, _threadpoolctl, interop, reference, rules, schedules
-from fastopt._info import info
+from fastopt import _core, interop, reference, rules, schedules
+from fastopt._info import get_include, info
 from fastopt._version import __version__
 from fastopt.checkpoint import load, save
 from fastopt.dropout import Dropout, dropout, dropout_backward, dropout_mask
@@ -19,13 +19,18 @@ from fastopt.optimizers import LossScaler, Optimizer, groups
 from fastopt.regularization import Sparsity, max_norm, penalty, sparsity
 from fastopt.result import GlobalNorm, Loaded, StepResult, global_norm
 from fastopt.rules import *  # noqa: F403  (its own list of public names says which)
-from fastopt.threads import default_num_threads, get_num_threads, set_num_threads
+from fastopt.threads import (
+    default_num_threads,
+    get_num_threads,
+    register_with_threadpoolctl,
+    set_num_threads,
+)
 
 _core.use_classes(StepResult, Dropout)
 _core.use_other_names(instead_of)
 _core.set_num_threads(default_num_threads())
-_threadpoolctl.register()
-del default_num_threads, instead_of
+register_with_threadpoolctl()
+del default_num_threads, instead_of, register_with_threadpoolctl
 
 __all__ = [
     "Dropout",
@@ -39,6 +44,7 @@ __all__ = [
     "dropout",
     "dropout_backward",
     "dropout_mask",
+    "get_include",
     "get_num_threads",
     "global_norm",
     "groups",

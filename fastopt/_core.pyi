@@ -19,6 +19,10 @@ of all others.
 term_defaults: dict[str, Any]
 shared_defaults: dict[str, Any]
 object_defaults: dict[str, Any]
+c_functions: Any
+"""A capsule with the table of fastopt.h."""
+c_capsules: dict[str, Any]
+"""Each of its functions in a capsule, named as its signature in C."""
 
 def use_classes(step_result: type, dropout: type) -> None: ...
 def use_other_names(instead_of: Callable[[str | None, str], str]) -> None: ...

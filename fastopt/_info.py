@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,18 @@ def info() -> dict[str, Any]:
         "compiler": _core.compiler(),
         "numpy": np.__version__,
     }
+
+
+def get_include() -> str:
+    """Return the folder of ``fastopt.h``, for compilers of C, C++ and Cython.
+
+    Examples
+    --------
+    >>> import fastopt, os
+    >>> os.listdir(fastopt.get_include())
+    ['fastopt.h']
+    """
+    return str(Path(__file__).with_name("include"))
 
 
 def configure(parser: Any) -> None:

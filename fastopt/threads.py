@@ -1,11 +1,14 @@
-"""How many threads a step uses."""
+"""How many threads a step uses, and how threadpoolctl learns of it."""
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from fastopt import _core
+from fastopt._version import __version__
 
 
 def set_num_threads(n: int) -> None:
@@ -110,3 +113,35 @@ def _read_quota(quota_file: Path, period_name: str | None = None) -> float | Non
     except (OSError, ValueError, IndexError):  # no such file, or "max"
         return None
     return quota / period if quota > 0 and period > 0 else None
+
+
+def register_with_threadpoolctl() -> None:
+    """Make ``threadpoolctl.threadpool_limits`` and ``threadpool_info`` know fastopt."""
+    try:
+        threadpoolctl = import_module("threadpoolctl")
+    except ImportError:
+        return
+    if not hasattr(threadpoolctl, "register"):  # older than 3.2
+        return
+
+    base: Any = threadpoolctl.LibController
+
+    class FastoptController(base):  # type: ignore[misc]
+        user_api = "fastopt"
+        internal_api = "fastopt"
+        filename_prefixes = ("_core",)
+        check_symbols = ("fastopt_is_loaded",)
+
+        def get_num_threads(self) -> int:
+            return _core.get_num_threads()
+
+        def set_num_threads(self, num_threads: int) -> None:
+            _core.set_num_threads(num_threads)
+
+        def get_version(self) -> str:
+            return __version__
+
+        def set_additional_attributes(self) -> None:
+            self.isa = _core.isa()
+
+    threadpoolctl.register(FastoptController)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[1]
-FOLDERS = ("csrc/rules", "csrc/kernels", "csrc/engine", "tests/native")
+FOLDERS = ("csrc/rules", "csrc/kernels", "csrc/engine", "csrc/capi", "tests/native")
 # Loops are vectorised in the stage `platforms`, and in the core that other tests use; here, with
 # little optimization, what is compiled in half of the time.
 FLAGS = [

@@ -8,7 +8,7 @@
 #include "../engine/tensors.hpp"
 #include "../trees/tree.hpp"
 #include "array_checks.hpp"
-#include "overlap.hpp"
+#include "../engine/steps/overlap.hpp"
 
 namespace fastopt {
 

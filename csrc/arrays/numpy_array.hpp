@@ -13,7 +13,7 @@
 
 #include "../engine/layout.hpp"
 #include "../python/object.hpp"
-#include "overlap.hpp"
+#include "../engine/steps/overlap.hpp"
 
 namespace fastopt {
 

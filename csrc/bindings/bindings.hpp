@@ -20,6 +20,7 @@ void add_sums(py::module_& module);
 void add_trees(py::module_& module);
 void add_probes(py::module_& module);
 void add_settings(py::module_& module);
+void add_c_functions(py::module_& module);
 
 inline py::object to_pybind(Object object) {
   return py::reinterpret_steal<py::object>(object.release());

@@ -21,6 +21,7 @@ void define(py::module_& module) {
   add_trees(module);
   add_probes(module);
   add_settings(module);
+  add_c_functions(module);
   module.def(
       "use_classes",
       [](const py::object& step_result, const py::object& dropout) {

@@ -31,6 +31,7 @@ void add_powers(Lines& lines) {
 
 Lines checksums(int threads, bool realistic) {
   check_two_phases(threads);
+  check_c_functions(threads);
   Lines lines;
   add_steps(lines, threads, realistic);
   if (realistic)

@@ -29,6 +29,9 @@ void add_passes(Lines& lines, int threads);
 // Throws unless a rule with two phases does what plain loops do.
 void check_two_phases(int threads);
 
+// Throws unless the functions for C make the same steps in every way.
+void check_c_functions(int threads);
+
 // Throws unless work is shared among as many threads as are asked for.
 void check_threads();
 

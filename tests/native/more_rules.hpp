@@ -13,8 +13,8 @@ struct TrustOptions {
   double lr, beta;
 
   static constexpr const char* name = "trust";
-  static constexpr std::array options{Option{"lr", Range::non_negative},
-                                      Option{"beta", Range::zero_to_below_1}};
+  static constexpr std::array options{Option{"lr", Range::non_negative, 0.01},
+                                      Option{"beta", Range::zero_to_below_1, 0.9}};
   static constexpr std::array arrays{StateArray{"a"}, StateArray{"b"}, StateArray{"c"},
                                      StateArray{"d"}, StateArray{"e"}, StateArray{"f"}};
   static constexpr std::array scalars{StateScalar{"product", 1.0}};

@@ -1,0 +1,209 @@
+#include "optimizer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "checks.hpp"
+#include "functions.hpp"
+
+using fastopt::c::Refusal;
+
+fastopt_optimizer::fastopt_optimizer(const fastopt::Rule& rule, fastopt::Dtype dtype,
+                                     std::int64_t count)
+    : rule(rule), dtype(dtype), function(std::string(rule.name) + "_step"), arrays(count) {
+  using namespace fastopt;
+  for (int i = 0; i < rule.options.count; ++i) options[i] = rule.options[i].otherwise;
+  for (int i = 0; i < rule.scalars.count; ++i) scalars[i] = rule.scalars[i].start;
+  for (int i = 0; i < number_count; ++i)
+    if (i < term_count)
+      set_numbers(terms, i, &step_numbers[i].otherwise, 1);
+    else
+      set_numbers(shared, i - first_shared, &step_numbers[i].otherwise, 1);
+  tensors.all.reserve(count);
+  penalties.resize(count);
+}
+
+fastopt_optimizer::Array& fastopt_optimizer::at(std::int64_t i) {
+  if (i < 0 || i >= static_cast<std::int64_t>(arrays.size()))
+    throw Refusal{function + ": there is no array " + std::to_string(i) + " among " +
+                  std::to_string(arrays.size())};
+  return arrays[i];
+}
+
+double* fastopt_optimizer::number(int option) {
+  const int own = rule.options.count;
+  if (option < 0 || option >= own + fastopt::number_count) return nullptr;
+  if (option < own) return options + option;
+  const int place = option - own;
+  return place < fastopt::term_count
+             ? reinterpret_cast<double*>(&terms) + place
+             : reinterpret_cast<double*>(&shared) + (place - fastopt::first_shared);
+}
+
+const fastopt::Option& fastopt_optimizer::declared(int option) const {
+  const int own = rule.options.count;
+  return option < own ? rule.options[option] : fastopt::step_numbers[option - own];
+}
+
+namespace fastopt::c {
+namespace {
+
+// The number of the option that has this name among those of every step.
+constexpr int place_of(std::string_view name) {
+  for (int i = 0; i < number_count; ++i)
+    if (step_numbers[i].name == name) return i;
+  return -1;
+}
+
+constexpr int l1 = place_of("l1"), l2 = place_of("l2"), weight_decay = place_of("weight_decay"),
+              l1_prox = place_of("l1_prox"), threads = place_of("threads");
+
+double* penalty_of(Penalties& of, int place) {
+  return place == l1             ? &of.l1
+         : place == l2           ? &of.l2
+         : place == weight_decay ? &of.weight_decay
+         : place == l1_prox      ? &of.l1_prox
+                                 : nullptr;
+}
+
+[[noreturn]] void raise_no_option(const fastopt_optimizer& of, int option) {
+  throw Refusal{of.function + ": there is no option " + std::to_string(option)};
+}
+
+}  // namespace
+
+int new_optimizer(int number, int dtype, int64_t arrays, fastopt_optimizer** made) noexcept {
+  return guarded([&] {
+    static constexpr const char* function = "fastopt_new_optimizer";
+    const Rule& rule = checked_rule(function, number);
+    const Dtype checked = checked_dtype(function, dtype);
+    constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+    if (arrays < 0 || arrays > most)
+      throw Refusal{std::string(function) + ": 0 <= arrays < 2**31 must hold, it is " +
+                    std::to_string(arrays)};
+    *made = new fastopt_optimizer(rule, checked, arrays);
+    return FASTOPT_OK;
+  });
+}
+
+void free_optimizer(fastopt_optimizer* of) noexcept { delete of; }
+
+int set_array(fastopt_optimizer* of, int64_t i, int64_t n, void* param,
+              void* const* state) noexcept {
+  return guarded([&] {
+    fastopt_optimizer::Array& array = of->at(i);
+    if (n < 0) throw Refusal{of->function + ": n must be >= 0, it is " + std::to_string(n)};
+    array.size = n;
+    array.param = param;
+    std::fill(std::begin(array.state), std::end(array.state), nullptr);
+    if (state) std::copy_n(state, of->rule.arrays.count, array.state);
+    return FASTOPT_OK;
+  });
+}
+
+int set_average(fastopt_optimizer* of, int64_t i, void* average) noexcept {
+  return guarded([&] {
+    of->at(i).average = average;
+    return FASTOPT_OK;
+  });
+}
+
+int set_mask(fastopt_optimizer* of, int64_t i, int kind, const uint8_t* mask, int packed) noexcept {
+  return guarded([&] {
+    fastopt_optimizer::Array& array = of->at(i);
+    if (kind != FASTOPT_MASK && kind != FASTOPT_UPDATE_MASK)
+      throw Refusal{of->function + ": there is no kind " + std::to_string(kind) + " of masks"};
+    array.masks[kind] = mask;
+    array.packed[kind] = packed != 0;
+    return FASTOPT_OK;
+  });
+}
+
+int set_drop(fastopt_optimizer* of, double p, uint64_t seed, uint64_t offset) noexcept {
+  return guarded([&] {
+    if (p < 0) {
+      of->drop.reset();
+      return FASTOPT_OK;
+    }
+    check_drop(of->function, p);
+    of->drop.emplace(p, seed, offset);
+    return FASTOPT_OK;
+  });
+}
+
+int find_option(const fastopt_optimizer* of, const char* name) noexcept {
+  const int own = of->rule.options.count;
+  for (int i = 0; name && i < own + number_count; ++i)
+    if (std::string_view(of->declared(i).name) == name) return i;
+  return -1;
+}
+
+int set_option(fastopt_optimizer* of, int number, double value) noexcept {
+  return guarded([&] {
+    double* option = of->number(number);
+    if (!option) raise_no_option(*of, number);
+    const Option& declared = of->declared(number);
+    if (value != declared.otherwise) {
+      if (number - of->rule.options.count == threads)
+        check_threads(of->function, static_cast<int>(std::fmin(std::fmax(value, 0), 1e6)));
+      else
+        check_range(of->function, declared, value);
+    }
+    *option = value;
+    return FASTOPT_OK;
+  });
+}
+
+double get_option(const fastopt_optimizer* of, int number) noexcept {
+  const double* option = const_cast<fastopt_optimizer*>(of)->number(number);
+  return option ? *option : std::numeric_limits<double>::quiet_NaN();
+}
+
+int set_penalty(fastopt_optimizer* of, int64_t i, int number, double value) noexcept {
+  return guarded([&] {
+    fastopt_optimizer::Array& array = of->at(i);
+    double* penalty = penalty_of(array.own, number - of->rule.options.count);
+    if (!penalty)
+      throw Refusal{of->function + ": option " + std::to_string(number) +
+                    " is no penalty: l1, l2, weight_decay and l1_prox are"};
+    check_range(of->function, of->declared(number), value);
+    if (!array.has_own_penalties) {
+      constexpr double none = std::numeric_limits<double>::quiet_NaN();
+      array.own = {none, none, none, none};
+      array.has_own_penalties = true;
+    }
+    *penalty = value;
+    return FASTOPT_OK;
+  });
+}
+
+int set_count(fastopt_optimizer* of, int64_t i, int64_t count) noexcept {
+  return guarded([&] {
+    check_count(of->function, of->name("state.step", i), count);
+    of->at(i).count = count;
+    return FASTOPT_OK;
+  });
+}
+
+int64_t get_count(const fastopt_optimizer* of, int64_t i) noexcept {
+  const bool is_there = i >= 0 && i < static_cast<int64_t>(of->arrays.size());
+  return is_there ? of->arrays[i].count : -1;
+}
+
+int set_scalar(fastopt_optimizer* of, int scalar, double value) noexcept {
+  return guarded([&] {
+    if (scalar < 0 || scalar >= of->rule.scalars.count)
+      throw Refusal{of->function + ": there is no number " + std::to_string(scalar) +
+                    " of the state"};
+    of->scalars[scalar] = value;
+    return FASTOPT_OK;
+  });
+}
+
+double get_scalar(const fastopt_optimizer* of, int scalar) noexcept {
+  const bool is_there = scalar >= 0 && scalar < of->rule.scalars.count;
+  return is_there ? of->scalars[scalar] : std::numeric_limits<double>::quiet_NaN();
+}
+
+}  // namespace fastopt::c

@@ -1,0 +1,34 @@
+// How functions for C say that an argument is wrong: a code, and a message that is kept.
+#pragma once
+#include <new>
+#include <string>
+
+#ifndef FASTOPT_ENGINE
+#define FASTOPT_ENGINE  // the engine itself: nothing is imported
+#endif
+#include "../../fastopt/include/fastopt.h"
+
+namespace fastopt::c {
+
+// Thrown where an argument is wrong, and caught below.
+struct Refusal {
+  std::string why;
+};
+
+// Keeps the message for this thread; without memory for it, says that.
+int refuse(const std::string& why) noexcept;
+const char* message() noexcept;
+
+// Runs what may throw; returns its code.
+template <class Call>
+int guarded(const Call& call) noexcept {
+  try {
+    return call();
+  } catch (const Refusal& refusal) {
+    return refuse(refusal.why);
+  } catch (const std::bad_alloc&) {
+    return FASTOPT_NO_MEMORY;
+  }
+}
+
+}  // namespace fastopt::c

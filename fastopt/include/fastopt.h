@@ -1,0 +1,236 @@
+/* The steps of fastopt for C, C++, Cython and whatever calls C.
+ *
+ * From a Python extension, with Python.h included before:
+ *
+ *     #include <fastopt.h>                  // its folder: fastopt.get_include()
+ *     if (fastopt_import() < 0) return NULL;   // once, in each file; then no function needs the GIL
+ *
+ * Without Python, in a program that compiles csrc/rules, kernels, engine and capi along:
+ *
+ *     #define FASTOPT_ENGINE
+ *     #include "fastopt/include/fastopt.h"     // and nothing to import
+ *
+ * A function that can fail returns FASTOPT_OK or another code; what was wrong, fastopt_message()
+ * tells. All may be called from any thread at once, but for two calls with one fastopt_optimizer.
+ * Steps allocate nothing. They give the bits that the same step of Python gives.
+ *
+ * This table of functions is added to, never changed: what was built with one version of this header
+ * works with all later ones of the same FASTOPT_ABI.
+ */
+#ifndef FASTOPT_H
+#define FASTOPT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FASTOPT_ABI 1         /* another number: all is different */
+#define FASTOPT_ABI_MINOR 0   /* a larger one: there are more functions */
+
+enum { /* what functions return */
+    FASTOPT_OK = 0,
+    FASTOPT_SKIPPED = 1,    /* with skip_nonfinite: a gradient is not finite, nothing has changed */
+    FASTOPT_REFUSED = -1,   /* an argument is wrong, nothing has changed */
+    FASTOPT_NO_MEMORY = -2  /* nothing has changed */
+};
+
+enum { FASTOPT_FLOAT32 = 0, FASTOPT_FLOAT64 = 1 }; /* a dtype: of what elements are */
+
+enum { /* limits of all rules */
+    FASTOPT_MAX_OPTIONS = 16,
+    FASTOPT_MAX_ARRAYS = 6,
+    FASTOPT_MAX_SCALARS = 4
+};
+
+enum { FASTOPT_MASK = 0, FASTOPT_UPDATE_MASK = 1 }; /* kinds of masks */
+
+/* The arrays of one model with a rule, its options and what it counts. */
+typedef struct fastopt_optimizer fastopt_optimizer;
+
+typedef struct fastopt_functions {
+    int abi, abi_minor;
+
+    /* What refused the latest call of this thread that was refused: "adam_step: lr must be finite
+     * and >= 0, it is -1.0", as Python says it. It stays until the next. */
+    const char *(*message)(void);
+
+    /* ---- Rules are numbers from 0 on, which may differ between versions: ask for them by name. */
+
+    /* The number of "sgd", "momentum", "adam", "rmsprop", ...; -1 where there is no such rule. */
+    int (*find_rule)(const char *name);
+    /* Its name; NULL where the number is too large. */
+    const char *(*rule_name)(int rule);
+    /* The name of option i; NULL from the last on. The learning rate "lr" is the first. Flags are
+     * 1 or 0. */
+    const char *(*option_name)(int rule, int i);
+    /* The default of option i. */
+    double (*option_default)(int rule, int i);
+    /* The name of array i of its state; NULL from the last on. */
+    const char *(*array_name)(int rule, int i);
+    /* Whether a state may leave out array i: then NULL stands in its place. */
+    int (*array_is_optional)(int rule, int i);
+    /* The name of number i that a state has besides its count and its arrays; NULL from the last on.
+     */
+    const char *(*scalar_name)(int rule, int i);
+    /* Where that number begins. */
+    double (*scalar_start)(int rule, int i);
+
+    /* ---- The shortest way: the rule alone, on one array, in the calling thread. */
+
+    /* Updates `param` and the state in place. Nothing is checked. The caller guarantees:
+     * a rule and a dtype that exist; n >= 0; n elements of the dtype in `param`, in `grad` and in
+     * each array of `state`, aligned for the dtype, and none of them overlapping another, but
+     * that `grad` is only read;
+     * in `state` a pointer for each array that the rule has, in its order, all zeros before the
+     * first step (NULL where a state leaves one out; `state` itself may be NULL for a rule without
+     * any);
+     * in `scalars` the numbers of the state (NULL where there are none), which change;
+     * in `options` as many doubles as the rule has options, in its order and within their ranges;
+     * and in `step` the updates that were made before this one, 0 <= step < 2^53. */
+    void (*update)(int rule, int dtype, int64_t n, void *param, const void *grad,
+                   void *const *state, double *scalars, int64_t step, const double *options);
+    /* Checks all of that but for how long arrays are, and changes nothing. Takes 10 to 50 times as
+     * long as a small update: call it once. */
+    int (*check_update)(int rule, int dtype, int64_t n, void *param, const void *grad,
+                        void *const *state, double *scalars, int64_t step, const double *options);
+
+    /* ---- All arrays of a model in one step, with all terms, in all threads. */
+
+    /* Makes room for so many arrays of one dtype, with the defaults of the rule. */
+    int (*new_optimizer)(int rule, int dtype, int64_t arrays, fastopt_optimizer **made);
+    /* Gives it back, not the arrays; NULL is fine. */
+    void (*free_optimizer)(fastopt_optimizer *of);
+    /* Array i of the parameters, and of its state as for `update`. They must outlive the optimizer,
+     * or be set anew. n = 0: there is no array i. */
+    int (*set_array)(fastopt_optimizer *of, int64_t i, int64_t n, void *param, void *const *state);
+    /* Its average, which `ema_decay` moves; NULL: it has none. All or no arrays have one. */
+    int (*set_average)(fastopt_optimizer *of, int64_t i, void *average);
+    /* Its mask: a byte for each element, 0 or not, or in packed bits one for each eight, element i in
+     * bit i % 8 of byte i / 8. FASTOPT_MASK leaves elements out of the gradient, of which what is
+     * kept is divided by keep_prob; FASTOPT_UPDATE_MASK leaves them as they are, with their state.
+     * NULL: it has none. */
+    int (*set_mask)(fastopt_optimizer *of, int64_t i, int kind, const uint8_t *mask, int packed);
+    /* Draws masks anew in each step: dropout of gradients with probability p, the array i from the
+     * stream `offset` + i of `seed`. `offset` then advances by the number of arrays. p < 0: no more.
+     */
+    int (*set_drop)(fastopt_optimizer *of, double p, uint64_t seed, uint64_t offset);
+    /* The number of an option of its rule, or of the options of every step: l1 l2 weight_decay
+     * decay_after l1_prox nonneg maximize clip_value grad_scale keep_prob clip_norm
+     * clip_tensor_norm clip_eps skip_nonfinite ema_decay zero_grads flush_denormals threads.
+     * -1 where there is none of this name. */
+    int (*find_option)(const fastopt_optimizer *of, const char *name);
+    /* Sets an option, whose number is never below 0. Infinity switches a clip off; threads = 0 is
+     * the default of the library. */
+    int (*set_option)(fastopt_optimizer *of, int option, double value);
+    double (*get_option)(const fastopt_optimizer *of, int option);
+    /* l1, l2, weight_decay or l1_prox of array i alone. */
+    int (*set_penalty)(fastopt_optimizer *of, int64_t i, int option, double value);
+    /* The updates that array i has seen. */
+    int (*set_count)(fastopt_optimizer *of, int64_t i, int64_t count);
+    int64_t (*get_count)(const fastopt_optimizer *of, int64_t i);
+    /* A number of the state. */
+    int (*set_scalar)(fastopt_optimizer *of, int scalar, double value);
+    double (*get_scalar)(const fastopt_optimizer *of, int scalar);
+    /* One step. `grads` has a pointer for each array; an array whose gradient is NULL is left out,
+     * and its count stays. With `zero_grads`, gradients are zero afterwards.
+     * FASTOPT_REFUSED where a number does not fit the dtype. The caller guarantees what `update`
+     * wants of arrays. */
+    int (*step)(fastopt_optimizer *of, void *const *grads);
+    /* Checks what the caller of `step` guarantees, and changes nothing. */
+    int (*check_step)(fastopt_optimizer *of, void *const *grads);
+    /* Of the latest step with clip_norm, clip_tensor_norm or skip_nonfinite: the norm of all
+     * gradients before they were clipped, and the first array that is not finite, or -1. */
+    double (*grad_norm)(const fastopt_optimizer *of);
+    int64_t (*nonfinite_array)(const fastopt_optimizer *of);
+
+    /* ---- Besides */
+
+    /* The square root of the sum of all squares, of arrays of one dtype. */
+    int (*global_norm)(int dtype, int64_t arrays, const int64_t *sizes, const void *const *data,
+                       int threads, double *norm);
+    /* Dropout of activations: `out`, which may be `x`, is x / (1 - p) where an element is kept,
+     * else 0. */
+    int (*dropout)(int dtype, int64_t n, const void *x, void *out, double p, uint64_t seed,
+                   uint64_t offset, int threads);
+    /* The same decisions as a mask. */
+    int (*dropout_mask)(int64_t n, double p, uint64_t seed, uint64_t offset, int packed,
+                        uint8_t *mask, int threads);
+    /* The threads of all steps that do not say otherwise. */
+    int (*set_num_threads)(int threads);
+    int (*get_num_threads)(void);
+    /* "baseline", "avx2", "avx512": the instruction set of all kernels. */
+    const char *(*isa)(void);
+} fastopt_functions;
+
+#ifdef FASTOPT_ENGINE
+/* Chooses the instruction set at its first call. */
+const fastopt_functions *fastopt_engine(void);
+#define FASTOPT_CALL (*fastopt_engine())
+#else
+static const fastopt_functions *fastopt_table = NULL;
+#define FASTOPT_CALL (*fastopt_table)
+#endif
+
+#define fastopt_message FASTOPT_CALL.message
+#define fastopt_find_rule FASTOPT_CALL.find_rule
+#define fastopt_rule_name FASTOPT_CALL.rule_name
+#define fastopt_option_name FASTOPT_CALL.option_name
+#define fastopt_option_default FASTOPT_CALL.option_default
+#define fastopt_array_name FASTOPT_CALL.array_name
+#define fastopt_array_is_optional FASTOPT_CALL.array_is_optional
+#define fastopt_scalar_name FASTOPT_CALL.scalar_name
+#define fastopt_scalar_start FASTOPT_CALL.scalar_start
+#define fastopt_update FASTOPT_CALL.update
+#define fastopt_check_update FASTOPT_CALL.check_update
+#define fastopt_new_optimizer FASTOPT_CALL.new_optimizer
+#define fastopt_free_optimizer FASTOPT_CALL.free_optimizer
+#define fastopt_set_array FASTOPT_CALL.set_array
+#define fastopt_set_average FASTOPT_CALL.set_average
+#define fastopt_set_mask FASTOPT_CALL.set_mask
+#define fastopt_set_drop FASTOPT_CALL.set_drop
+#define fastopt_find_option FASTOPT_CALL.find_option
+#define fastopt_set_option FASTOPT_CALL.set_option
+#define fastopt_get_option FASTOPT_CALL.get_option
+#define fastopt_set_penalty FASTOPT_CALL.set_penalty
+#define fastopt_set_count FASTOPT_CALL.set_count
+#define fastopt_get_count FASTOPT_CALL.get_count
+#define fastopt_set_scalar FASTOPT_CALL.set_scalar
+#define fastopt_get_scalar FASTOPT_CALL.get_scalar
+#define fastopt_step FASTOPT_CALL.step
+#define fastopt_check_step FASTOPT_CALL.check_step
+#define fastopt_grad_norm FASTOPT_CALL.grad_norm
+#define fastopt_nonfinite_array FASTOPT_CALL.nonfinite_array
+#define fastopt_global_norm FASTOPT_CALL.global_norm
+#define fastopt_dropout FASTOPT_CALL.dropout
+#define fastopt_dropout_mask FASTOPT_CALL.dropout_mask
+#define fastopt_set_num_threads FASTOPT_CALL.set_num_threads
+#define fastopt_get_num_threads FASTOPT_CALL.get_num_threads
+#define fastopt_isa FASTOPT_CALL.isa
+
+#if defined(PY_VERSION_HEX) && !defined(FASTOPT_ENGINE)
+/* Imports fastopt and finds its functions. Returns -1 with Python's error set where it is not there,
+ * or older than this header. Needs the GIL. */
+static inline int fastopt_import(void) {
+    const fastopt_functions *found =
+        (const fastopt_functions *)PyCapsule_Import("fastopt._core.c_functions", 0);
+    if (!found) return -1;
+    if (found->abi != FASTOPT_ABI || found->abi_minor < FASTOPT_ABI_MINOR) {
+        PyErr_Format(PyExc_ImportError,
+                     "fastopt has version %d.%d of its C functions, and this module was built with "
+                     "%d.%d",
+                     found->abi, found->abi_minor, FASTOPT_ABI, FASTOPT_ABI_MINOR);
+        return -1;
+    }
+    fastopt_table = found;
+    return 0;
+}
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
