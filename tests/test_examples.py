@@ -24,6 +24,7 @@ EXAMPLES = [
     "logistic_regression_l1",
     "network_adam",
     "network_l1_l2_dropout",
+    "numba_loop",
     "ridge_and_lasso",
     "sklearn_mlp",
     "torch_penalties",
@@ -47,8 +48,9 @@ def load_example(name: str) -> ModuleType:
         pytest.importorskip(module)
     if name.startswith(("torch", "keras")):
         pytest.importorskip("torch")
-    if name.startswith("keras"):
-        pytest.importorskip("keras")
+    for system in ("keras", "numba"):
+        if name.startswith(system):
+            pytest.importorskip(system)
     path = TOP / "examples" / f"{name}.py"
     if not path.is_file():
         pytest.skip("the tests do not stand in the repository")
