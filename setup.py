@@ -1,5 +1,6 @@
-"""Build of the C++ core; everything else about the package stands in pyproject.toml."""
+"""Build of the C++ core, and the README for package indexes; all else stands in pyproject.toml."""
 
+import re
 import sys
 from glob import glob
 from pathlib import Path
@@ -20,6 +21,12 @@ def find(*endings: str) -> list[str]:
     return sorted(path for end in endings for path in glob(f"csrc/**/*{end}", recursive=True))
 
 
+def readme() -> str:
+    """Return the README as a package index shows it, where links to files here lead nowhere."""
+    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    return re.sub(r"!?\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", text)
+
+
 class BuildExt(build_ext):
     """Leaves the compiled core in the source tree too.
 
@@ -36,6 +43,8 @@ class BuildExt(build_ext):
 ParallelCompile(default=0).install()
 
 setup(
+    long_description=readme(),
+    long_description_content_type="text/markdown",
     ext_modules=[
         Pybind11Extension(
             "fastopt._core",

@@ -205,8 +205,9 @@ def test_no_file_grows_past_400_lines() -> None:
 
 
 @needs_sources
-def test_the_version_stands_in_the_changelog() -> None:
+def test_the_version_stands_in_the_changelog_and_citation() -> None:
     assert f"## [{fastopt.__version__}]" in (TOP / "CHANGELOG.md").read_text()
+    assert f"\nversion: {fastopt.__version__}\n" in (TOP / "CITATION.cff").read_text()
 
 
 @pytest.mark.parametrize("name", STEPS)
