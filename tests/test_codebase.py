@@ -182,6 +182,22 @@ def test_includes_go_downwards(path: Path) -> None:
         assert not re.search(r"\bPy[A-Z_]|\bNPY_|namespace py\b", path.read_text())
 
 
+# What only gcc and clang know, behind conditions that name them.
+THEIRS = {"platform.hpp", "kernels/isa/avx2.cpp", "kernels/isa/avx512.cpp"}
+ASSEMBLY = {"kernels/dispatch.cpp", "kernels/denormals.hpp"}
+
+
+@needs_sources
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(TOP).as_posix())
+def test_other_compilers_know_what_stands_here(path: Path) -> None:
+    name = path.relative_to(TOP / "csrc").as_posix()
+    code = re.sub(r"//.*", "", path.read_text())
+    if name not in THEIRS:
+        assert not re.search(r"__attribute__|__builtin_|_Pragma|# *pragma (?!once)|__int128", code)
+    if name not in ASSEMBLY:
+        assert not re.search(r"\basm\b", code)
+
+
 @needs_sources
 def test_the_layers_are_all_there_are() -> None:
     folders = {path.name for path in (TOP / "csrc").iterdir() if path.is_dir()}

@@ -13,8 +13,10 @@ import pytest
 TOP = Path(__file__).parents[1]
 FOLDERS = ("csrc/rules", "csrc/kernels", "csrc/engine", "csrc/capi", "tests/native")
 # Loops are vectorised in the stage `platforms`, and in the core that other tests use; here, with
-# little optimization, what is compiled in half of the time.
+# little optimization, what is compiled in half of the time. It is C++17 and nothing else, as
+# compilers on Windows want it.
 FLAGS = [
+    *("-Wall", "-Wextra", "-Wpedantic", "-Werror"),
     *("-std=c++17", "-O1", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"),
     '-DFASTOPT_MORE_RULES="../../tests/native/more_rules.hpp"',
 ]
