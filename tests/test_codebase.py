@@ -223,7 +223,8 @@ def test_no_file_grows_past_400_lines() -> None:
 @needs_sources
 def test_the_version_stands_in_the_changelog_and_citation() -> None:
     assert f"## [{fastopt.__version__}]" in (TOP / "CHANGELOG.md").read_text()
-    assert f"\nversion: {fastopt.__version__}\n" in (TOP / "CITATION.cff").read_text()
+    for file in ("CITATION.cff", "recipe/recipe.yaml"):
+        assert f"version: {fastopt.__version__}\n" in (TOP / file).read_text()
 
 
 @pytest.mark.parametrize("name", STEPS)
