@@ -356,7 +356,7 @@ def test_the_checking_update_refuses_as_python_does() -> None:
         == "rmsprop_step: params is not aligned in memory for " + ("its dtype")
     )
     assert check({}, step=-1) == "rmsprop_step: 0 <= state.step < 2**53 must hold, it is -1"
-    assert check({}, n=-1) == "rmsprop_step: n must be >= 0, it is -1"
+    assert check({}, n=-1) == "rmsprop_step: 0 <= n <= 2**48 must hold, it is -1"
     assert check({}, rule=99) == "fastopt_update: there is no rule 99"
     assert check({}, dtype=7) == (
         "rmsprop_step: the dtype must be FASTOPT_FLOAT32 or FASTOPT_FLOAT64, it is 7"

@@ -1,6 +1,7 @@
 #include "checks.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "../engine/steps/ranges.hpp"
 #include "refusal.hpp"
@@ -33,11 +34,17 @@ void check_count(const std::string& function, const std::string& name, std::int6
                   std::to_string(count)};
 }
 
-void check_threads(const std::string& function, int threads) {
+void check_threads(const std::string& function, double threads) {
   constexpr int most = 1024;
-  if (threads < 1 || threads > most)
-    throw Refusal{function + ": 1 <= threads <= " + std::to_string(most) + " must hold, it is " +
-                  std::to_string(threads)};
+  if (!(threads >= 1 && threads <= most && threads == std::floor(threads)))
+    throw Refusal{function + ": 1 <= threads <= " + std::to_string(most) +
+                  " must hold for an int, it is " + as_text(threads)};
+}
+
+void check_size(const std::string& function, std::int64_t n) {
+  constexpr std::int64_t most = std::int64_t{1} << 48;
+  if (n < 0 || n > most)
+    throw Refusal{function + ": 0 <= n <= 2**48 must hold, it is " + std::to_string(n)};
 }
 
 void check_drop(const std::string& function, double p) {

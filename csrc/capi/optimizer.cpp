@@ -21,6 +21,7 @@ fastopt_optimizer::fastopt_optimizer(const fastopt::Rule& rule, fastopt::Dtype d
     else
       set_numbers(shared, i - first_shared, &step_numbers[i].otherwise, 1);
   tensors.all.reserve(count);
+  gradients.list.all.reserve(count);
   penalties.resize(count);
 }
 
@@ -93,7 +94,7 @@ int set_array(fastopt_optimizer* of, int64_t i, int64_t n, void* param,
               void* const* state) noexcept {
   return guarded([&] {
     fastopt_optimizer::Array& array = of->at(i);
-    if (n < 0) throw Refusal{of->function + ": n must be >= 0, it is " + std::to_string(n)};
+    check_size(of->function, n);
     array.size = n;
     array.param = param;
     std::fill(std::begin(array.state), std::end(array.state), nullptr);
@@ -146,7 +147,7 @@ int set_option(fastopt_optimizer* of, int number, double value) noexcept {
     const Option& declared = of->declared(number);
     if (value != declared.otherwise) {
       if (number - of->rule.options.count == threads)
-        check_threads(of->function, static_cast<int>(std::fmin(std::fmax(value, 0), 1e6)));
+        check_threads(of->function, value);
       else
         check_range(of->function, declared, value);
     }

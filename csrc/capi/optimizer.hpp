@@ -37,6 +37,7 @@ struct fastopt_optimizer {
   fastopt::Shared shared;
   double scalars[fastopt::Rule::max_scalars];
   std::optional<fastopt::DropoutStream> drop;
+  double grad_norm = 0;  // of the latest step that measured it
 
   // Room for a step.
   std::vector<Part> parts;

@@ -27,10 +27,6 @@ int threads_of(const char* function, int threads) {
   return threads;
 }
 
-void check_size(const char* function, std::int64_t n) {
-  if (n < 0) throw Refusal{std::string(function) + ": n must be >= 0, it is " + std::to_string(n)};
-}
-
 }  // namespace
 
 int global_norm(int dtype, int64_t arrays, const int64_t* sizes, const void* const* data,
@@ -41,6 +37,9 @@ int global_norm(int dtype, int64_t arrays, const int64_t* sizes, const void* con
     static thread_local Norms norms;
     const Dtype checked = checked_dtype(function, dtype);
     const int count = threads_of(function, threads);
+    if (arrays < 0)
+      throw Refusal{std::string(function) + ": arrays must be >= 0, it is " +
+                    std::to_string(arrays)};
     list.clear();
     for (std::int64_t i = 0; i < arrays; ++i) {
       check_size(function, sizes[i]);

@@ -10,7 +10,7 @@ thread_local char latest[512] = "";
 
 }  // namespace
 
-int refuse(const std::string& why) noexcept {
+int refuse(std::string_view why) noexcept {
   const std::size_t length = std::min(why.size(), sizeof latest - 1);
   std::memcpy(latest, why.data(), length);
   latest[length] = 0;

@@ -2,6 +2,7 @@
 #pragma once
 #include <new>
 #include <string>
+#include <string_view>
 
 #ifndef FASTOPT_ENGINE
 #define FASTOPT_ENGINE  // the engine itself: nothing is imported
@@ -15,8 +16,8 @@ struct Refusal {
   std::string why;
 };
 
-// Keeps the message for this thread; without memory for it, says that.
-int refuse(const std::string& why) noexcept;
+// Keeps the message for this thread. It needs no memory.
+int refuse(std::string_view why) noexcept;
 const char* message() noexcept;
 
 // Runs what may throw; returns its code.
@@ -27,6 +28,7 @@ int guarded(const Call& call) noexcept {
   } catch (const Refusal& refusal) {
     return refuse(refusal.why);
   } catch (const std::bad_alloc&) {
+    refuse("there is not enough memory");
     return FASTOPT_NO_MEMORY;
   }
 }

@@ -22,9 +22,13 @@ class StepOfArrays {
     Gradients& gradients = of_.gradients;
     gradients.scale = {of_.shared.grad_scale};
     set_terms();
-    if (of_.shared.need_norms() &&
-        !gradients.measure(of_.shared, of_.tensors, of_.updates.data(), keep_scale(), drop(),
-                           threads(), /*refuses_large_squares=*/true)) {
+    const bool goes_on =
+        !of_.shared.need_norms() ||
+        gradients.measure(of_.shared, of_.tensors, of_.updates.data(), keep_scale(), drop(),
+                          threads(), /*refuses_large_squares=*/true);
+    if (of_.shared.need_norms())
+      of_.grad_norm = gradients.norms.global.times(std::fabs(of_.shared.grad_scale));
+    if (!goes_on) {
       if (of_.shared.zero_grads != 0) clear_gradients(of_.tensors, threads());
       return FASTOPT_SKIPPED;
     }
@@ -61,6 +65,10 @@ class StepOfArrays {
     of_.tensors.clear();
     of_.gradients.list.clear();
     of_.parts.clear();
+    for (const Array& array : of_.arrays) {
+      has_mask_ = has_mask_ || array.masks[FASTOPT_MASK];
+      has_average_ = has_average_ || array.average;
+    }
     written_ = 1u << Streams::param;
     if (of_.shared.zero_grads != 0) written_ |= 1u << Streams::grad;
     for (std::size_t i = 0; i < of_.arrays.size(); ++i)
@@ -81,7 +89,6 @@ class StepOfArrays {
     tensor.streams.at[Streams::param] = array.param;
     tensor.streams.at[Streams::grad] = grads_[i];
     tensor.streams.at[Streams::ema] = array.average;
-    has_average_ = has_average_ || array.average;
     if (array.average) written_ |= 1u << Streams::ema;
     int stream = Streams::first_state;
     for (int k = 0; k < of_.rule.arrays.count; ++k) {
@@ -94,7 +101,6 @@ class StepOfArrays {
       tensor.streams.at[mask_streams[kind]] = const_cast<void*>(array.masks[kind]);
       if (array.packed[kind]) tensor.packed |= 1u << mask_streams[kind];
     }
-    has_mask_ = has_mask_ || array.masks[FASTOPT_MASK];
     if (array.has_own_penalties) {
       of_.penalties[i] = penalties_of(array);
       tensor.penalties = &of_.penalties[i];
@@ -135,6 +141,7 @@ class StepOfArrays {
     if (shared.keep_prob != 1 && !has_mask_) refuse("keep_prob needs a mask, which is NULL");
     const bool has_decay = shared.ema_decay != Shared::not_given;
     if (has_average_ && !has_decay) refuse("an average needs ema_decay, which is not set");
+    if (has_decay && !has_average_) refuse("ema_decay needs an average, which no array has");
     if (const char* why = why_not_together(shared)) refuse(why);
     for (const Tensor& tensor : of_.tensors.all) {
       const Array& array = of_.arrays[tensor.entry];
@@ -145,6 +152,7 @@ class StepOfArrays {
     }
     for (std::size_t number = 0; number < of_.parts.size(); ++number) {
       const auto& part = of_.parts[number];
+      check_count(of_.function, "state.step", part.count);
       const auto is_of_it = [&](const Tensor& tensor) { return tensor.group == int(number); };
       const auto first = std::find_if(of_.tensors.all.begin(), of_.tensors.all.end(), is_of_it);
       check_fits(of_.function,
@@ -231,9 +239,7 @@ int check_step(fastopt_optimizer* of, void* const* grads) noexcept {
   });
 }
 
-double grad_norm(const fastopt_optimizer* of) noexcept {
-  return of->gradients.norms.global.times(std::fabs(of->shared.grad_scale));
-}
+double grad_norm(const fastopt_optimizer* of) noexcept { return of->grad_norm; }
 
 int64_t nonfinite_array(const fastopt_optimizer* of) noexcept {
   return of->gradients.nonfinite_entry();

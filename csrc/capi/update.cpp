@@ -63,7 +63,7 @@ int check_update(int number, int dtype, int64_t n, void* param, const void* grad
     const Rule& rule = checked_rule("fastopt_update", number);
     const std::string function = std::string(rule.name) + "_step";
     const std::int64_t size = size_of(checked_dtype(function, dtype));
-    if (n < 0) throw Refusal{function + ": n must be >= 0, it is " + std::to_string(n)};
+    check_size(function, n);
     if (!options) throw Refusal{function + ": options is NULL"};
     if (rule.scalars.count > 0 && !scalars) throw Refusal{function + ": scalars is NULL"};
     if (rule.arrays.count > 0 && !state) throw Refusal{function + ": state is NULL"};

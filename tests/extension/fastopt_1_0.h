@@ -12,7 +12,8 @@
  *
  * A function that can fail returns FASTOPT_OK or another code; what was wrong, fastopt_message()
  * tells. All may be called from any thread at once, but for two calls with one fastopt_optimizer.
- * Steps allocate nothing. They give the bits that the same step of Python gives.
+ * They give the bits that the same step of Python gives. A step allocates nothing, once one like it
+ * was made: with the same options, and arrays that have seen the same updates.
  *
  * This table of functions is added to, never changed: what was built with one version of this header
  * works with all later ones of the same FASTOPT_ABI.
@@ -32,7 +33,8 @@ extern "C" {
 
 enum { /* what functions return */
     FASTOPT_OK = 0,
-    FASTOPT_SKIPPED = 1,    /* with skip_nonfinite: a gradient is not finite, nothing has changed */
+    FASTOPT_SKIPPED = 1,    /* with skip_nonfinite, nothing has changed but what zero_grads clears:
+                               a gradient is not finite, or too large to be squared in its dtype */
     FASTOPT_REFUSED = -1,   /* an argument is wrong, nothing has changed */
     FASTOPT_NO_MEMORY = -2  /* nothing has changed */
 };
@@ -88,11 +90,13 @@ typedef struct fastopt_functions {
      * first step (NULL where a state leaves one out; `state` itself may be NULL for a rule without
      * any);
      * in `scalars` the numbers of the state (NULL where there are none), which change;
-     * in `options` as many doubles as the rule has options, in its order and within their ranges;
+     * in `options` as many doubles as the rule has options, in its order, within their ranges, and
+     * so that they fit the dtype (an eps of 1e-60 is zero in float32); an option that needs an array,
+     * as the momentum of RMSprop its buf, is 0 where that is left out;
      * and in `step` the updates that were made before this one, 0 <= step < 2^53. */
     void (*update)(int rule, int dtype, int64_t n, void *param, const void *grad,
                    void *const *state, double *scalars, int64_t step, const double *options);
-    /* Checks all of that but for how long arrays are, and changes nothing. Takes 10 to 50 times as
+    /* Checks all of that but for how long arrays really are, and changes nothing. Takes 10 to 50 times as
      * long as a small update: call it once. */
     int (*check_update)(int rule, int dtype, int64_t n, void *param, const void *grad,
                         void *const *state, double *scalars, int64_t step, const double *options);
@@ -106,7 +110,7 @@ typedef struct fastopt_functions {
     /* Array i of the parameters, and of its state as for `update`. They must outlive the optimizer,
      * or be set anew. n = 0: there is no array i. */
     int (*set_array)(fastopt_optimizer *of, int64_t i, int64_t n, void *param, void *const *state);
-    /* Its average, which `ema_decay` moves; NULL: it has none. All or no arrays have one. */
+    /* Its average, which `ema_decay` moves; NULL: it has none. */
     int (*set_average)(fastopt_optimizer *of, int64_t i, void *average);
     /* Its mask: a byte for each element, 0 or not, or in packed bits one for each eight, element i in
      * bit i % 8 of byte i / 8. FASTOPT_MASK leaves elements out of the gradient, of which what is
@@ -142,7 +146,8 @@ typedef struct fastopt_functions {
     /* Checks what the caller of `step` guarantees, and changes nothing. */
     int (*check_step)(fastopt_optimizer *of, void *const *grads);
     /* Of the latest step with clip_norm, clip_tensor_norm or skip_nonfinite: the norm of all
-     * gradients before they were clipped, and the first array that is not finite, or -1. */
+     * gradients before they were clipped, and the first array whose gradient is not finite, or made
+     * the step be skipped, or -1. */
     double (*grad_norm)(const fastopt_optimizer *of);
     int64_t (*nonfinite_array)(const fastopt_optimizer *of);
 
