@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "../engine/steps/overlap.hpp"
 #include "../engine/tensors.hpp"
 #include "../trees/tree.hpp"
 #include "array_checks.hpp"
-#include "../engine/steps/overlap.hpp"
 
 namespace fastopt {
 

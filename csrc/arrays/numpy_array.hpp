@@ -12,8 +12,8 @@
 #include <string>
 
 #include "../engine/layout.hpp"
-#include "../python/object.hpp"
 #include "../engine/steps/overlap.hpp"
+#include "../python/object.hpp"
 
 namespace fastopt {
 

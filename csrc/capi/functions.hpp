@@ -61,17 +61,16 @@ const char* isa() noexcept;
 }  // namespace fastopt::c
 
 // Calls a macro with the name of each.
-#define FASTOPT_EACH_FUNCTION(DO)                                                                \
-  DO(message)                                                                                    \
-  DO(find_rule)                                                                                  \
-  DO(rule_name)                                                                                  \
-  DO(option_name) DO(option_default) DO(array_name) DO(array_is_optional) DO(scalar_name)        \
-      DO(scalar_start) DO(update) DO(check_update) DO(new_optimizer) DO(free_optimizer)          \
-          DO(set_array) DO(set_average) DO(set_mask) DO(set_drop) DO(find_option) DO(set_option) \
-              DO(get_option) DO(set_penalty) DO(set_count) DO(get_count) DO(set_scalar)          \
-                  DO(get_scalar) DO(step) DO(check_step) DO(grad_norm) DO(nonfinite_array)       \
-                      DO(global_norm) DO(dropout) DO(dropout_mask) DO(set_num_threads)           \
-                          DO(get_num_threads) DO(isa)
+// clang-format off
+#define FASTOPT_EACH_FUNCTION(DO) \
+  DO(message) DO(find_rule) DO(rule_name) DO(option_name) DO(option_default) DO(array_name) \
+  DO(array_is_optional) DO(scalar_name) DO(scalar_start) DO(update) DO(check_update) \
+  DO(new_optimizer) DO(free_optimizer) DO(set_array) DO(set_average) DO(set_mask) \
+  DO(set_drop) DO(find_option) DO(set_option) DO(get_option) DO(set_penalty) DO(set_count) \
+  DO(get_count) DO(set_scalar) DO(get_scalar) DO(step) DO(check_step) DO(grad_norm) \
+  DO(nonfinite_array) DO(global_norm) DO(dropout) DO(dropout_mask) DO(set_num_threads) \
+  DO(get_num_threads) DO(isa)
+// clang-format on
 
 namespace fastopt {
 
