@@ -70,5 +70,9 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit_trainer(void) {
     if (fastopt_import() < 0) return NULL;
-    return PyModule_Create(&definition);
+    PyObject *module = PyModule_Create(&definition);
+#ifdef Py_GIL_DISABLED
+    if (module) PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
+#endif
+    return module;
 }

@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, freethreading_compatible=True
 """What Cython reaches by `cimport fastopt`: pointers and memoryviews of both dtypes."""
 
 cimport fastopt

@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: freethreading_compatible=True
 """Skip-gram with negative samples, in a loop without the GIL."""
 
 cimport fastopt
