@@ -74,7 +74,7 @@ def in_numba() -> Callable[[Arrays, int], None]:
     integer, pointer = ctypes.c_int, ctypes.c_void_p
     arguments = (integer, integer, ctypes.c_int64, *[pointer] * 4, ctypes.c_int64, pointer)
     address = extending.get_cython_function_address("fastopt.cython_api", "update")
-    update = ctypes.CFUNCTYPE(None, *arguments)(address)
+    update = ctypes.CFUNCTYPE(integer, *arguments)(address)
     adam = list(fastopt.rules.RULES).index("adam")
 
     @numba.njit

@@ -48,7 +48,7 @@ def function(name: str, result: Any, *arguments: Any) -> Any:
 
 INT, INT64, POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 update = function(
-    "update", None, INT, INT, INT64, POINTER, POINTER, POINTER, POINTER, INT64, POINTER
+    "update", INT, INT, INT, INT64, POINTER, POINTER, POINTER, POINTER, INT64, POINTER
 )
 find_rule = function("find_rule", INT, ctypes.c_char_p)
 option_name = function("option_name", ctypes.c_char_p, INT, INT)

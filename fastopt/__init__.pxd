@@ -31,7 +31,7 @@ cdef extern from "fastopt.h" nogil:
     int array_is_optional "fastopt_array_is_optional"(int rule, int i) noexcept
     const char *scalar_name "fastopt_scalar_name"(int rule, int i) noexcept
     double scalar_start "fastopt_scalar_start"(int rule, int i) noexcept
-    void update "fastopt_update"(
+    int update "fastopt_update"(
         int rule, int dtype, int64_t n, void *param, const void *grad, void *const *state,
         double *scalars, int64_t step, const double *options) noexcept
     int check_update "fastopt_check_update"(
@@ -78,8 +78,8 @@ cdef extern from "fastopt.h":
 
 # The same as `update`, for contiguous memoryviews. The rows of `state` are its arrays in the order of
 # the rule, of which the last may be missing where they are optional; a rule without a state takes
-# no rows. FASTOPT_REFUSED, with nothing changed, where lengths do not agree, or the rule has numbers
-# in its state: that takes `update`.
+# no rows. FASTOPT_REFUSED, without a message and with nothing changed, where lengths do not agree, or
+# the rule has numbers in its state: that takes `update`.
 cdef inline int update_arrays(
     int rule,
     floating[::1] param,
@@ -108,5 +108,4 @@ cdef inline int update_arrays(
     for i in range(FASTOPT_MAX_ARRAYS):
         arrays[i] = &state[i, 0] if i < rows else NULL
     cdef int dtype = FASTOPT_FLOAT32 if floating is float else FASTOPT_FLOAT64
-    update(rule, dtype, n, &param[0], &grad[0], arrays, NULL, step, &options[0])
-    return FASTOPT_OK
+    return update(rule, dtype, n, &param[0], &grad[0], arrays, NULL, step, &options[0])

@@ -3,7 +3,7 @@
 ::
 
     address = numba.extending.get_cython_function_address("fastopt.cython_api", "update")
-    update = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ...)(address)
+    update = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int, ...)(address)
     scipy.LowLevelCallable.from_cython(fastopt.cython_api, "update")
 
 They are described in ``fastopt.h``, in the folder that `fastopt.get_include` names; Cython itself

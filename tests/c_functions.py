@@ -25,7 +25,7 @@ api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 
 def ctype(text: str) -> Any:
-    if text in ("char const *",):
+    if text == "char const *":
         return ctypes.c_char_p
     if text.endswith("*"):
         return ctypes.c_void_p
@@ -110,7 +110,7 @@ class COptimizer:
         self.rule = rule_number(case.rule)
         made = ctypes.c_void_p()
         dtype = DTYPES[params[0].dtype]
-        functions.new_optimizer(self.rule, dtype, len(params), ctypes.byref(made))
+        assert functions.new_optimizer(self.rule, dtype, len(params), ctypes.byref(made)) == OK
         self.handle = made.value
         for i, p in enumerate(params):
             own = arrays_in(state, self.rule, i) if state is not None else []

@@ -24,7 +24,7 @@ def update() -> Any:
     integer, pointer = ctypes.c_int, ctypes.c_void_p
     arguments = (integer, integer, ctypes.c_int64, *[pointer] * 4, ctypes.c_int64, pointer)
     address = get_cython_function_address("fastopt.cython_api", "update")
-    return ctypes.CFUNCTYPE(None, *arguments)(address)
+    return ctypes.CFUNCTYPE(integer, *arguments)(address)
 
 
 def test_steps_in_a_compiled_loop(update: Any) -> None:

@@ -40,7 +40,11 @@ def refused(call: Callable[[], Any]) -> Callable[[], Any]:
     return calls_and_fails
 
 
+OTHERS = params()
+
+
 def with_params() -> None:
+    OPT.step(G, params=OTHERS)
     OPT.step(G, params=P)
 
 

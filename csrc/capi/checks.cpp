@@ -37,8 +37,8 @@ void check_count(const std::string& function, const std::string& name, std::int6
 void check_threads(const std::string& function, double threads) {
   constexpr int most = 1024;
   if (!(threads >= 1 && threads <= most && threads == std::floor(threads)))
-    throw Refusal{function + ": 1 <= threads <= " + std::to_string(most) +
-                  " must hold for an int, it is " + as_text(threads)};
+    throw Refusal{function + ": 1 <= threads <= " + std::to_string(most) + " must hold, it is " +
+                  as_text(threads)};
 }
 
 void check_size(const std::string& function, std::int64_t n) {

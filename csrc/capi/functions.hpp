@@ -8,6 +8,9 @@
 
 namespace fastopt::c {
 
+// refusal.cpp
+const char* message() noexcept;
+
 // rules.cpp
 int find_rule(const char* name) noexcept;
 const char* rule_name(int rule) noexcept;
@@ -19,8 +22,8 @@ const char* scalar_name(int rule, int i) noexcept;
 double scalar_start(int rule, int i) noexcept;
 
 // update.cpp
-void update(int rule, int dtype, int64_t n, void* param, const void* grad, void* const* state,
-            double* scalars, int64_t step, const double* options) noexcept;
+int update(int rule, int dtype, int64_t n, void* param, const void* grad, void* const* state,
+           double* scalars, int64_t step, const double* options) noexcept;
 int check_update(int rule, int dtype, int64_t n, void* param, const void* grad, void* const* state,
                  double* scalars, int64_t step, const double* options) noexcept;
 
@@ -54,8 +57,8 @@ int dropout(int dtype, int64_t n, const void* x, void* out, double p, uint64_t s
             uint64_t offset, int threads) noexcept;
 int dropout_mask(int64_t n, double p, uint64_t seed, uint64_t offset, int packed, uint8_t* mask,
                  int threads) noexcept;
-int set_threads(int threads) noexcept;
-int get_threads() noexcept;
+int set_num_threads(int threads) noexcept;
+int get_num_threads() noexcept;
 const char* isa() noexcept;
 
 }  // namespace fastopt::c

@@ -22,7 +22,7 @@ Tensor contiguous(Dtype dtype, std::int64_t n, void* param, const void* grad) {
 
 // 0 stands for the default.
 int threads_of(const char* function, int threads) {
-  if (threads == 0) return get_num_threads();
+  if (threads == 0) return fastopt::get_num_threads();
   check_threads(function, threads);
   return threads;
 }
@@ -87,15 +87,15 @@ int dropout_mask(int64_t n, double p, uint64_t seed, uint64_t offset, int packed
   });
 }
 
-int set_threads(int threads) noexcept {
+int set_num_threads(int threads) noexcept {
   return guarded([&] {
     check_threads("set_num_threads", threads);
-    set_num_threads(threads);
+    fastopt::set_num_threads(threads);
     return FASTOPT_OK;
   });
 }
 
-int get_threads() noexcept { return get_num_threads(); }
+int get_num_threads() noexcept { return fastopt::get_num_threads(); }
 
 const char* isa() noexcept { return current_table().name; }
 

@@ -4,10 +4,7 @@
 #include <string>
 #include <string_view>
 
-#ifndef FASTOPT_ENGINE
-#define FASTOPT_ENGINE  // the engine itself: nothing is imported
-#endif
-#include "../../fastopt/include/fastopt.h"
+#include "functions.hpp"
 
 namespace fastopt::c {
 
@@ -18,7 +15,6 @@ struct Refusal {
 
 // Keeps the message for this thread. It needs no memory.
 int refuse(std::string_view why) noexcept;
-const char* message() noexcept;
 
 // Runs what may throw; returns its code.
 template <class Call>

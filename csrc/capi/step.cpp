@@ -26,13 +26,13 @@ class StepOfArrays {
         !of_.shared.need_norms() ||
         gradients.measure(of_.shared, of_.tensors, of_.updates.data(), keep_scale(), drop(),
                           threads(), /*refuses_large_squares=*/true);
-    if (of_.shared.need_norms())
-      of_.grad_norm = gradients.norms.global.times(std::fabs(of_.shared.grad_scale));
+    if (of_.shared.need_norms()) of_.grad_norm = gradients.norm(of_.shared);
     if (!goes_on) {
       if (of_.shared.zero_grads != 0) clear_gradients(of_.tensors, threads());
       return FASTOPT_SKIPPED;
     }
     const bool two_phases = fold();
+    if (two_phases) of_.phases.make_for(of_.tensors);
     count();
     launch(of_.tensors, of_.updates.data(), of_.shared.flush_denormals != 0, threads(),
            two_phases ? &of_.phases : nullptr);
@@ -49,7 +49,8 @@ class StepOfArrays {
   using Array = fastopt_optimizer::Array;
 
   int threads() const {
-    return of_.shared.threads > 0 ? static_cast<int>(of_.shared.threads) : get_num_threads();
+    return of_.shared.threads > 0 ? static_cast<int>(of_.shared.threads)
+                                  : fastopt::get_num_threads();
   }
   const DropoutStream* drop() const { return of_.drop ? &*of_.drop : nullptr; }
   double keep_scale() const {
@@ -71,11 +72,14 @@ class StepOfArrays {
     }
     written_ = 1u << Streams::param;
     if (of_.shared.zero_grads != 0) written_ |= 1u << Streams::grad;
-    for (std::size_t i = 0; i < of_.arrays.size(); ++i)
+    for (std::size_t i = 0; i < of_.arrays.size(); ++i) {
       if (takes_part(i)) collect(i);
-    if (of_.rule.scalars.count > 0 && of_.parts.size() > 1)
+      left_out_ = left_out_ || (of_.arrays[i].size > 0 && !grads_[i]);
+    }
+    if (of_.rule.scalars.count > 0 && (of_.parts.size() > 1 || left_out_))
       refuse(
-          "all arrays must have seen the same updates, as the state has numbers for all of them");
+          "gradients must be there for all arrays, and all have seen the same updates, as the "
+          "state has numbers for all of them");
   }
 
   void collect(std::size_t i) {
@@ -153,13 +157,18 @@ class StepOfArrays {
     for (std::size_t number = 0; number < of_.parts.size(); ++number) {
       const auto& part = of_.parts[number];
       check_count(of_.function, "state.step", part.count);
-      const auto is_of_it = [&](const Tensor& tensor) { return tensor.group == int(number); };
-      const auto first = std::find_if(of_.tensors.all.begin(), of_.tensors.all.end(), is_of_it);
-      check_fits(of_.function,
-                 {of_.rule, *part.variant, of_.options, static_cast<double>(part.count + 1),
-                  of_.scalars, shared.grad_scale, keep_scale(), of_.terms.penalties()},
-                 of_.dtype, of_.name("params", first->entry));
+      const Misfit misfit =
+          find_misfit({of_.rule, *part.variant, of_.options, static_cast<double>(part.count + 1),
+                       of_.scalars, shared.grad_scale, keep_scale(), of_.terms.penalties()},
+                      of_.dtype);
+      if (misfit.name) refuse(text_of(misfit, of_.dtype) + name_of_first(number));
     }
+  }
+
+  std::string name_of_first(std::size_t part) const {
+    const auto is_of_it = [&](const Tensor& tensor) { return tensor.group == int(part); };
+    const auto found = std::find_if(of_.tensors.all.begin(), of_.tensors.all.end(), is_of_it);
+    return of_.name("params", found->entry);
   }
 
   void check_memory() const {
@@ -204,7 +213,8 @@ class StepOfArrays {
       const auto& [count, variant] = of_.parts[number];
       Update& update = of_.updates[number];
       prepare(update, variant, common);
-      update.fold(of_.rule, of_.options, static_cast<double>(count + 1), of_.scalars, has);
+      std::copy_n(of_.scalars, of_.rule.scalars.count, scalars_);
+      update.fold(of_.rule, of_.options, static_cast<double>(count + 1), scalars_, has);
       update.note_what_is_absent();
       two_phases = two_phases || variant->sums > 0;
     }
@@ -213,12 +223,14 @@ class StepOfArrays {
 
   void count() {
     for (const Tensor& tensor : of_.tensors.all) ++of_.arrays[tensor.entry].count;
+    if (!of_.parts.empty()) std::copy_n(scalars_, of_.rule.scalars.count, of_.scalars);
   }
 
   fastopt_optimizer& of_;
   void* const* grads_;
   unsigned written_ = 0;
-  bool has_mask_ = false, has_average_ = false;
+  bool has_mask_ = false, has_average_ = false, left_out_ = false;
+  double scalars_[Rule::max_scalars];  // as they are after the step
 };
 
 }  // namespace

@@ -5,52 +5,22 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "../engine/rules.hpp"
+#include "../engine/streams.hpp"
 #include "functions.hpp"
-#include "refusal.hpp"
 
 namespace fastopt {
 
+static_assert(FASTOPT_MAX_OPTIONS == Rule::max_options);
+static_assert(FASTOPT_MAX_ARRAYS == Streams::max_states);
+static_assert(FASTOPT_MAX_SCALARS == Rule::max_scalars);
+static_assert(FASTOPT_FLOAT32 == int(Dtype::float32) && FASTOPT_FLOAT64 == int(Dtype::float64));
+
 const fastopt_functions& c_functions() {
-  using namespace c;
-  static const fastopt_functions table{
-      FASTOPT_ABI,
-      FASTOPT_ABI_MINOR,
-      message,
-      c::find_rule,
-      rule_name,
-      option_name,
-      option_default,
-      array_name,
-      array_is_optional,
-      scalar_name,
-      scalar_start,
-      update,
-      check_update,
-      new_optimizer,
-      free_optimizer,
-      set_array,
-      set_average,
-      set_mask,
-      set_drop,
-      find_option,
-      set_option,
-      get_option,
-      set_penalty,
-      set_count,
-      get_count,
-      set_scalar,
-      get_scalar,
-      step,
-      check_step,
-      grad_norm,
-      nonfinite_array,
-      c::global_norm,
-      c::dropout,
-      dropout_mask,
-      set_threads,
-      get_threads,
-      isa,
-  };
+#define FASTOPT_ENTRY(name) c::name,
+  static const fastopt_functions table{FASTOPT_ABI, FASTOPT_ABI_MINOR,
+                                       FASTOPT_EACH_FUNCTION(FASTOPT_ENTRY)};
+#undef FASTOPT_ENTRY
   return table;
 }
 

@@ -17,6 +17,7 @@ void update_in_phases(const Rule& rule, const RuleVariant& variant, Tensor tenso
   static thread_local PhaseRoom room;
   list.clear();
   list.add(tensor);
+  room.make_for(list);
   bool has[dtypes] = {};
   has[int(tensor.dtype)] = true;
   Update update{};
@@ -32,8 +33,8 @@ void update_in_phases(const Rule& rule, const RuleVariant& variant, Tensor tenso
 
 }  // namespace
 
-void update(int number, int dtype, int64_t n, void* param, const void* grad, void* const* state,
-            double* scalars, int64_t step, const double* options) noexcept {
+int update(int number, int dtype, int64_t n, void* param, const void* grad, void* const* state,
+           double* scalars, int64_t step, const double* options) noexcept {
   const Rule& rule = all_rules()[number];
   const RuleVariant& variant = *variant_of(rule, state);
   void* states[Streams::max_states];
@@ -49,11 +50,15 @@ void update(int number, int dtype, int64_t n, void* param, const void* grad, voi
     tensor.size = n;
     tensor.dtype = Dtype(dtype);
     tensor.layout = -1;
-    return update_in_phases(rule, variant, tensor, scalars, t, options);
+    return guarded([&] {
+      update_in_phases(rule, variant, tensor, scalars, t, options);
+      return FASTOPT_OK;
+    });
   }
   Folded folded;
   variant.fold[dtype](options, t, scalars, &folded);
   current_table().rules[variant.id][dtype].update(&folded, n, param, grad, states);
+  return FASTOPT_OK;
 }
 
 int check_update(int number, int dtype, int64_t n, void* param, const void* grad,

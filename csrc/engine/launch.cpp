@@ -88,12 +88,15 @@ void adapt(const Task& task, const Tensor& tensor) {
 
 }  // namespace
 
+void PhaseRoom::make_for(const Tensors& list) {
+  of_blocks.resize(list.extent / block_size * RuleVariant::max_sums);
+  of_tensors.resize(list.all.size());
+}
+
 void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads,
             PhaseRoom* room) {
   const Task task{list, groups, current_table(), flush_denormals, room};
   if (room) {
-    room->of_blocks.resize(list.extent / block_size * RuleVariant::max_sums);
-    room->of_tensors.resize(list.all.size());
     run_chunks(list.index_space(), update_unit, threads, measure_range, &task);
     for (const Tensor& tensor : list.all)
       if (groups[tensor.group].rule->sums > 0) adapt(task, tensor);

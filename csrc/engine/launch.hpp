@@ -9,6 +9,9 @@ namespace fastopt {
 struct PhaseRoom {
   std::vector<double> of_blocks;  // RuleVariant::max_sums for each
   std::vector<Folded> of_tensors;
+
+  // To be called before `launch`, which then needs no memory.
+  void make_for(const Tensors& list);
 };
 
 // Updates all tensors, each as its group is to be. Rules that want sums over each array have two

@@ -157,6 +157,7 @@ bool Step::run(const PenaltyTree* penalties) {
     return false;
   }
   fold();
+  if (two_phases_) work_->phases.make_for(arrays.tensors);
   if (drop_) work_->counts.set_offset(drop_->offset + std::uint64_t(arrays.entries()));
   work_->counts.advance();
   // Nothing fails from here on, nor does code of the user's run.
@@ -229,7 +230,7 @@ double Step::debiased_decay(StepPart& part, double decay) {
 Object Step::result() const {
   if (!shared_.need_norms()) return Object::none();
   const Gradients& gradients = work_->gradients;
-  const double norm = gradients.norms.global.times(std::fabs(shared_.grad_scale));
+  const double norm = gradients.norm(shared_);
   Object nonfinite = Object::none();
   if (gradients.nonfinite_entry() >= 0) {
     std::string name = "grads";

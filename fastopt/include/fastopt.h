@@ -68,7 +68,7 @@ typedef struct fastopt_functions {
     /* The name of option i; NULL from the last on. The learning rate "lr" is the first. Flags are
      * 1 or 0. */
     const char *(*option_name)(int rule, int i);
-    /* The default of option i. */
+    /* The default of option i; 0 where there is none. */
     double (*option_default)(int rule, int i);
     /* The name of array i of its state; NULL from the last on. */
     const char *(*array_name)(int rule, int i);
@@ -82,10 +82,10 @@ typedef struct fastopt_functions {
 
     /* ---- The shortest way: the rule alone, on one array, in the calling thread. */
 
-    /* Updates `param` and the state in place. Nothing is checked. The caller guarantees:
+    /* Updates `param` and the state in place. Nothing is checked; FASTOPT_NO_MEMORY is possible for
+     * rules that go over an array twice. The caller guarantees:
      * a rule and a dtype that exist; n >= 0; n elements of the dtype in `param`, in `grad` and in
-     * each array of `state`, aligned for the dtype, and none of them overlapping another, but
-     * that `grad` is only read;
+     * each array of `state`, aligned for the dtype, none of them overlapping another;
      * in `state` a pointer for each array that the rule has, in its order, all zeros before the
      * first step (NULL where a state leaves one out; `state` itself may be NULL for a rule without
      * any);
@@ -94,10 +94,10 @@ typedef struct fastopt_functions {
      * so that they fit the dtype (an eps of 1e-60 is zero in float32); an option that needs an array,
      * as the momentum of RMSprop its buf, is 0 where that is left out;
      * and in `step` the updates that were made before this one, 0 <= step < 2^53. */
-    void (*update)(int rule, int dtype, int64_t n, void *param, const void *grad,
+    int (*update)(int rule, int dtype, int64_t n, void *param, const void *grad,
                    void *const *state, double *scalars, int64_t step, const double *options);
-    /* Checks all of that but for how long arrays really are, and changes nothing. Takes 10 to 50 times as
-     * long as a small update: call it once. */
+    /* Checks all of that but for how long arrays really are, and changes nothing. Takes several times
+     * as long as a small update: call it once. */
     int (*check_update)(int rule, int dtype, int64_t n, void *param, const void *grad,
                         void *const *state, double *scalars, int64_t step, const double *options);
 
@@ -105,7 +105,7 @@ typedef struct fastopt_functions {
 
     /* Makes room for so many arrays of one dtype, with the defaults of the rule. */
     int (*new_optimizer)(int rule, int dtype, int64_t arrays, fastopt_optimizer **made);
-    /* Gives it back, not the arrays; NULL is fine. */
+    /* Frees it, but not the arrays; NULL is fine. */
     void (*free_optimizer)(fastopt_optimizer *of);
     /* Array i of the parameters, and of its state as for `update`. They must outlive the optimizer,
      * or be set anew. n = 0: there is no array i. */
@@ -126,11 +126,12 @@ typedef struct fastopt_functions {
      * clip_tensor_norm clip_eps skip_nonfinite ema_decay zero_grads flush_denormals threads.
      * -1 where there is none of this name. */
     int (*find_option)(const fastopt_optimizer *of, const char *name);
-    /* Sets an option, whose number is never below 0. Infinity switches a clip off; threads = 0 is
-     * the default of the library. */
+    /* Sets an option. Its default switches it off: infinity a clip, -1 ema_decay; 0 threads are as
+     * many as the library uses. */
     int (*set_option)(fastopt_optimizer *of, int option, double value);
+    /* NaN where there is no such option; so get_scalar below, and get_count -1. */
     double (*get_option)(const fastopt_optimizer *of, int option);
-    /* l1, l2, weight_decay or l1_prox of array i alone. */
+    /* l1, l2, weight_decay or l1_prox of array i alone, from now on. */
     int (*set_penalty)(fastopt_optimizer *of, int64_t i, int option, double value);
     /* The updates that array i has seen. */
     int (*set_count)(fastopt_optimizer *of, int64_t i, int64_t count);
@@ -140,27 +141,28 @@ typedef struct fastopt_functions {
     double (*get_scalar)(const fastopt_optimizer *of, int scalar);
     /* One step. `grads` has a pointer for each array; an array whose gradient is NULL is left out,
      * and its count stays. With `zero_grads`, gradients are zero afterwards.
-     * FASTOPT_REFUSED where a number does not fit the dtype. The caller guarantees what `update`
-     * wants of arrays. */
+     * FASTOPT_REFUSED where options do not go together, a number does not fit the dtype, an array or
+     * a mask that an option needs is not there, or a count is at its end. The caller guarantees what
+     * `update` wants of arrays. */
     int (*step)(fastopt_optimizer *of, void *const *grads);
     /* Checks what the caller of `step` guarantees, and changes nothing. */
     int (*check_step)(fastopt_optimizer *of, void *const *grads);
     /* Of the latest step with clip_norm, clip_tensor_norm or skip_nonfinite: the norm of all
-     * gradients before they were clipped, and the first array whose gradient is not finite, or made
-     * the step be skipped, or -1. */
+     * gradients after masks and grad_scale, before they were clipped; and the first array whose
+     * gradient is not finite, or made the step be skipped, or -1. */
     double (*grad_norm)(const fastopt_optimizer *of);
     int64_t (*nonfinite_array)(const fastopt_optimizer *of);
 
     /* ---- Besides */
 
-    /* The square root of the sum of all squares, of arrays of one dtype. */
+    /* The square root of the sum of all squares, of arrays of one dtype, aligned for it. */
     int (*global_norm)(int dtype, int64_t arrays, const int64_t *sizes, const void *const *data,
                        int threads, double *norm);
     /* Dropout of activations: `out`, which may be `x`, is x / (1 - p) where an element is kept,
      * else 0. */
     int (*dropout)(int dtype, int64_t n, const void *x, void *out, double p, uint64_t seed,
                    uint64_t offset, int threads);
-    /* The same decisions as a mask. */
+    /* The same decisions as a mask: n bytes, or (n + 7) / 8 in packed bits. */
     int (*dropout_mask)(int64_t n, double p, uint64_t seed, uint64_t offset, int packed,
                         uint8_t *mask, int threads);
     /* The threads of all steps that do not say otherwise. */
@@ -217,7 +219,7 @@ static const fastopt_functions *fastopt_table = NULL;
 
 #if defined(PY_VERSION_HEX) && !defined(FASTOPT_ENGINE)
 /* Imports fastopt and finds its functions. Returns -1 with Python's error set where it is not there,
- * or older than this header. Needs the GIL. */
+ * older than this header, or of another FASTOPT_ABI. Needs the GIL. */
 static inline int fastopt_import(void) {
     const fastopt_functions *found =
         (const fastopt_functions *)PyCapsule_Import("fastopt._core.c_functions", 0);

@@ -31,7 +31,7 @@ static PyObject *adam(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* clipped(param, grad, norm, steps): the same with Momentum, clipped, in two threads. */
+/* clipped(param, buf, grad, norm, steps): the same with Momentum, clipped, in two threads. */
 static PyObject *clipped(PyObject *self, PyObject *args) {
     Py_buffer b[3];
     double norm;

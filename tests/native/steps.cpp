@@ -124,6 +124,7 @@ class Problem {
       }
       for (int group = 0; group < groups; ++group) prepare(group, step);
       expect_workers();  // asked twice in quick succession, the pool believes that they soon are
+      room_.make_for(list_);
       launch(list_, updates_, /*flush_denormals*/ false, threads, &room_);
     }
   }

@@ -57,6 +57,7 @@ void check_two_phases(int threads) {
     const bool has[] = {false, true};
     update.fold(rule, options, t, &scalar, has);
     update.note_what_is_absent();
+    room.make_for(list);
     launch(list, &update, false, threads, &room);
 
     product *= beta;

@@ -1,6 +1,7 @@
 // What a step finds out about its gradients before it changes anything: their norms, whether they
 // are finite, and so the scale that they get.
 #pragma once
+#include <cmath>
 #include <vector>
 
 #include "../passes/norm.hpp"
@@ -18,10 +19,15 @@ class Gradients {
 
   // Returns false if the step is to be skipped. `tensors` are those of the step in the same order,
   // and belong to groups, whose terms are known. Norms are those of the gradients as they are after
-  // masks and grad_scale.
+  // masks.
   bool measure(const Shared& shared, const Tensors& tensors, const Update* groups,
                double keep_scale, const DropoutStream* drop, int threads,
                bool refuses_large_squares);
+
+  // The norm of all, after masks and grad_scale.
+  double norm(const Shared& shared) const {
+    return norms.global.times(std::fabs(shared.grad_scale));
+  }
 
   // The first entry that is not finite, or too large to be squared; else -1.
   int nonfinite_entry() const { return nonfinite_entry_; }

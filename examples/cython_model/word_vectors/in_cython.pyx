@@ -24,6 +24,10 @@ cdef class Rows:
 
     def __init__(self, table):
         self.vectors, self.moments, self.counts = table.vectors, table.moments, table.counts
+        if np.shape(table.moments) != (2, *np.shape(table.vectors)):
+            raise ValueError("moments must be two arrays like the vectors")
+        if len(table.counts) != len(table.vectors):
+            raise ValueError("counts must be one for each vector")
 
     cdef void update(self, Py_ssize_t row, const float *grad, const double *options) noexcept nogil:
         cdef void *state[2]
@@ -54,8 +58,9 @@ def train(model, const int32_t[:, ::1] samples, double lr):
     cdef float *context
     cdef float dot, error
     cdef double score, slope, loss = 0
-    if length > MOST:
-        raise ValueError(f"vectors must have at most {MOST} elements")
+    if length > MOST or contexts.vectors.shape[1] != length or len(model.contexts.counts) != len(
+            model.words.counts):
+        raise ValueError(f"vectors must have one length, of at most {MOST}, and be as many")
     if np.size(samples) == 0 or np.min(samples) < 0 or np.max(samples) >= len(words.vectors):
         raise ValueError("samples must be numbers of words, and some")
     # What the caller of `update` guarantees is checked once.
