@@ -38,28 +38,34 @@ cdef extern from "fastopt.h" nogil:
         int rule, int dtype, int64_t n, void *param, const void *grad, void *const *state,
         double *scalars, int64_t step, const double *options) noexcept
     int new_optimizer "fastopt_new_optimizer"(
-        int rule, int dtype, int64_t arrays, fastopt_optimizer **made) noexcept
-    void free_optimizer "fastopt_free_optimizer"(fastopt_optimizer *of) noexcept
+        int rule, int dtype, int64_t arrays, fastopt_optimizer **optimizer) noexcept
+    void free_optimizer "fastopt_free_optimizer"(fastopt_optimizer *optimizer) noexcept
     int set_array "fastopt_set_array"(
-        fastopt_optimizer *of, int64_t i, int64_t n, void *param, void *const *state) noexcept
-    int set_average "fastopt_set_average"(fastopt_optimizer *of, int64_t i, void *average) noexcept
+        fastopt_optimizer *optimizer, int64_t i, int64_t n, void *param,
+        void *const *state) noexcept
+    int set_average "fastopt_set_average"(
+        fastopt_optimizer *optimizer, int64_t i, void *average) noexcept
     int set_mask "fastopt_set_mask"(
-        fastopt_optimizer *of, int64_t i, int kind, const uint8_t *mask, int packed) noexcept
+        fastopt_optimizer *optimizer, int64_t i, int kind, const uint8_t *mask, int packed) noexcept
     int set_drop "fastopt_set_drop"(
-        fastopt_optimizer *of, double p, uint64_t seed, uint64_t offset) noexcept
-    int find_option "fastopt_find_option"(const fastopt_optimizer *of, const char *name) noexcept
-    int set_option "fastopt_set_option"(fastopt_optimizer *of, int option, double value) noexcept
-    double get_option "fastopt_get_option"(const fastopt_optimizer *of, int option) noexcept
+        fastopt_optimizer *optimizer, double p, uint64_t seed, uint64_t offset) noexcept
+    int find_option "fastopt_find_option"(
+        const fastopt_optimizer *optimizer, const char *name) noexcept
+    int set_option "fastopt_set_option"(
+        fastopt_optimizer *optimizer, int option, double value) noexcept
+    double get_option "fastopt_get_option"(const fastopt_optimizer *optimizer, int option) noexcept
     int set_penalty "fastopt_set_penalty"(
-        fastopt_optimizer *of, int64_t i, int option, double value) noexcept
-    int set_count "fastopt_set_count"(fastopt_optimizer *of, int64_t i, int64_t count) noexcept
-    int64_t get_count "fastopt_get_count"(const fastopt_optimizer *of, int64_t i) noexcept
-    int set_scalar "fastopt_set_scalar"(fastopt_optimizer *of, int scalar, double value) noexcept
-    double get_scalar "fastopt_get_scalar"(const fastopt_optimizer *of, int scalar) noexcept
-    int step "fastopt_step"(fastopt_optimizer *of, void *const *grads) noexcept
-    int check_step "fastopt_check_step"(fastopt_optimizer *of, void *const *grads) noexcept
-    double grad_norm "fastopt_grad_norm"(const fastopt_optimizer *of) noexcept
-    int64_t nonfinite_array "fastopt_nonfinite_array"(const fastopt_optimizer *of) noexcept
+        fastopt_optimizer *optimizer, int64_t i, int option, double value) noexcept
+    int set_count "fastopt_set_count"(
+        fastopt_optimizer *optimizer, int64_t i, int64_t count) noexcept
+    int64_t get_count "fastopt_get_count"(const fastopt_optimizer *optimizer, int64_t i) noexcept
+    int set_scalar "fastopt_set_scalar"(
+        fastopt_optimizer *optimizer, int scalar, double value) noexcept
+    double get_scalar "fastopt_get_scalar"(const fastopt_optimizer *optimizer, int scalar) noexcept
+    int step "fastopt_step"(fastopt_optimizer *optimizer, void *const *grads) noexcept
+    int check_step "fastopt_check_step"(fastopt_optimizer *optimizer, void *const *grads) noexcept
+    double grad_norm "fastopt_grad_norm"(const fastopt_optimizer *optimizer) noexcept
+    int64_t nonfinite_array "fastopt_nonfinite_array"(const fastopt_optimizer *optimizer) noexcept
     int global_norm "fastopt_global_norm"(
         int dtype, int64_t arrays, const int64_t *sizes, const void *const *data, int threads,
         double *norm) noexcept
@@ -67,7 +73,8 @@ cdef extern from "fastopt.h" nogil:
         int dtype, int64_t n, const void *x, void *out, double p, uint64_t seed, uint64_t offset,
         int threads) noexcept
     int dropout_mask "fastopt_dropout_mask"(
-        int64_t n, double p, uint64_t seed, uint64_t offset, int packed, uint8_t *mask, int threads) noexcept
+        int64_t n, double p, uint64_t seed, uint64_t offset, int packed, uint8_t *mask,
+        int threads) noexcept
     int set_num_threads "fastopt_set_num_threads"(int threads) noexcept
     int get_num_threads "fastopt_get_num_threads"() noexcept
     const char *isa "fastopt_isa"() noexcept
@@ -76,10 +83,10 @@ cdef extern from "fastopt.h":
     int fastopt_import() except -1
 
 
-# The same as `update`, for contiguous memoryviews. The rows of `state` are its arrays in the order of
-# the rule, of which the last may be missing where they are optional; a rule without a state takes
-# no rows. FASTOPT_REFUSED, without a message and with nothing changed, where lengths do not agree, or
-# the rule has numbers in its state: that takes `update`.
+# The same as `update`, for contiguous memoryviews. The rows of `state` are its arrays in the order
+# of the rule, of which the last may be missing where they are optional; a rule without a state
+# takes no rows. FASTOPT_REFUSED, without a message and with nothing changed, where lengths do not
+# agree, or the rule has numbers in its state: that takes `update`.
 cdef inline int update_arrays(
     int rule,
     floating[::1] param,

@@ -10,8 +10,7 @@
 """
 
 from fastopt import _core, interop, reference, rules, schedules
-from fastopt._info import get_include, info
-from fastopt._version import __version__
+from fastopt._info import __version__, get_include, info
 from fastopt.checkpoint import load, save
 from fastopt.dropout import Dropout, dropout, dropout_backward, dropout_mask
 from fastopt.interop.other_names import instead_of

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastopt import _core
-from fastopt._version import __version__
+
+__version__ = "0.2.0"
 
 
 def info() -> dict[str, Any]:

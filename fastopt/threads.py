@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastopt import _core
-from fastopt._version import __version__
+from fastopt._info import __version__
 
 
 def set_num_threads(n: int) -> None:

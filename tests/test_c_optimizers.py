@@ -93,14 +93,14 @@ def test_threads_are_ints(threads: float) -> None:
 def test_averages_and_their_decay_belong_together() -> None:
     opt, g = COptimizer(SGD, ones(4, 4), None), ones(4, 4)
     opt.set("ema_decay", 0.5)
-    with pytest.raises(ValueError, match="ema_decay needs an average"):
+    with pytest.raises(ValueError, match="ema_decay needs ema, which is NULL"):
         opt.step(g)
     average = np.zeros(4, np.float32)
     opt.call("set_average", 1, address(average))
     assert opt.step(g) == OK
     assert (average == 0.495).all()
     opt.set("ema_decay", -1)
-    with pytest.raises(ValueError, match="an average needs ema_decay"):
+    with pytest.raises(ValueError, match="ema needs ema_decay, which is NULL"):
         opt.step(g)
 
 

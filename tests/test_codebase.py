@@ -21,7 +21,7 @@ from fastopt import _core
 
 TOP = Path(__file__).parents[1]
 STEPS = [f"{case.rule}_step" for case in PLAIN_CASES]
-SUFFIXES = {".py", ".pyi", ".cpp", ".hpp", ".inl"}
+SUFFIXES = {".py", ".pyi", ".pyx", ".pxd", ".c", ".h", ".cpp", ".hpp", ".inl"}
 EXTRAS = {"mlxtend", "tqdm", "matplotlib", "sklearn", "thinc", "torch", "keras"}
 
 needs_sources = pytest.mark.skipif(

@@ -76,8 +76,7 @@ void ArrayChecks::check_shape(int i) const {
 
 // Parameters are what users bring: pandas and JAX hand out arrays that nobody may write.
 void ArrayChecks::raise_read_only(int i) const {
-  PyObject* base = PyArray_BASE(array(i));
-  const bool is_lent = base && PyCapsule_CheckExact(base);
+  const bool is_lent = is_lent_by_dlpack(array(i));
   const bool is_param = arguments_[i].tree.name == std::string("params");
   const std::string as_lent =
       is_lent ? ", as DLPack lends it (before NumPy 2.1, numpy.from_dlpack lends all so)" : "";

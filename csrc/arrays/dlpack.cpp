@@ -1,6 +1,7 @@
 #include "dlpack.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "../python/attribute.hpp"
@@ -32,6 +33,7 @@ struct ExchangeTable {
 };
 
 constexpr int on_cpu = 1;
+constexpr const char* capsule_name = "fastopt_dltensor";
 enum Code : std::uint8_t { of_uint = 1, of_float = 2, of_bool = 6 };
 
 PyObject* interned(const char* text) { return PyUnicode_InternFromString(text); }
@@ -145,12 +147,13 @@ std::string why_not_viewed(PyObject* object, const DLTensor& tensor) {
 
 void release(PyObject* capsule) {
   const ErrorAside aside;  // the deleter may run code of Python's
-  auto* managed = static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, "fastopt"));
+  auto* managed =
+      static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule, capsule_name));
   managed->deleter(managed);
 }
 
 Object owner_of(DLManagedTensorVersioned* managed) {
-  Object owner = Object::steal(PyCapsule_New(managed, "fastopt", release));
+  Object owner = Object::steal(PyCapsule_New(managed, capsule_name, release));
   if (owner) return owner;
   managed->deleter(managed);
   throw PythonError{};
@@ -242,6 +245,13 @@ Object view_of(PyObject* object, std::string& why) {
   }
   why = why_not_viewed(object, managed->tensor);
   return why.empty() ? view_of_managed(*managed, owner) : Object();
+}
+
+// NumPy's capsules have such names too.
+bool is_lent_by_dlpack(PyArrayObject* array) {
+  PyObject* base = PyArray_BASE(array);
+  const char* name = base && PyCapsule_CheckExact(base) ? PyCapsule_GetName(base) : nullptr;
+  return name && std::strstr(name, "dltensor");
 }
 
 }  // namespace fastopt

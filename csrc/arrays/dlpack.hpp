@@ -49,4 +49,7 @@ Object alias_of(PyObject* object);
 // where there can be none; `why` then says what the object is. May run code of the user's.
 Object view_of(PyObject* object, std::string& why);
 
+// Whether an array is such a view.
+bool is_lent_by_dlpack(PyArrayObject* array);
+
 }  // namespace fastopt

@@ -16,9 +16,8 @@ Dtype checked_dtype(const std::string& function, int dtype);
 
 void check_range(const std::string& function, const Option& option, double value);
 void check_count(const std::string& function, const std::string& name, std::int64_t count);
-// Of threads and of elements: so few that their bytes can be counted.
 void check_threads(const std::string& function, double threads);
-void check_size(const std::string& function, std::int64_t n);
+void check_size(const std::string& function, std::int64_t n);  // so that its bytes can be counted
 void check_drop(const std::string& function, double p);
 
 // The variant of a rule for a state with these arrays, of which those that a state may leave out

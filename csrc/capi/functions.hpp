@@ -28,27 +28,28 @@ int check_update(int rule, int dtype, int64_t n, void* param, const void* grad, 
                  double* scalars, int64_t step, const double* options) noexcept;
 
 // optimizer.cpp
-int new_optimizer(int rule, int dtype, int64_t arrays, fastopt_optimizer** made) noexcept;
-void free_optimizer(fastopt_optimizer* of) noexcept;
-int set_array(fastopt_optimizer* of, int64_t i, int64_t n, void* param,
+int new_optimizer(int rule, int dtype, int64_t arrays, fastopt_optimizer** optimizer) noexcept;
+void free_optimizer(fastopt_optimizer* optimizer) noexcept;
+int set_array(fastopt_optimizer* optimizer, int64_t i, int64_t n, void* param,
               void* const* state) noexcept;
-int set_average(fastopt_optimizer* of, int64_t i, void* average) noexcept;
-int set_mask(fastopt_optimizer* of, int64_t i, int kind, const uint8_t* mask, int packed) noexcept;
-int set_drop(fastopt_optimizer* of, double p, uint64_t seed, uint64_t offset) noexcept;
-int find_option(const fastopt_optimizer* of, const char* name) noexcept;
-int set_option(fastopt_optimizer* of, int option, double value) noexcept;
-double get_option(const fastopt_optimizer* of, int option) noexcept;
-int set_penalty(fastopt_optimizer* of, int64_t i, int option, double value) noexcept;
-int set_count(fastopt_optimizer* of, int64_t i, int64_t count) noexcept;
-int64_t get_count(const fastopt_optimizer* of, int64_t i) noexcept;
-int set_scalar(fastopt_optimizer* of, int scalar, double value) noexcept;
-double get_scalar(const fastopt_optimizer* of, int scalar) noexcept;
+int set_average(fastopt_optimizer* optimizer, int64_t i, void* average) noexcept;
+int set_mask(fastopt_optimizer* optimizer, int64_t i, int kind, const uint8_t* mask,
+             int packed) noexcept;
+int set_drop(fastopt_optimizer* optimizer, double p, uint64_t seed, uint64_t offset) noexcept;
+int find_option(const fastopt_optimizer* optimizer, const char* name) noexcept;
+int set_option(fastopt_optimizer* optimizer, int option, double value) noexcept;
+double get_option(const fastopt_optimizer* optimizer, int option) noexcept;
+int set_penalty(fastopt_optimizer* optimizer, int64_t i, int option, double value) noexcept;
+int set_count(fastopt_optimizer* optimizer, int64_t i, int64_t count) noexcept;
+int64_t get_count(const fastopt_optimizer* optimizer, int64_t i) noexcept;
+int set_scalar(fastopt_optimizer* optimizer, int scalar, double value) noexcept;
+double get_scalar(const fastopt_optimizer* optimizer, int scalar) noexcept;
 
 // step.cpp
-int step(fastopt_optimizer* of, void* const* grads) noexcept;
-int check_step(fastopt_optimizer* of, void* const* grads) noexcept;
-double grad_norm(const fastopt_optimizer* of) noexcept;
-int64_t nonfinite_array(const fastopt_optimizer* of) noexcept;
+int step(fastopt_optimizer* optimizer, void* const* grads) noexcept;
+int check_step(fastopt_optimizer* optimizer, void* const* grads) noexcept;
+double grad_norm(const fastopt_optimizer* optimizer) noexcept;
+int64_t nonfinite_array(const fastopt_optimizer* optimizer) noexcept;
 
 // passes.cpp
 int global_norm(int dtype, int64_t arrays, const int64_t* sizes, const void* const* data,

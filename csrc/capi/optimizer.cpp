@@ -74,7 +74,7 @@ double* penalty_of(Penalties& of, int place) {
 
 }  // namespace
 
-int new_optimizer(int number, int dtype, int64_t arrays, fastopt_optimizer** made) noexcept {
+int new_optimizer(int number, int dtype, int64_t arrays, fastopt_optimizer** optimizer) noexcept {
   return guarded([&] {
     static constexpr const char* function = "fastopt_new_optimizer";
     const Rule& rule = checked_rule(function, number);
@@ -83,92 +83,94 @@ int new_optimizer(int number, int dtype, int64_t arrays, fastopt_optimizer** mad
     if (arrays < 0 || arrays > most)
       throw Refusal{std::string(function) + ": 0 <= arrays < 2**31 must hold, it is " +
                     std::to_string(arrays)};
-    *made = new fastopt_optimizer(rule, checked, arrays);
+    *optimizer = new fastopt_optimizer(rule, checked, arrays);
     return FASTOPT_OK;
   });
 }
 
-void free_optimizer(fastopt_optimizer* of) noexcept { delete of; }
+void free_optimizer(fastopt_optimizer* optimizer) noexcept { delete optimizer; }
 
-int set_array(fastopt_optimizer* of, int64_t i, int64_t n, void* param,
+int set_array(fastopt_optimizer* optimizer, int64_t i, int64_t n, void* param,
               void* const* state) noexcept {
   return guarded([&] {
-    fastopt_optimizer::Array& array = of->at(i);
-    check_size(of->function, n);
+    fastopt_optimizer::Array& array = optimizer->at(i);
+    check_size(optimizer->function, n);
     array.size = n;
     array.param = param;
     std::fill(std::begin(array.state), std::end(array.state), nullptr);
-    if (state) std::copy_n(state, of->rule.arrays.count, array.state);
+    if (state) std::copy_n(state, optimizer->rule.arrays.count, array.state);
     return FASTOPT_OK;
   });
 }
 
-int set_average(fastopt_optimizer* of, int64_t i, void* average) noexcept {
+int set_average(fastopt_optimizer* optimizer, int64_t i, void* average) noexcept {
   return guarded([&] {
-    of->at(i).average = average;
+    optimizer->at(i).average = average;
     return FASTOPT_OK;
   });
 }
 
-int set_mask(fastopt_optimizer* of, int64_t i, int kind, const uint8_t* mask, int packed) noexcept {
+int set_mask(fastopt_optimizer* optimizer, int64_t i, int kind, const uint8_t* mask,
+             int packed) noexcept {
   return guarded([&] {
-    fastopt_optimizer::Array& array = of->at(i);
+    fastopt_optimizer::Array& array = optimizer->at(i);
     if (kind != FASTOPT_MASK && kind != FASTOPT_UPDATE_MASK)
-      throw Refusal{of->function + ": there is no kind " + std::to_string(kind) + " of masks"};
+      throw Refusal{optimizer->function + ": there is no kind " + std::to_string(kind) +
+                    " of masks"};
     array.masks[kind] = mask;
     array.packed[kind] = packed != 0;
     return FASTOPT_OK;
   });
 }
 
-int set_drop(fastopt_optimizer* of, double p, uint64_t seed, uint64_t offset) noexcept {
+int set_drop(fastopt_optimizer* optimizer, double p, uint64_t seed, uint64_t offset) noexcept {
   return guarded([&] {
     if (p < 0) {
-      of->drop.reset();
+      optimizer->drop.reset();
       return FASTOPT_OK;
     }
-    check_drop(of->function, p);
-    of->drop.emplace(p, seed, offset);
+    check_drop(optimizer->function, p);
+    optimizer->drop.emplace(p, seed, offset);
     return FASTOPT_OK;
   });
 }
 
-int find_option(const fastopt_optimizer* of, const char* name) noexcept {
-  const int own = of->rule.options.count;
+int find_option(const fastopt_optimizer* optimizer, const char* name) noexcept {
+  const int own = optimizer->rule.options.count;
   for (int i = 0; name && i < own + number_count; ++i)
-    if (std::string_view(of->declared(i).name) == name) return i;
+    if (std::string_view(optimizer->declared(i).name) == name) return i;
   return -1;
 }
 
-int set_option(fastopt_optimizer* of, int number, double value) noexcept {
+int set_option(fastopt_optimizer* optimizer, int number, double value) noexcept {
   return guarded([&] {
-    double* option = of->number(number);
-    if (!option) raise_no_option(*of, number);
-    const Option& declared = of->declared(number);
+    double* option = optimizer->number(number);
+    if (!option) raise_no_option(*optimizer, number);
+    const Option& declared = optimizer->declared(number);
     if (value != declared.otherwise) {
-      if (number - of->rule.options.count == threads)
-        check_threads(of->function, value);
+      if (number - optimizer->rule.options.count == threads)
+        check_threads(optimizer->function, value);
       else
-        check_range(of->function, declared, value);
+        check_range(optimizer->function, declared, value);
     }
     *option = value;
     return FASTOPT_OK;
   });
 }
 
-double get_option(const fastopt_optimizer* of, int number) noexcept {
-  const double* option = const_cast<fastopt_optimizer*>(of)->number(number);
+double get_option(const fastopt_optimizer* optimizer, int number) noexcept {
+  const double* option = const_cast<fastopt_optimizer*>(optimizer)->number(number);
   return option ? *option : std::numeric_limits<double>::quiet_NaN();
 }
 
-int set_penalty(fastopt_optimizer* of, int64_t i, int number, double value) noexcept {
+int set_penalty(fastopt_optimizer* optimizer, int64_t i, int number, double value) noexcept {
   return guarded([&] {
-    fastopt_optimizer::Array& array = of->at(i);
-    double* penalty = penalty_of(array.own, number - of->rule.options.count);
+    fastopt_optimizer::Array& array = optimizer->at(i);
+    double* penalty = penalty_of(array.own, number - optimizer->rule.options.count);
     if (!penalty)
-      throw Refusal{of->function + ": option " + std::to_string(number) +
+      throw Refusal{optimizer->function + ": option " + std::to_string(number) +
                     " is no penalty: l1, l2, weight_decay and l1_prox are"};
-    check_range(of->function, of->declared(number), value);
+    check_range(optimizer->function, optimizer->declared(number), value);
     if (!array.has_own_penalties) {
       constexpr double none = std::numeric_limits<double>::quiet_NaN();
       array.own = {none, none, none, none};
@@ -179,32 +181,32 @@ int set_penalty(fastopt_optimizer* of, int64_t i, int number, double value) noex
   });
 }
 
-int set_count(fastopt_optimizer* of, int64_t i, int64_t count) noexcept {
+int set_count(fastopt_optimizer* optimizer, int64_t i, int64_t count) noexcept {
   return guarded([&] {
-    check_count(of->function, of->name("state.step", i), count);
-    of->at(i).count = count;
+    check_count(optimizer->function, optimizer->name("state.step", i), count);
+    optimizer->at(i).count = count;
     return FASTOPT_OK;
   });
 }
 
-int64_t get_count(const fastopt_optimizer* of, int64_t i) noexcept {
-  const bool is_there = i >= 0 && i < static_cast<int64_t>(of->arrays.size());
-  return is_there ? of->arrays[i].count : -1;
+int64_t get_count(const fastopt_optimizer* optimizer, int64_t i) noexcept {
+  const bool is_there = i >= 0 && i < static_cast<int64_t>(optimizer->arrays.size());
+  return is_there ? optimizer->arrays[i].count : -1;
 }
 
-int set_scalar(fastopt_optimizer* of, int scalar, double value) noexcept {
+int set_scalar(fastopt_optimizer* optimizer, int scalar, double value) noexcept {
   return guarded([&] {
-    if (scalar < 0 || scalar >= of->rule.scalars.count)
-      throw Refusal{of->function + ": there is no number " + std::to_string(scalar) +
+    if (scalar < 0 || scalar >= optimizer->rule.scalars.count)
+      throw Refusal{optimizer->function + ": there is no number " + std::to_string(scalar) +
                     " of the state"};
-    of->scalars[scalar] = value;
+    optimizer->scalars[scalar] = value;
     return FASTOPT_OK;
   });
 }
 
-double get_scalar(const fastopt_optimizer* of, int scalar) noexcept {
-  const bool is_there = scalar >= 0 && scalar < of->rule.scalars.count;
-  return is_there ? of->scalars[scalar] : std::numeric_limits<double>::quiet_NaN();
+double get_scalar(const fastopt_optimizer* optimizer, int scalar) noexcept {
+  const bool is_there = scalar >= 0 && scalar < optimizer->rule.scalars.count;
+  return is_there ? optimizer->scalars[scalar] : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace fastopt::c

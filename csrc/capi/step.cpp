@@ -141,12 +141,9 @@ class StepOfArrays {
 
   void check_numbers() const {
     const Shared& shared = of_.shared;
-    if (has_mask_ && of_.drop) refuse("mask and drop exclude each other");
-    if (shared.keep_prob != 1 && !has_mask_) refuse("keep_prob needs a mask, which is NULL");
-    const bool has_decay = shared.ema_decay != Shared::not_given;
-    if (has_average_ && !has_decay) refuse("an average needs ema_decay, which is not set");
-    if (has_decay && !has_average_) refuse("ema_decay needs an average, which no array has");
-    if (const char* why = why_not_together(shared)) refuse(why);
+    const std::string why =
+        why_not_together(shared, {has_mask_, of_.drop.has_value(), has_average_}, /*none=*/"NULL");
+    if (!why.empty()) refuse(why);
     for (const Tensor& tensor : of_.tensors.all) {
       const Array& array = of_.arrays[tensor.entry];
       check_needs(of_.function, of_.rule, of_.options, array.state);
@@ -235,26 +232,27 @@ class StepOfArrays {
 
 }  // namespace
 
-int step(fastopt_optimizer* of, void* const* grads) noexcept {
+int step(fastopt_optimizer* optimizer, void* const* grads) noexcept {
   return guarded([&] {
-    const int code = StepOfArrays(*of, grads).run();
-    if (code == FASTOPT_OK && of->drop) of->drop->offset += of->arrays.size();
+    const int code = StepOfArrays(*optimizer, grads).run();
+    if (code == FASTOPT_OK && optimizer->drop) optimizer->drop->offset += optimizer->arrays.size();
     return code;
   });
 }
 
-int check_step(fastopt_optimizer* of, void* const* grads) noexcept {
+int check_step(fastopt_optimizer* optimizer, void* const* grads) noexcept {
   return guarded([&] {
-    if (!grads && !of->arrays.empty()) throw Refusal{of->function + ": grads is NULL"};
-    StepOfArrays(*of, grads).check();
+    if (!grads && !optimizer->arrays.empty())
+      throw Refusal{optimizer->function + ": grads is NULL"};
+    StepOfArrays(*optimizer, grads).check();
     return FASTOPT_OK;
   });
 }
 
-double grad_norm(const fastopt_optimizer* of) noexcept { return of->grad_norm; }
+double grad_norm(const fastopt_optimizer* optimizer) noexcept { return optimizer->grad_norm; }
 
-int64_t nonfinite_array(const fastopt_optimizer* of) noexcept {
-  return of->gradients.nonfinite_entry();
+int64_t nonfinite_array(const fastopt_optimizer* optimizer) noexcept {
+  return optimizer->gradients.nonfinite_entry();
 }
 
 }  // namespace fastopt::c

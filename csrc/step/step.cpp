@@ -93,9 +93,6 @@ int Step::threads() const {
 void Step::take(const Given& given, const KnownArrays* known) {
   known_ = known;
   written_ = known ? known->written() : 0;
-  const auto refuse = [&](const char* why) {
-    raise_value_error(std::string(function_) + ": " + why);
-  };
   if (StepGroup& group = work_->groups[0]; !known && group.steps)
     group.steps = work_->counts.spelled_out(group.state);
   add({"params", "", given.params}, Streams::param, true);
@@ -103,11 +100,8 @@ void Step::take(const Given& given, const KnownArrays* known) {
   if (given.mask) {
     add({"mask", "", given.mask}, Streams::mask, false, /*optional*/ true);
     keep_scale_ = 1 / shared_.keep_prob;
-  } else if (shared_.keep_prob != 1) {
-    refuse("keep_prob needs a mask, which is None");
   }
   if (given.drop) take_drop(given.drop);
-  if (given.mask && given.drop) refuse("mask and drop exclude each other");
   if (given.update_mask)
     add({"update_mask", "", given.update_mask}, Streams::update_mask, false, /*optional*/ true);
   if (known)
@@ -115,10 +109,9 @@ void Step::take(const Given& given, const KnownArrays* known) {
   else if (given.ema)
     add({"ema", "", given.ema}, Streams::ema, true);
   const bool has_ema = written_ >> Streams::ema & 1;
-  const bool has_decay = shared_.ema_decay != Shared::not_given;
-  if (has_ema && !has_decay) refuse("ema needs ema_decay, which is None");
-  if (has_decay && !has_ema) refuse("ema_decay needs ema, which is None");
-  check_clipping(function_, shared_);
+  const std::string why = why_not_together(
+      shared_, {given.mask != nullptr, given.drop != nullptr, has_ema}, /*none=*/"None");
+  if (!why.empty()) raise_value_error(std::string(function_) + ": " + why);
 }
 
 void Step::take_drop(PyObject* drop) {

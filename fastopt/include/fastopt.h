@@ -3,20 +3,22 @@
  * From a Python extension, with Python.h included before:
  *
  *     #include <fastopt.h>                  // its folder: fastopt.get_include()
- *     if (fastopt_import() < 0) return NULL;   // once, in each file; then no function needs the GIL
+ *     if (fastopt_import() < 0) return NULL;   // once, in each file
+ *
+ * No other function needs the GIL.
  *
  * Without Python, in a program that compiles csrc/rules, kernels, engine and capi along:
  *
  *     #define FASTOPT_ENGINE
  *     #include "fastopt/include/fastopt.h"     // and nothing to import
  *
- * A function that can fail returns FASTOPT_OK or another code; what was wrong, fastopt_message()
- * tells. All may be called from any thread at once, but for two calls with one fastopt_optimizer.
+ * A function that can fail returns FASTOPT_OK or another code; fastopt_message() tells what was
+ * wrong. All may be called from several threads at once, but one fastopt_optimizer only from one.
  * They give the bits that the same step of Python gives. A step allocates nothing, once one like it
  * was made: with the same options, and arrays that have seen the same updates.
  *
- * This table of functions is added to, never changed: what was built with one version of this header
- * works with all later ones of the same FASTOPT_ABI.
+ * Functions are added to this table, and none is changed: what was built with one version of this
+ * header works with all later ones of the same FASTOPT_ABI.
  */
 #ifndef FASTOPT_H
 #define FASTOPT_H
@@ -39,7 +41,7 @@ enum { /* what functions return */
     FASTOPT_NO_MEMORY = -2  /* nothing has changed */
 };
 
-enum { FASTOPT_FLOAT32 = 0, FASTOPT_FLOAT64 = 1 }; /* a dtype: of what elements are */
+enum { FASTOPT_FLOAT32 = 0, FASTOPT_FLOAT64 = 1 }; /* dtypes of elements */
 
 enum { /* limits of all rules */
     FASTOPT_MAX_OPTIONS = 16,
@@ -65,17 +67,16 @@ typedef struct fastopt_functions {
     int (*find_rule)(const char *name);
     /* Its name; NULL where the number is too large. */
     const char *(*rule_name)(int rule);
-    /* The name of option i; NULL from the last on. The learning rate "lr" is the first. Flags are
+    /* The name of option i; NULL behind the last. The learning rate "lr" is the first. Flags are
      * 1 or 0. */
     const char *(*option_name)(int rule, int i);
     /* The default of option i; 0 where there is none. */
     double (*option_default)(int rule, int i);
-    /* The name of array i of its state; NULL from the last on. */
+    /* The name of array i of its state; NULL behind the last. */
     const char *(*array_name)(int rule, int i);
     /* Whether a state may leave out array i: then NULL stands in its place. */
     int (*array_is_optional)(int rule, int i);
-    /* The name of number i that a state has besides its count and its arrays; NULL from the last on.
-     */
+    /* The name of number i that a state has besides its count and arrays; NULL behind the last. */
     const char *(*scalar_name)(int rule, int i);
     /* Where that number begins. */
     double (*scalar_start)(int rule, int i);
@@ -91,67 +92,68 @@ typedef struct fastopt_functions {
      * any);
      * in `scalars` the numbers of the state (NULL where there are none), which change;
      * in `options` as many doubles as the rule has options, in its order, within their ranges, and
-     * so that they fit the dtype (an eps of 1e-60 is zero in float32); an option that needs an array,
-     * as the momentum of RMSprop its buf, is 0 where that is left out;
+     * so that they fit the dtype (an eps of 1e-60 is zero in float32); an option that needs an
+     * array, as the momentum of RMSprop its buf, is 0 where that is left out;
      * and in `step` the updates that were made before this one, 0 <= step < 2^53. */
     int (*update)(int rule, int dtype, int64_t n, void *param, const void *grad,
                    void *const *state, double *scalars, int64_t step, const double *options);
-    /* Checks all of that but for how long arrays really are, and changes nothing. Takes several times
-     * as long as a small update: call it once. */
+    /* Checks all of that but for how long arrays really are, and changes nothing. It takes several
+     * times as long as a small update: call it once. */
     int (*check_update)(int rule, int dtype, int64_t n, void *param, const void *grad,
                         void *const *state, double *scalars, int64_t step, const double *options);
 
     /* ---- All arrays of a model in one step, with all terms, in all threads. */
 
     /* Makes room for so many arrays of one dtype, with the defaults of the rule. */
-    int (*new_optimizer)(int rule, int dtype, int64_t arrays, fastopt_optimizer **made);
+    int (*new_optimizer)(int rule, int dtype, int64_t arrays, fastopt_optimizer **optimizer);
     /* Frees it, but not the arrays; NULL is fine. */
-    void (*free_optimizer)(fastopt_optimizer *of);
+    void (*free_optimizer)(fastopt_optimizer *optimizer);
     /* Array i of the parameters, and of its state as for `update`. They must outlive the optimizer,
      * or be set anew. n = 0: there is no array i. */
-    int (*set_array)(fastopt_optimizer *of, int64_t i, int64_t n, void *param, void *const *state);
+    int (*set_array)(fastopt_optimizer *optimizer, int64_t i, int64_t n, void *param,
+                     void *const *state);
     /* Its average, which `ema_decay` moves; NULL: it has none. */
-    int (*set_average)(fastopt_optimizer *of, int64_t i, void *average);
-    /* Its mask: a byte for each element, 0 or not, or in packed bits one for each eight, element i in
-     * bit i % 8 of byte i / 8. FASTOPT_MASK leaves elements out of the gradient, of which what is
-     * kept is divided by keep_prob; FASTOPT_UPDATE_MASK leaves them as they are, with their state.
-     * NULL: it has none. */
-    int (*set_mask)(fastopt_optimizer *of, int64_t i, int kind, const uint8_t *mask, int packed);
+    int (*set_average)(fastopt_optimizer *optimizer, int64_t i, void *average);
+    /* Its mask: a byte for each element, 0 or not, or in packed bits one for each eight, element i
+     * in bit i % 8 of byte i / 8. FASTOPT_MASK sets left out elements of the gradient to zero, and
+     * divides the others by keep_prob; FASTOPT_UPDATE_MASK leaves elements as they are, with their
+     * state. NULL: it has none. */
+    int (*set_mask)(fastopt_optimizer *optimizer, int64_t i, int kind, const uint8_t *mask,
+                    int packed);
     /* Draws masks anew in each step: dropout of gradients with probability p, the array i from the
-     * stream `offset` + i of `seed`. `offset` then advances by the number of arrays. p < 0: no more.
-     */
-    int (*set_drop)(fastopt_optimizer *of, double p, uint64_t seed, uint64_t offset);
+     * stream `offset` + i of `seed`. `offset` then advances by the number of arrays. p < 0: no. */
+    int (*set_drop)(fastopt_optimizer *optimizer, double p, uint64_t seed, uint64_t offset);
     /* The number of an option of its rule, or of the options of every step: l1 l2 weight_decay
      * decay_after l1_prox nonneg maximize clip_value grad_scale keep_prob clip_norm
      * clip_tensor_norm clip_eps skip_nonfinite ema_decay zero_grads flush_denormals threads.
      * -1 where there is none of this name. */
-    int (*find_option)(const fastopt_optimizer *of, const char *name);
+    int (*find_option)(const fastopt_optimizer *optimizer, const char *name);
     /* Sets an option. Its default switches it off: infinity a clip, -1 ema_decay; 0 threads are as
      * many as the library uses. */
-    int (*set_option)(fastopt_optimizer *of, int option, double value);
+    int (*set_option)(fastopt_optimizer *optimizer, int option, double value);
     /* NaN where there is no such option; so get_scalar below, and get_count -1. */
-    double (*get_option)(const fastopt_optimizer *of, int option);
+    double (*get_option)(const fastopt_optimizer *optimizer, int option);
     /* l1, l2, weight_decay or l1_prox of array i alone, from now on. */
-    int (*set_penalty)(fastopt_optimizer *of, int64_t i, int option, double value);
+    int (*set_penalty)(fastopt_optimizer *optimizer, int64_t i, int option, double value);
     /* The updates that array i has seen. */
-    int (*set_count)(fastopt_optimizer *of, int64_t i, int64_t count);
-    int64_t (*get_count)(const fastopt_optimizer *of, int64_t i);
+    int (*set_count)(fastopt_optimizer *optimizer, int64_t i, int64_t count);
+    int64_t (*get_count)(const fastopt_optimizer *optimizer, int64_t i);
     /* A number of the state. */
-    int (*set_scalar)(fastopt_optimizer *of, int scalar, double value);
-    double (*get_scalar)(const fastopt_optimizer *of, int scalar);
+    int (*set_scalar)(fastopt_optimizer *optimizer, int scalar, double value);
+    double (*get_scalar)(const fastopt_optimizer *optimizer, int scalar);
     /* One step. `grads` has a pointer for each array; an array whose gradient is NULL is left out,
      * and its count stays. With `zero_grads`, gradients are zero afterwards.
-     * FASTOPT_REFUSED where options do not go together, a number does not fit the dtype, an array or
-     * a mask that an option needs is not there, or a count is at its end. The caller guarantees what
-     * `update` wants of arrays. */
-    int (*step)(fastopt_optimizer *of, void *const *grads);
+     * FASTOPT_REFUSED where options do not go together, a number does not fit the dtype, an array
+     * or a mask that an option needs is not there, or a count is at its end. The caller guarantees
+     * what `update` wants of arrays. */
+    int (*step)(fastopt_optimizer *optimizer, void *const *grads);
     /* Checks what the caller of `step` guarantees, and changes nothing. */
-    int (*check_step)(fastopt_optimizer *of, void *const *grads);
+    int (*check_step)(fastopt_optimizer *optimizer, void *const *grads);
     /* Of the latest step with clip_norm, clip_tensor_norm or skip_nonfinite: the norm of all
      * gradients after masks and grad_scale, before they were clipped; and the first array whose
      * gradient is not finite, or made the step be skipped, or -1. */
-    double (*grad_norm)(const fastopt_optimizer *of);
-    int64_t (*nonfinite_array)(const fastopt_optimizer *of);
+    double (*grad_norm)(const fastopt_optimizer *optimizer);
+    int64_t (*nonfinite_array)(const fastopt_optimizer *optimizer);
 
     /* ---- Besides */
 
@@ -218,8 +220,8 @@ static const fastopt_functions *fastopt_table = NULL;
 #define fastopt_isa FASTOPT_CALL.isa
 
 #if defined(PY_VERSION_HEX) && !defined(FASTOPT_ENGINE)
-/* Imports fastopt and finds its functions. Returns -1 with Python's error set where it is not there,
- * older than this header, or of another FASTOPT_ABI. Needs the GIL. */
+/* Imports fastopt and finds its functions. Returns -1 with Python's error set where it is not
+ * there, older than this header, or of another FASTOPT_ABI. Needs the GIL. */
 static inline int fastopt_import(void) {
     const fastopt_functions *found =
         (const fastopt_functions *)PyCapsule_Import("fastopt._core.c_functions", 0);

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include "../update.hpp"
@@ -69,6 +70,23 @@ inline const char* why_not_together(const Shared& shared) {
   return shared.clips() && shared.clips_tensors()
              ? "clip_norm and clip_tensor_norm exclude each other"
              : nullptr;
+}
+
+// The same of options and what comes with them; what is not given is `none` there. "" if all is
+// right.
+struct Companions {
+  bool mask, drop, ema;
+};
+inline std::string why_not_together(const Shared& shared, const Companions& given,
+                                    const char* none) {
+  const bool has_decay = shared.ema_decay != Shared::not_given;
+  if (given.mask && given.drop) return "mask and drop exclude each other";
+  if (shared.keep_prob != 1 && !given.mask)
+    return std::string("keep_prob needs a mask, which is ") + none;
+  if (given.ema && !has_decay) return std::string("ema needs ema_decay, which is ") + none;
+  if (has_decay && !given.ema) return std::string("ema_decay needs ema, which is ") + none;
+  const char* why = why_not_together(shared);
+  return why ? why : "";
 }
 
 }  // namespace fastopt
