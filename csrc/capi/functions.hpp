@@ -1,5 +1,4 @@
-// The functions for C. fastopt/include/fastopt.h, which describes them, lists them in this order;
-// table.cpp puts them together.
+// The functions for C. fastopt/include/fastopt.h describes them, and lists them in this order.
 #pragma once
 #ifndef FASTOPT_ENGINE
 #define FASTOPT_ENGINE  // the engine itself: nothing is imported
@@ -64,7 +63,7 @@ const char* isa() noexcept;
 
 }  // namespace fastopt::c
 
-// Calls a macro with the name of each.
+// Calls a macro with the name of each: what the tables of them are made from.
 // clang-format off
 #define FASTOPT_EACH_FUNCTION(DO) \
   DO(message) DO(find_rule) DO(rule_name) DO(option_name) DO(option_default) DO(array_name) \

@@ -121,7 +121,8 @@ typedef struct fastopt_functions {
     int (*set_mask)(fastopt_optimizer *optimizer, int64_t i, int kind, const uint8_t *mask,
                     int packed);
     /* Draws masks anew in each step: dropout of gradients with probability p, the array i from the
-     * stream `offset` + i of `seed`. `offset` then advances by the number of arrays. p < 0 ends it. */
+     * stream `offset` + i of `seed`. `offset` then advances by the number of arrays. A p below 0
+     * ends it. */
     int (*set_drop)(fastopt_optimizer *optimizer, double p, uint64_t seed, uint64_t offset);
     /* The number of an option of its rule, or of the options of every step: l1 l2 weight_decay
      * decay_after l1_prox nonneg maximize clip_value grad_scale keep_prob clip_norm
