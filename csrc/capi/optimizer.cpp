@@ -16,10 +16,7 @@ fastopt_optimizer::fastopt_optimizer(const fastopt::Rule& rule, fastopt::Dtype d
   for (int i = 0; i < rule.options.count; ++i) options[i] = rule.options[i].otherwise;
   for (int i = 0; i < rule.scalars.count; ++i) scalars[i] = rule.scalars[i].start;
   for (int i = 0; i < number_count; ++i)
-    if (i < term_count)
-      set_numbers(terms, i, &step_numbers[i].otherwise, 1);
-    else
-      set_numbers(shared, i - first_shared, &step_numbers[i].otherwise, 1);
+    *number(rule.options.count + i) = step_numbers[i].otherwise;
   tensors.all.reserve(count);
   gradients.list.all.reserve(count);
   penalties.resize(count);
@@ -52,9 +49,7 @@ namespace {
 
 // The number of the option that has this name among those of every step.
 constexpr int place_of(std::string_view name) {
-  for (int i = 0; i < number_count; ++i)
-    if (step_numbers[i].name == name) return i;
-  return -1;
+  return static_cast<int>(&step_number(name) - step_numbers);
 }
 
 constexpr int l1 = place_of("l1"), l2 = place_of("l2"), weight_decay = place_of("weight_decay"),
