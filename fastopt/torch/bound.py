@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
-from operator import attrgetter, is_, itemgetter
+from itertools import chain, compress, repeat
+from operator import attrgetter, is_, is_not, itemgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 Groups = list[dict[str, Any]]
 
+# What goes over all groups in each step is left to functions in C.
 _grad = attrgetter("grad")
+_rate, _params = itemgetter("lr"), itemgetter("params")
 
 
 class Bound:
@@ -73,11 +75,12 @@ class Bound:
             state = states.get(self.params[number], {})
             if "ema" in state:
                 average.copy_(self._checked(number, "ema", state["ema"]))
-        self._decide = itemgetter("lr", *owner._deciding, *owner._terms)
-        self._noted: list[list[Any]] = [[]] * len(groups)
+        self._decide = itemgetter(*owner._deciding, *owner._terms)
+        self._rates = list(map(_rate, groups))
+        self._noted = list(map(self._decide, groups))
         self._tensors: set[int] = set()  # groups that have some in place of numbers
-        for number, group in enumerate(groups):
-            self._note(number, group)
+        for number in range(len(groups)):
+            self._note_tensors(number)
 
     def _options(self, number: int, group: dict[str, Any]) -> dict[str, Any]:
         return self.kind._options_of(number, group, self.variant)
@@ -117,7 +120,7 @@ class Bound:
 
     def is_of(self, groups: Groups) -> bool:
         """Tell whether the groups have the parameters that they had, each its own."""
-        params = [group["params"] for group in groups]
+        params = list(map(_params, groups))
         now = list(chain.from_iterable(params))
         return (
             len(now) == len(self.all)
@@ -144,22 +147,28 @@ class Bound:
 
     def take_numbers(self, groups: Groups) -> bool:
         """Take over what has changed in groups; False if another optimizer is needed for that."""
-        for number, (group, noted) in enumerate(zip(groups, self._noted, strict=True)):
-            rate = group["lr"]
-            if rate is not noted[0]:
-                self.groups[number]["lr"] = noted[0] = rate
-                if isinstance(rate, torch.Tensor):
+        rates = list(map(_rate, groups))
+        if not all(map(is_, rates, self._rates)):
+            changed = map(is_not, rates, self._rates)
+            for number, rate in compress(enumerate(rates), changed):
+                self.groups[number]["lr"] = rate
+                if type(rate) is not float and isinstance(rate, torch.Tensor):
                     self._tensors.add(number)
-            if number in self._tensors or list(self._decide(group)) != noted:
-                if self.kind._variant(groups) != self.variant:
-                    return False
-                self.groups[number].update(self._options(number, group))
-                self._note(number, group)
+            self._rates = rates
+        decided = list(map(self._decide, groups))
+        if self._tensors or decided != self._noted:
+            for number, (now, before) in enumerate(zip(decided, self._noted, strict=True)):
+                if number in self._tensors or now != before:
+                    if self.kind._variant(groups) != self.variant:
+                        return False
+                    self.groups[number].update(self._options(number, groups[number]))
+                    self._noted[number] = now
+                    self._note_tensors(number)
         return True
 
-    def _note(self, number: int, group: dict[str, Any]) -> None:
-        """Note what a group has. Tensors may change without being replaced."""
-        self._noted[number] = noted = list(self._decide(group))
+    def _note_tensors(self, number: int) -> None:
+        """Note whether a group has tensors, which may change without being replaced."""
+        noted = (self._rates[number], *self._noted[number])
         parts = [*noted, *(part for value in noted if isinstance(value, tuple) for part in value)]
         if any(isinstance(part, torch.Tensor) for part in parts):
             self._tensors.add(number)
@@ -176,7 +185,7 @@ class Bound:
         if result is NotImplemented:
             return result
         if result is None or not result.skipped:
-            increment_version([p for p, grad in self._each(grads) if grad is not None])
+            increment_version(list(compress(self.params, map(is_not, grads, repeat(None)))))
         return result
 
     def _what_is_written(self) -> Iterator[tuple[dict[str, Any], int, bool]]:
