@@ -164,3 +164,21 @@ def test_late_steps(rng: np.random.Generator) -> None:
         reference.adam_step(want, g, states[1])
         assert_same_bits(got, want)
         assert states[0].step == step + 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bias_corrections_at_any_count(dtype: type, rng: np.random.Generator) -> None:
+    """Where they have become 1 for a count, they are so for larger counts, and no others."""
+    for beta1, beta2 in ((0.9, 0.999), (0.5, 0.5), (0.0, 0.9), (0.9, 0.0)):
+        for step in (0, 400, 7, 353, 354, 355, 356, 51, 52, 53, 54, 2, 50_000, 37_410, 37_411, 1):
+            grad = random_like(np.empty(5, dtype), rng)
+            p, m, v = (np.abs(random_like(grad, rng)) for _ in range(3))
+            expected, mine = ((x.copy(), y.copy(), z.copy()) for x, y, z in [(p, m, v)] * 2)
+            for function, (param, *state) in (
+                (reference.adam_step, expected),
+                (fastopt.adam_step, mine),
+            ):
+                held = fastopt.AdamState(step, *state)
+                function(param, grad, held, beta1=beta1, beta2=beta2)
+            for one, other in zip(mine, expected, strict=True):
+                assert_same_bits(one, other)

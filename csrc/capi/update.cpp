@@ -10,9 +10,10 @@
 namespace fastopt::c {
 namespace {
 
-// A rule with two phases, which go over the array one after the other.
-void update_in_phases(const Rule& rule, const RuleVariant& variant, Tensor tensor, double* scalars,
-                      double t, const double* options) {
+// A rule with two phases, which go over the array one after the other. Its room on the stack is not
+// that of other rules.
+FASTOPT_NOINLINE void update_in_phases(const Rule& rule, const RuleVariant& variant, Tensor tensor,
+                                       double* scalars, double t, const double* options) {
   static thread_local Tensors list;
   static thread_local PhaseRoom room;
   list.clear();

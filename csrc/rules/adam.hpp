@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "../platform.hpp"
+#include "bias_correction.hpp"
 #include "option.hpp"
-#include "power.hpp"
 
 namespace fastopt {
 
@@ -37,8 +37,12 @@ struct Adam {
         one_minus_beta2(T(1 - given.beta2)),
         eps(T(given.eps)) {
     const bool hat = given.epsilon_hat != 0, corrects = given.bias_correction != 0;
-    const double correction1 = corrects ? 1 - power(given.beta1, t) : 1;
-    const double sqrt_correction2 = corrects ? std::sqrt(1 - power(given.beta2, t)) : 1;
+    double correction1 = 1, sqrt_correction2 = 1;
+    if (corrects) {
+      BiasCorrections& correction = BiasCorrections::of_thread();
+      correction1 = correction(given.beta1, t);
+      sqrt_correction2 = std::sqrt(correction(given.beta2, t));
+    }
     // The paper corrects v before eps is added; "epsilon hat" (the remark at the end of its section
     // 2, and what Keras does) moves the correction of v into the step size.
     step_size = T(hat ? given.lr * sqrt_correction2 / correction1 : given.lr / correction1);
