@@ -6,7 +6,7 @@ import contextlib
 import copy
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,15 @@ ALL: dict[str, Callable[[], Any]] = {
     "a wrong tensor": refused(lambda: OF_TENSORS.step([Tensor(np.ones(4)), Tensor(np.ones(2))])),
     "a wrong class": refused(lambda: fastopt.Adam({"w": "text"})),
 }
+
+
+@pytest.fixture(autouse=True)
+def frozen_heap() -> Iterator[None]:
+    """Let the collector look only at what is made from here on: all else is much, and stays."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def kept(call: Callable[[], Any], held: list[Any]) -> list[int]:
