@@ -152,6 +152,29 @@ def test_a_refused_step_changes_nothing() -> None:
         opt.step()
 
 
+@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"weight_decay": -1.0}, {"betas": (2.0, 0.9)}])
+def test_numbers_of_a_refused_step_that_are_put_back(wrong: dict[str, Any]) -> None:
+    """Those of a group before the wrong one have been taken over by then."""
+    params = [[torch.nn.Parameter(torch.ones(3)) for _ in range(2)] for _ in range(2)]
+    opts = [ours.Adam([{"params": [p]} for p in each], lr=0.1) for each in params]
+    for p in [*params[0], *params[1]]:
+        p.grad = torch.linspace(-1, 1, 3)
+    for opt in opts:
+        opt.step()
+    groups = opts[0].param_groups
+    before = [dict(group) for group in groups]
+    groups[0].update(lr=0.5, weight_decay=0.5, betas=(0.5, 0.5))
+    groups[1].update(wrong)
+    with pytest.raises(ValueError, match=" must "):
+        opts[0].step()
+    for group, numbers in zip(groups, before, strict=True):
+        group.update(numbers)
+    for opt in opts:
+        opt.step()
+    for one, other in zip(*params, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_loading_is_all_or_nothing() -> None:
     opt = ours.Adam([torch.nn.Parameter(torch.ones(3))])
     opt.param_groups[0]["params"][0].grad = torch.ones(3)

@@ -151,10 +151,9 @@ class Bound:
         if not all(map(is_, rates, self._rates)):
             changed = map(is_not, rates, self._rates)
             for number, rate in compress(enumerate(rates), changed):
-                self.groups[number]["lr"] = rate
+                self.groups[number]["lr"] = self._rates[number] = rate
                 if type(rate) is not float and isinstance(rate, torch.Tensor):
                     self._tensors.add(number)
-            self._rates = rates
         decided = list(map(self._decide, groups))
         if self._tensors or decided != self._noted:
             for number, (now, before) in enumerate(zip(decided, self._noted, strict=True)):
