@@ -76,6 +76,16 @@ CASES = [
     Case("adam", {"bias_correction": False}),
     Case("adam", {"bias_correction": False, "epsilon_hat": True, "eps": 1e-3}),
     *rmsprop_cases(),
+    Case("adagrad"),
+    Case("adagrad", {"lr": 0.5, "lr_decay": 0.1, "eps": 1e-3}, {"initial_accumulator_value": 0.1}),
+    Case("adagrad", {"eps_inside_sqrt": True, "eps": 1e-3}),
+    Case("adadelta"),
+    Case("adadelta", {"lr": 0.5, "rho": 0.5, "eps": 1e-3}),
+    Case("adamax"),
+    Case("adamax", {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
+    Case("adamax", {"eps_outside_max": True, "eps": 1e-3}),
+    Case("lion"),
+    Case("lion", {"lr": 0.1, "beta1": 0.5, "beta2": 0.7}),
 ]
 
 # Rules that divide by a metric, which can scale the threshold of proximal L1.
@@ -85,12 +95,25 @@ SCALED_CASES = [
     Case("adam", {"scaled_prox": True, "lr": 0.3, "beta1": 0.0, "beta2": 0.0}),
     Case("adam", {"scaled_prox": True, "lr": 0.3, "bias_correction": False}),
     *rmsprop_cases(scaled_prox=True, lr=0.3),
+    Case("adagrad", {"scaled_prox": True, "lr": 0.3}),
+    Case("adagrad", {"scaled_prox": True, "lr": 0.3, "lr_decay": 0.1, "eps_inside_sqrt": True}),
+    Case("adamax", {"scaled_prox": True, "lr": 0.3}),
+    Case("adamax", {"scaled_prox": True, "lr": 0.3, "eps_outside_max": True, "eps": 1e-3}),
 ]
 
-PLAIN_CASES = [Case("sgd"), Case("momentum"), Case("adam"), Case("rmsprop")]
+PLAIN_CASES = [
+    Case("sgd"),
+    Case("momentum"),
+    Case("adam"),
+    Case("rmsprop"),
+    Case("adagrad"),
+    Case("adadelta"),
+    Case("adamax"),
+    Case("lion"),
+]
 
-# The plain ones and the one that has the most arrays.
-STATE_CASES = [*PLAIN_CASES, CASES[-1]]
+MOST_ARRAYS = rmsprop_cases()[-1]
+STATE_CASES = [*PLAIN_CASES, MOST_ARRAYS]
 
 # What can be done around a rule. True stands for a tree like the parameters.
 TERMS: list[dict[str, Any]] = [

@@ -107,6 +107,35 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "scaled_prox": st.booleans(),
     }
     | TERMS,
+    "Adagrad": {
+        "lr": RATES,
+        "lr_decay": numbers(0.0, 0.1, 1.0),
+        "eps": numbers(1e-10, 1e-3, 0.1),
+        "eps_inside_sqrt": st.booleans(),
+        "scaled_prox": st.booleans(),
+    }
+    | TERMS,
+    "Adadelta": {
+        "lr": RATES,
+        "rho": numbers(0.5, 0.9, 0.99),
+        "eps": numbers(1e-6, 1e-3, 0.1),
+    }
+    | TERMS,
+    "Adamax": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.9),
+        "beta2": numbers(0.0, 0.9, 0.999),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "eps_outside_max": st.booleans(),
+        "scaled_prox": st.booleans(),
+    }
+    | TERMS,
+    "Lion": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.9),
+        "beta2": numbers(0.0, 0.9, 0.99),
+    }
+    | TERMS,
 }
 
 # Offsets from which counting goes round the end.

@@ -16,7 +16,9 @@ from optimizer_options import OPTIONS, SHARED, strategies, together
 from test_layouts import LAYOUTS
 
 import fastopt
+from fastopt import _core
 from fastopt.optimizers.group import one_or_each
+from fastopt.rules import RULES
 from fastopt.schedules import ReduceOnPlateau
 from fastopt.tree import map_tree, names, unflatten
 
@@ -34,7 +36,12 @@ PATTERN_TREES = (
     ("x.w", "x.b", "y.w"),
 )
 
-STATES = {"SGD": (), "Momentum": ("buf",), "Adam": ("m", "v"), "AdamW": ("m", "v")}
+# The arrays of the states of all classes; RMSprop's depend on its options.
+STATES = {
+    kind.__name__: tuple(_core.rules[name][1])
+    for name, rule in RULES.items()
+    for kind in rule.optimizers
+}
 
 
 def flat(tree: Any, like: Any = None) -> list[Any]:

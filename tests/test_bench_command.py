@@ -120,7 +120,7 @@ def test_checking_a_file_leaves_no_trace(tmp_path: Path) -> None:
 # Command line
 
 BAD_OPTIONS = {
-    ("--rules", "lion"): "argument --rules: invalid choice: 'lion'",
+    ("--rules", "shampoo"): "argument --rules: invalid choice: 'shampoo'",
     ("--workloads", "vgg"): "'vgg' is neither a number of parameters nor thousand, mlp,",
     ("--workloads", "0"): "'0' is neither a number of parameters",
     ("--threads", "0"): "argument --threads: '0' is not an integer from 1 to",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import product
 
 import numpy as np
 import pytest
@@ -38,9 +39,16 @@ def test_every_size(case: Case, dtype: type, rng: np.random.Generator) -> None:
         check_against_reference(case, params, rng)
 
 
+# Terms know no rule and no option of it: all of them around each rule, and all at once around the
+# other choices of its options.
+AROUND = [*product(STATE_CASES, TERMS)]
+AROUND += [(case, TERMS[-1]) for case in CASES if case not in STATE_CASES]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("terms", TERMS, ids=name_of_terms)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    ("case", "terms"), AROUND, ids=[f"{case}-{name_of_terms(terms)}" for case, terms in AROUND]
+)
 def test_every_term(case: Case, terms: dict, dtype: type, rng: np.random.Generator) -> None:
     for size in (1, 17, 65, 1500):  # the last is longer than a block of zeroed gradients
         params = random_like(np.empty(size, dtype), rng)
@@ -106,7 +114,7 @@ def test_special_values(case: Case, dtype: type, rng: np.random.Generator) -> No
     state = case.new_state(p)
     for name in set(getattr(type(state), "__slots__", ())) - {"step"}:
         if getattr(state, name) is not None:
-            getattr(state, name)[...] = np.abs(s) if name == "v" else s
+            getattr(state, name)[...] = np.abs(s) if name in "vsdu" else s
     expected_state = copy.deepcopy(state)
     for row in TERMS + ENTRY_TERMS:
         terms = filled_terms(row, p, rng) | ({"ema": s.copy()} if "ema" in row else {})

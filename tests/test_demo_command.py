@@ -34,7 +34,7 @@ BAD_OPTIONS = {
     ("--max-norm", "nan"): "max_norm: limit must be",
     ("--max-norm", "three"): "argument --max-norm: invalid float value: 'three'",
     ("--optimizer", "sgd", "--lr", "-1"): "sgd_step: lr must be",
-    ("--optimizer", "lion"): "invalid choice: 'lion'",
+    ("--optimizer", "shampoo"): "invalid choice: 'shampoo'",
     ("--epochs", "0"): "argument --epochs: '0' is not an integer of at least 1",
     ("--epochs", "1.5"): "argument --epochs: '1.5' is not an integer",
     ("--batch-size", "-3"): "argument --batch-size: '-3' is not an integer of at least 1",

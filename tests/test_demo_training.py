@@ -104,8 +104,10 @@ def train_briefly(
     dataset: Dataset, optimizer: str, regularisation: str, epochs: int = 3
 ) -> tuple[Run, Run]:
     hyperparameters, options = REGULARISATIONS[regularisation]
-    lr = {"sgd": 0.1, "momentum": 0.02}.get(optimizer, 1e-3)
+    lr = {"sgd": 0.1, "momentum": 0.02, "adagrad": 0.01, "adadelta": 10.0}.get(optimizer, 1e-3)
     hyperparameters = {"lr": lr, **hyperparameters}
+    if optimizer == "adadelta" and "l1_prox" in hyperparameters:  # which its large rate multiplies
+        hyperparameters |= {"l1_prox": weights_only(1e-5), "weight_decay": 1e-6}
     return train(
         dataset, optimizer, hyperparameters, epochs=epochs, batch_size=16, seed=5, **options
     )
@@ -202,7 +204,7 @@ def test_biases_outlive_a_penalty_that_leaves_no_weight(dataset: Dataset) -> Non
 @pytest.mark.parametrize("optimizer", RULES)
 def test_norms_of_incoming_weights_are_limited(dataset: Dataset, optimizer: str) -> None:
     limit = 0.01
-    hyperparameters = {"lr": 0.1}
+    hyperparameters = {"lr": 10.0 if optimizer == "adadelta" else 0.1}
     for run in train(
         dataset, optimizer, hyperparameters, epochs=2, batch_size=16, seed=0, max_norm=limit
     ):

@@ -53,7 +53,7 @@ def fill(state: Any, dtype: Any, rng: np.random.Generator) -> None:
         array = getattr(state, name)
         if name != "step" and array is not None:
             array[...] = near_the_smallest(array.shape, dtype, rng)
-            if name == "v":
+            if name in "vsdu":
                 np.abs(array, out=array)
     state.step = 3
 

@@ -11,6 +11,7 @@ from cases import (
     CASES,
     DTYPES,
     ENTRY_TERMS,
+    MOST_ARRAYS,
     PLAIN_CASES,
     SCALED_CASES,
     STATE_CASES,
@@ -46,7 +47,7 @@ def packed(mask: Any) -> Any:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("case", [Case("sgd"), CASES[-1]], ids=str)
+@pytest.mark.parametrize("case", [Case("sgd"), MOST_ARRAYS], ids=str)
 def test_large_arrays(case: Case, threads: int, rng: np.random.Generator) -> None:
     like = [np.empty(n, np.float32 if n % 2 else np.float64) for n in (150_001, 3, 0, 200_000)]
     like.append(np.empty((300, 201)).T)

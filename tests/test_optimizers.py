@@ -16,6 +16,7 @@ from cases import (
     PLAIN_CASES,
     SCALED_CASES,
     SIZES,
+    STATE_CASES,
     Case,
     arrays_of,
     assert_same_bits,
@@ -62,7 +63,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def make(case: Case, params: Any, **options: Any) -> Any:
-    init = {"centered": case.init["centered"]} if "centered" in case.init else {}
+    init = {name: value for name, value in case.init.items() if name != "momentum"}  # an option
     return CLASSES[case.rule](params, **case.options, **init, **options)
 
 
@@ -104,7 +105,7 @@ def check_against_functional(case: Case, params: Any, rng: Any, options: dict[st
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=name_of_terms)
-@pytest.mark.parametrize("case", [*PLAIN_CASES, CASES[-1]], ids=str)
+@pytest.mark.parametrize("case", STATE_CASES, ids=str)
 def test_every_option(case: Case, options: dict[str, Any], rng: np.random.Generator) -> None:
     for dtype in DTYPES:
         check_against_functional(case, tree(dtype, rng), rng, options)
@@ -205,7 +206,7 @@ def test_options_are_read_set_and_checked() -> None:
 
 
 @pytest.mark.parametrize("protocol", [None, 2, 4, 5])
-@pytest.mark.parametrize("case", [*PLAIN_CASES, CASES[-1]], ids=str)
+@pytest.mark.parametrize("case", STATE_CASES, ids=str)
 def test_a_copy_goes_on_by_itself(
     case: Case, protocol: int | None, rng: np.random.Generator
 ) -> None:

@@ -29,6 +29,10 @@ CLASSES: dict[str, dict[str, Any]] = {
     "Adam": {"epsilon_hat": True},
     "AdamW": {"bias_correction": False},
     "RMSprop": {"centered": True, "momentum": 0.8},
+    "Adagrad": {"lr_decay": 0.1, "initial_accumulator_value": 0.1},
+    "Adadelta": {},
+    "Adamax": {"eps_outside_max": True},
+    "Lion": {"beta1": 0.8},
 }
 
 

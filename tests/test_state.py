@@ -21,9 +21,11 @@ def test_a_new_state(case: Case) -> None:
     params = {"w": np.ones((2, 3), np.float32), "b": [np.ones(()), np.ones(0)]}
     state = case.new_state(params)
     assert state.step == 0
+    start = case.init.get("initial_accumulator_value", 0.0)
     for tree in state_arrays(state):
         assert tree["w"].dtype == np.float32
-        assert_same_bits(tree, {"w": np.zeros((2, 3), "f4"), "b": [np.zeros(()), np.zeros(0)]})
+        expected = [np.full(shape, start) for shape in ((), (0,))]
+        assert_same_bits(tree, {"w": np.full((2, 3), start, "f4"), "b": expected})
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ VALUES: dict[str, Any] = {
     "bias_correction": False,
     "rho": 0.5,
     "eps_inside_sqrt": True,
+    "eps_outside_max": True,
+    "lr_decay": 0.5,
     "l1": 0.1,
     "l2": 0.1,
     "weight_decay": 0.1,

@@ -61,6 +61,36 @@ PAIRS: list[tuple[Case, str, dict[str, Any]]] = [
         "RMSprop",
         {"momentum": 0.8, "centered": True, "maximize": True},
     ),
+    (Case("adagrad"), "Adagrad", {}),
+    (
+        Case(
+            "adagrad",
+            {"lr": 0.1, "lr_decay": 0.3, "eps": 0.1, "l2": 0.2, "maximize": True},
+            {"initial_accumulator_value": 0.5},
+        ),
+        "Adagrad",
+        {
+            "lr": 0.1,
+            "lr_decay": 0.3,
+            "eps": 0.1,
+            "weight_decay": 0.2,
+            "maximize": True,
+            "initial_accumulator_value": 0.5,
+        },
+    ),
+    (Case("adadelta"), "Adadelta", {}),
+    (
+        Case("adadelta", {"lr": 0.5, "rho": 0.7, "eps": 0.1, "l2": 0.2, "maximize": True}),
+        "Adadelta",
+        {"lr": 0.5, "rho": 0.7, "eps": 0.1, "weight_decay": 0.2, "maximize": True},
+    ),
+    (Case("adamax"), "Adamax", {}),
+    (
+        Case("adamax", {"lr": 0.1, "beta1": 0.5, "beta2": 0.7, "eps": 0.1, "l2": 0.2}),
+        "Adamax",
+        {"lr": 0.1, "betas": (0.5, 0.7), "eps": 0.1, "weight_decay": 0.2},
+    ),
+    (Case("adamax", {"maximize": True}), "Adamax", {"maximize": True}),
 ]
 
 

@@ -3,7 +3,11 @@
 #pragma once
 #include <type_traits>
 
+#include "adadelta.hpp"
+#include "adagrad.hpp"
 #include "adam.hpp"
+#include "adamax.hpp"
+#include "lion.hpp"
 #include "momentum.hpp"
 #include "rmsprop.hpp"
 #include "sgd.hpp"
@@ -34,7 +38,11 @@ using Families = FamilyList<
     Family<SgdOptions, Sgd>,            //
     Family<MomentumOptions, Momentum>,  //
     Family<AdamOptions, Adam>,          //
-    Family<RmspropOptions, Rmsprop, RmspropMomentum, RmspropCentered, RmspropCenteredMomentum>
+    Family<RmspropOptions, Rmsprop, RmspropMomentum, RmspropCentered, RmspropCenteredMomentum>,
+    Family<AdagradOptions, Adagrad>,    //
+    Family<AdadeltaOptions, Adadelta>,  //
+    Family<AdamaxOptions, Adamax>,      //
+    Family<LionOptions, Lion>           //
         FASTOPT_MORE_FAMILIES>;
 
 template <template <class> class... A, template <class> class... B>

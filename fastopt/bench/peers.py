@@ -47,9 +47,12 @@ TORCH: dict[str, Any] = {
     "momentum": lambda h: ("SGD", {"momentum": h.momentum}),
     "adam": lambda h: ("Adam", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
     "rmsprop": lambda h: ("RMSprop", {"alpha": h.rho, "eps": h.eps}),
+    "adagrad": lambda h: ("Adagrad", {"lr_decay": h.lr_decay, "eps": h.eps}),
+    "adadelta": lambda h: ("Adadelta", {"rho": h.rho, "eps": h.eps}),
+    "adamax": lambda h: ("Adamax", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
     "recipe": lambda h: ("AdamW", TORCH["adam"](h)[1] | {"weight_decay": h.weight_decay}),
 }
-NOT_FUSED = {"rmsprop"}
+NOT_FUSED = {"rmsprop", "adadelta", "adamax"}
 
 
 def _torch(kind: str, row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:
@@ -79,6 +82,9 @@ OPTAX: dict[str, Any] = {
     "momentum": lambda o, h: o.sgd(h.lr, momentum=h.momentum),
     "adam": lambda o, h: o.adam(h.lr, h.beta1, h.beta2, h.eps),
     "rmsprop": lambda o, h: o.rmsprop(h.lr, h.rho, h.eps, eps_in_sqrt=False),
+    "adadelta": lambda o, h: o.adadelta(h.lr, h.rho, h.eps),
+    "adamax": lambda o, h: o.adamax(h.lr, h.beta1, h.beta2, h.eps),
+    "lion": lambda o, h: o.lion(h.lr, h.beta1, h.beta2),
     "recipe": lambda o, h: o.chain(
         o.clip_by_global_norm(h.clip_norm),
         o.adamw(h.lr, h.beta1, h.beta2, h.eps, weight_decay=h.weight_decay),

@@ -65,6 +65,8 @@ class OtherArguments(TypedDict, total=False):
     lr_inside: bool
     rho: float
     eps_inside_sqrt: bool
+    eps_outside_max: bool
+    lr_decay: float
     scaled_prox: bool
     l1: float
     l2: float

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastopt.optimizers import Optimizer
-from fastopt.rules import adam, momentum, rmsprop, sgd
+from fastopt.rules import adadelta, adagrad, adam, adamax, lion, momentum, rmsprop, sgd
+from fastopt.rules.adadelta import Adadelta, AdadeltaState, adadelta_init, adadelta_step
+from fastopt.rules.adagrad import Adagrad, AdagradState, adagrad_init, adagrad_step
 from fastopt.rules.adam import Adam, AdamState, AdamW, adam_init, adam_step
+from fastopt.rules.adamax import Adamax, AdamaxState, adamax_init, adamax_step
+from fastopt.rules.lion import Lion, LionState, lion_init, lion_step
 from fastopt.rules.momentum import Momentum, MomentumState, momentum_init, momentum_step
 from fastopt.rules.rmsprop import RMSprop, RMSpropState, rmsprop_init, rmsprop_step
 from fastopt.rules.sgd import SGD, sgd_step
@@ -41,19 +45,39 @@ RULES = {
     "momentum": Rule(momentum_step, momentum_init, momentum.formula, (Momentum,)),
     "adam": Rule(adam_step, adam_init, adam.formula, (Adam, AdamW)),
     "rmsprop": Rule(rmsprop_step, rmsprop_init, rmsprop.formula, (RMSprop,)),
+    "adagrad": Rule(adagrad_step, adagrad_init, adagrad.formula, (Adagrad,)),
+    "adadelta": Rule(adadelta_step, adadelta_init, adadelta.formula, (Adadelta,)),
+    "adamax": Rule(adamax_step, adamax_init, adamax.formula, (Adamax,)),
+    "lion": Rule(lion_step, lion_init, lion.formula, (Lion,)),
 }
 
 __all__ = [
     "SGD",
+    "Adadelta",
+    "AdadeltaState",
+    "Adagrad",
+    "AdagradState",
     "Adam",
     "AdamState",
     "AdamW",
+    "Adamax",
+    "AdamaxState",
+    "Lion",
+    "LionState",
     "Momentum",
     "MomentumState",
     "RMSprop",
     "RMSpropState",
+    "adadelta_init",
+    "adadelta_step",
+    "adagrad_init",
+    "adagrad_step",
     "adam_init",
     "adam_step",
+    "adamax_init",
+    "adamax_step",
+    "lion_init",
+    "lion_step",
     "momentum_init",
     "momentum_step",
     "rmsprop_init",

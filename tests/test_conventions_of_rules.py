@@ -1,0 +1,165 @@
+"""Rules that few libraries have alike, against these libraries or their formulas, in float64.
+
+Keras' optimizers are restated from keras/src/optimizers, in its operations and its order. The
+others are asked themselves where they are installed. Rules that torch has: tests/test_torch.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from test_conventions import LR, run
+
+import fastopt
+
+
+def test_keras_adagrad() -> None:
+    eps = 1e-7
+    state = fastopt.adagrad_init(np.zeros(50), initial_accumulator_value=0.1)
+    accumulator = np.full(50, 0.1)
+
+    def keras(p: Any, g: Any, t: int) -> Any:
+        nonlocal accumulator
+        accumulator = accumulator + np.square(g)
+        return p - (LR * g) / np.sqrt(accumulator + eps)
+
+    options = {"lr": LR, "eps": eps, "eps_inside_sqrt": True}
+    run(lambda p, g: fastopt.adagrad_step(p, g, state, **options), keras)
+
+
+def test_keras_adadelta() -> None:
+    rho, eps = 0.95, 1e-7
+    state = fastopt.adadelta_init(np.zeros(50))
+    squares, deltas = np.zeros(50), np.zeros(50)
+
+    def keras(p: Any, g: Any, t: int) -> Any:
+        nonlocal squares, deltas
+        squares = rho * squares + (1 - rho) * np.square(g)
+        delta = -(np.sqrt(deltas + eps) * g / np.sqrt(squares + eps))
+        deltas = rho * deltas + (1 - rho) * np.square(delta)
+        return p + LR * delta
+
+    run(lambda p, g: fastopt.adadelta_step(p, g, state, lr=LR, rho=rho, eps=eps), keras)
+
+
+def test_keras_adamax() -> None:
+    beta1, beta2, eps = 0.9, 0.999, 1e-3
+    state = fastopt.adamax_init(np.zeros(50))
+    m, u = np.zeros(50), np.zeros(50)
+
+    def keras(p: Any, g: Any, t: int) -> Any:
+        nonlocal m, u
+        m = m + (g - m) * (1 - beta1)
+        u = np.maximum(beta2 * u, np.abs(g))
+        return p - (LR * m) / ((1 - beta1**t) * (u + eps))
+
+    options = {"lr": LR, "eps": eps, "eps_outside_max": True}
+    run(lambda p, g: fastopt.adamax_step(p, g, state, **options), keras)
+
+
+def test_keras_lion() -> None:
+    """Keras, optax and lion-pytorch decay before the rule, at the learning rate."""
+    beta1, beta2 = 0.9, 0.99
+    state = fastopt.lion_init(np.zeros(50))
+    m = np.zeros(50)
+
+    def keras(p: Any, g: Any, t: int) -> Any:
+        nonlocal m
+        p = p - p * 0.1 * LR
+        p = p - LR * np.sign(m * beta1 + g * (1.0 - beta1))
+        m = m * beta2 + g * (1.0 - beta2)
+        return p
+
+    run(lambda p, g: fastopt.lion_step(p, g, state, lr=LR, weight_decay=0.1), keras)
+
+
+def test_lion_pytorch() -> None:
+    torch, lion_pytorch = pytest.importorskip("torch"), pytest.importorskip("lion_pytorch")
+    state = fastopt.lion_init(np.zeros(50))
+    held: list[Any] = []
+
+    def theirs(p: Any, g: Any, t: int) -> Any:
+        if not held:
+            parameter = torch.nn.Parameter(torch.from_numpy(p.copy()))
+            options = {"lr": LR, "betas": (0.8, 0.7), "weight_decay": 0.1}
+            held[:] = parameter, lion_pytorch.Lion([parameter], **options)
+        parameter, optimizer = held
+        parameter.grad = torch.from_numpy(g.copy())
+        optimizer.step()
+        return parameter.detach().numpy()
+
+    options = {"lr": LR, "beta1": 0.8, "beta2": 0.7, "weight_decay": 0.1}
+    run(lambda p, g: fastopt.lion_step(p, g, state, **options), theirs)
+
+
+OPTAX: list[tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, Any]]] = [
+    (
+        "adagrad",
+        lambda o: o.adagrad(LR, initial_accumulator_value=0.1, eps=1e-3),
+        {"eps": 1e-3, "eps_inside_sqrt": True},
+        {"initial_accumulator_value": 0.1},
+    ),
+    ("adadelta", lambda o: o.adadelta(LR, 0.8, 1e-3), {"rho": 0.8, "eps": 1e-3}, {}),
+    (
+        "adamax",
+        lambda o: o.adamax(LR, 0.8, 0.7, 1e-3),
+        {"beta1": 0.8, "beta2": 0.7, "eps": 1e-3},
+        {},
+    ),
+    (
+        "lion",
+        lambda o: o.lion(LR, 0.8, 0.7, weight_decay=0.1),
+        {"beta1": 0.8, "beta2": 0.7, "weight_decay": 0.1},
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "make", "options", "init"), OPTAX, ids=[row[0] for row in OPTAX])
+def test_optax(
+    rule: str, make: Callable[[Any], Any], options: dict[str, Any], init: dict[str, Any]
+) -> None:
+    jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
+    state = getattr(fastopt, f"{rule}_init")(np.zeros(50), **init)
+    step, held = getattr(fastopt, f"{rule}_step"), []
+    with jax.enable_x64(True):
+        transformation = make(optax)
+
+        def theirs(p: Any, g: Any, t: int) -> Any:
+            if not held:
+                held.append(transformation.init(jax.numpy.asarray(p)))
+            updates, held[0] = transformation.update(
+                jax.numpy.asarray(g), held[0], jax.numpy.asarray(p)
+            )
+            return np.asarray(optax.apply_updates(jax.numpy.asarray(p), updates))
+
+        run(lambda p, g: step(p, g, state, lr=LR, **options), theirs)
+
+
+@pytest.mark.parametrize("start", [-0.1, np.nan, np.inf, -np.inf])
+def test_what_a_sum_of_squares_cannot_start_with(start: float) -> None:
+    for make in (fastopt.adagrad_init, fastopt.Adagrad):
+        name = make.__name__ if make is fastopt.adagrad_init else "adagrad_init"
+        with pytest.raises(ValueError, match=rf"^{name}: .*initial_accumulator_value"):
+            make(np.zeros(3), initial_accumulator_value=start)
+    for wrong in ("much", None, [0.1, 0.2]):
+        with pytest.raises(TypeError, match="initial_accumulator_value"):
+            fastopt.adagrad_init(np.zeros(3), initial_accumulator_value=wrong)
+
+
+def test_new_arrays_start_with_what_the_optimizer_was_made_with() -> None:
+    opt = fastopt.Adagrad({"a": np.zeros(2)}, initial_accumulator_value=0.25)
+    opt.params = {"a": np.zeros(2), "b": np.zeros(3, np.float32)}
+    assert opt.groups[0].state.s[1].tolist() == [0.25] * 3
+
+
+def test_the_sign_of_nan_and_of_zero() -> None:
+    """It is never a step in some direction."""
+    for dtype in (np.float32, np.float64):
+        p = np.ones(3, dtype)
+        fastopt.lion_step(p, np.array([np.nan, 0.0, -0.0], dtype), fastopt.lion_init(p), lr=0.5)
+        assert np.isnan(p[0])
+        assert p[1:].tolist() == [1.0, 1.0]
