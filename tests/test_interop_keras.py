@@ -29,6 +29,10 @@ PAIRS: list[tuple[str, str, dict[str, Any]]] = [
     ("Adam", "Adam", {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3, "weight_decay": 0.1}),
     ("Adam", "Adam", {"learning_rate": 0.01, "clipvalue": 0.5}),
     ("AdamW", "AdamW", {"learning_rate": 0.01}),
+    ("Adagrad", "Adagrad", {"learning_rate": 0.1, "epsilon": 1e-3}),
+    ("Adadelta", "Adadelta", {"learning_rate": 0.5, "rho": 0.7, "weight_decay": 0.1}),
+    ("Adamax", "Adamax", {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}),
+    ("Lion", "Lion", {"learning_rate": 0.1, "beta_1": 0.8, "clipvalue": 0.5}),
 ]
 pytestmark = [
     # Keras' own variables warn of their __array__.
@@ -143,7 +147,7 @@ def changed(**config: Any) -> dict[str, Any]:
     ("variables", "serialized", "names", "error", "message"),
     [
         (VARIABLES, None, ["w"], TypeError, "serialized must be a dict with 'class_name'"),
-        (VARIABLES, {"config": {}}, ["w"], ValueError, "SGD, Adam or AdamW, it is None"),
+        (VARIABLES, {"config": {}}, ["w"], ValueError, "one of SGD, Adam, AdamW, .*, it is None"),
         (VARIABLES, ADAM | {"class_name": "Nadam"}, ["w"], ValueError, "it is 'Nadam'"),
         (VARIABLES, ADAM | {"config": {}}, ["w"], ValueError, "config has no 'learning_rate'"),
         (VARIABLES, changed(amsgrad=True), ["w"], ValueError, "config has amsgrad=True"),

@@ -16,7 +16,7 @@ from fastopt.interop.table import (
     rule_in,
     steps_of,
 )
-from fastopt.rules import SGD, Adam, Momentum
+from fastopt.rules import SGD, Adadelta, Adagrad, Adam, Adamax, Lion, Momentum
 
 FROM, TO = "from_keras_variables", "to_keras_variables"
 
@@ -43,10 +43,40 @@ KERAS = {
         {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"},
         ours={"epsilon_hat": True},
     ),
+    "adagrad": Row(
+        Adagrad,
+        {"s": "accumulator"},
+        {**OPTIONS, "epsilon": "eps"},
+        ours={"eps_inside_sqrt": True},
+    ),
+    "adadelta": Row(
+        Adadelta,
+        {"s": "accumulated_grad", "d": "accumulated_delta_var"},
+        {**OPTIONS, "rho": "rho", "epsilon": "eps"},
+    ),
+    "adamax": Row(
+        Adamax,
+        {"m": "momentum", "u": "norm"},
+        {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"},
+        ours={"eps_outside_max": True},
+    ),
+    "lion": Row(
+        Lion,
+        {"m": "momentum"},
+        {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2"},
+    ),
 }
 """Keras has the arrays one after another, parameter by parameter."""
 
-CLASSES = {"SGD": "momentum", "Adam": "adam", "AdamW": "adam"}
+CLASSES = {
+    "SGD": "momentum",
+    "Adam": "adam",
+    "AdamW": "adam",
+    "Adagrad": "adagrad",
+    "Adadelta": "adadelta",
+    "Adamax": "adamax",
+    "Lion": "lion",
+}
 
 
 def from_keras_variables(
@@ -61,7 +91,8 @@ def from_keras_variables(
     ``keras.optimizers.Adam`` and ``AdamW`` become :class:`fastopt.Adam` (and
     :class:`fastopt.AdamW`, which has the same state), with ``epsilon_hat=True``, as theirs is.
     ``SGD`` becomes :class:`fastopt.Momentum` with ``lr_inside=True`` if it has momentum, else
-    :class:`fastopt.SGD`.
+    :class:`fastopt.SGD`. ``Adagrad``, ``Adadelta``, ``Adamax`` and ``Lion`` become ours of that
+    name, with ``eps_inside_sqrt=True`` and ``eps_outside_max=True`` where these are options.
 
     Parameters
     ----------
@@ -144,7 +175,8 @@ def to_keras_variables(
     """Turn the state of our optimizer into the variables of a Keras optimizer.
 
     That of SGD and Momentum is for ``keras.optimizers.SGD``, that of Adam and AdamW for
-    ``keras.optimizers.Adam`` and ``AdamW``.
+    ``keras.optimizers.Adam`` and ``AdamW``, that of Adagrad, Adadelta, Adamax and Lion for Keras'
+    class of that name.
 
     Parameters
     ----------
@@ -215,7 +247,7 @@ def _config(serialized: Any) -> tuple[str, Mapping[str, Any]]:
     said = "serialized must be a dict with 'class_name' and 'config'"
     ensure(FROM, isinstance(config, Mapping), said, TypeError)
     class_name = serialized.get("class_name")
-    said = f"it must be an SGD, Adam or AdamW, it is {class_name!r}"
+    said = f"it must be one of {', '.join(CLASSES)}, it is {class_name!r}"
     ensure(FROM, class_name in list(CLASSES), said)
     for key in KERAS[CLASSES[class_name]].needs(OPTIONAL):
         ensure(FROM, key in config, f"config has no {key!r}")

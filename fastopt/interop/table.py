@@ -45,15 +45,20 @@ class Row(NamedTuple):
         """Return the options of theirs that must be there."""
         return [name for name in (*self.options, *self.theirs) if name not in optional]
 
-    def read(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return our options for those of theirs that are there."""
-        read = dict(self.ours)
+    def renamed(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return their options that are there under our names."""
+        renamed: dict[str, Any] = {}
         for name in self.options.keys() & theirs.keys():
             parts = self.options[name].split()
             values = theirs[name] if len(parts) > 1 else [theirs[name]]
-            for part, value in zip(parts, values, strict=True):
-                read[part] = bool(value) if part in FLAGS else float(value)
-        return read
+            renamed.update(zip(parts, values, strict=True))
+        return renamed
+
+    def read(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return our options, as plain numbers, for those of theirs that are there."""
+        renamed = self.renamed(theirs).items()
+        read = {name: bool(value) if name in FLAGS else float(value) for name, value in renamed}
+        return {**self.ours, **read}
 
     def write(self, ours: Mapping[str, Any]) -> dict[str, Any]:
         """Return their options for ours."""

@@ -11,7 +11,7 @@ import numpy as np
 from fastopt.interop import table
 from fastopt.interop.table import Row, checked_array, checked_dtype, checked_names
 from fastopt.optimizers.group import one_or_named
-from fastopt.rules import SGD, Adam, Momentum, RMSprop
+from fastopt.rules import SGD, Adadelta, Adagrad, Adam, Adamax, Lion, Momentum, RMSprop
 
 OPTIONS = {"lr": "lr", "weight_decay": "l2", "maximize": "maximize"}
 LOOPS = {"foreach": None, "differentiable": False}  # how torch computes, not what
@@ -37,16 +37,46 @@ TORCH = {
         {**OPTIONS, "alpha": "rho", "eps": "eps", "momentum": "momentum", "centered": "centered"},
         {**LOOPS, "capturable": False},
     ),
+    "adagrad": Row(
+        Adagrad,
+        {"s": "sum"},
+        {**OPTIONS, "lr_decay": "lr_decay", "eps": "eps"},
+        {**FUSED, "initial_accumulator_value": 0.0},  # which the sum tells
+    ),
+    "adadelta": Row(
+        Adadelta,
+        {"s": "square_avg", "d": "acc_delta"},
+        {**OPTIONS, "rho": "rho", "eps": "eps"},
+        {**LOOPS, "capturable": False},
+    ),
+    "adamax": Row(
+        Adamax,
+        {"m": "exp_avg", "u": "exp_inf"},
+        {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
+        {**LOOPS, "capturable": False},
+    ),
 }
+LION = Row(
+    Lion,
+    {"m": "exp_avg"},
+    {"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2"},
+)
+"""That of lion-pytorch: torch itself has none."""
 ADAMW = TORCH["adam"]._replace(
     options={**TORCH["adam"].options, "weight_decay": "weight_decay"},
     theirs={**TORCH["adam"].theirs, "decoupled_weight_decay": True},
 )
 COUNTING = TORCH.keys() - {"sgd", "momentum"}
 """Rules of which torch counts the steps, parameter by parameter."""
+EAGER = {"adagrad"}
+"""Rules whose states torch makes at once, and misses where they are not."""
 
 NEWER = {*FUSED, "maximize", "capturable", "decoupled_weight_decay"}
 """What the groups of older torch have not."""
+
+TELLING = {key for row in TORCH.values() for key in row.options}
+TELLING |= {"amsgrad", "decoupled_weight_decay", "momentum_decay"}
+"""What groups have of their own rule alone, if they have it."""
 
 FROM = "from_torch_state"
 ensure = partial(table.ensure, FROM)
@@ -164,11 +194,19 @@ def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]
 
 
 def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
-    """Return the rule that has what the groups have. NAdam, RAdam, ASGD and others lack some."""
-    needed = {rule: row.needs(NEWER) for rule, row in TORCH.items()}
-    fitting = [r for r in needed if all(key in group for group in groups for key in needed[r])]
+    """Return the rule that has what the groups have. NAdam, RAdam, ASGD and others differ."""
+    fitting = [
+        rule
+        for rule, row in TORCH.items()
+        if all(
+            group.keys() >= {*row.needs(NEWER)}
+            and {*row.options, *row.theirs} >= group.keys() & TELLING
+            for group in groups
+        )
+    ]
     has = ", ".join(map(str, groups[0]))
-    none = f"this is no state of torch's SGD, Adam, AdamW or RMSprop; param_groups[0] has {has}"
+    known = "SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta or Adamax"
+    none = f"this is no state of torch's {known}; param_groups[0] has {has}"
     ensure(fitting, none)
     if fitting[0] != "sgd":  # whose groups have what those of momentum have
         return fitting[0]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.interop.table import Row, checked_order, ensure, rule_in, steps_of
-from fastopt.interop.torch_reading import ADAMW, COUNTING, FROM, TORCH, TorchState
+from fastopt.interop.torch_reading import ADAMW, COUNTING, EAGER, FROM, TORCH, TorchState
 
 TO = "to_torch_state"
 
@@ -25,9 +25,9 @@ def from_torch_state(
     """Turn the state of a torch optimizer into one for ``load_state_dict`` of ours.
 
     The class is known by what the groups hold: ``torch.optim.Adam`` and ``AdamW`` become
-    :class:`fastopt.Adam` and :class:`fastopt.AdamW` (which have the same state), ``RMSprop``
-    becomes :class:`fastopt.RMSprop`, and ``SGD`` becomes :class:`fastopt.Momentum` if a group has
-    momentum or a buffer, else :class:`fastopt.SGD`.
+    :class:`fastopt.Adam` and :class:`fastopt.AdamW` (which have the same state), ``RMSprop``,
+    ``Adagrad``, ``Adadelta`` and ``Adamax`` become ours of that name, and ``SGD`` becomes
+    :class:`fastopt.Momentum` if a group has momentum or a buffer, else :class:`fastopt.SGD`.
 
     Parameters
     ----------
@@ -125,10 +125,10 @@ def to_torch_state(
 ) -> dict[str, Any]:
     """Turn the state of our optimizer into one for ``load_state_dict`` of torch's.
 
-    That of SGD and Momentum is for ``torch.optim.SGD``, that of RMSprop for
-    ``torch.optim.RMSprop``; that of Adam and AdamW is for ``torch.optim.AdamW`` if it has
-    `weight_decay`, for ``torch.optim.Adam`` if it has `l2`. (AdamW would take an L2 penalty for
-    decoupled decay.)
+    That of SGD and Momentum is for ``torch.optim.SGD``, that of RMSprop, Adagrad, Adadelta and
+    Adamax for torch's class of that name; that of Adam and AdamW is for ``torch.optim.AdamW`` if
+    it has `weight_decay`, for ``torch.optim.Adam`` if it has `l2`. (AdamW would take an L2 penalty
+    for decoupled decay.)
 
     Parameters
     ----------
@@ -190,7 +190,8 @@ def to_torch_state(
                 if group["state"][slot] is not None
             }
             # torch makes zeros at the first update, so what never saw one may have no state.
-            if steps[name] or (rule in COUNTING and any(map(torch.any, state.values()))):
+            filled = rule in COUNTING and any(map(torch.any, state.values()))
+            if steps[name] or filled or rule in EAGER:
                 states[key] = state
                 if rule in COUNTING:
                     state["step"] = torch.tensor(float(steps[name]), dtype=_dtype_of(steps[name]))
