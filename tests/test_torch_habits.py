@@ -335,7 +335,9 @@ def test_messages_name_the_place_of_a_parameter() -> None:
     assert opt.state[w]["step"] == 2
 
 
-@pytest.mark.parametrize("make", [ours.Adam, lambda p: ours.SGD(p, momentum=0.9), ours.RMSprop])
+@pytest.mark.parametrize(
+    "make", [ours.Adam, lambda p: ours.SGD(p, momentum=0.9), ours.RMSprop, ours.Adagrad, ours.Lion]
+)
 def test_a_look_at_the_state_changes_nothing(make: Callable[[Any], Any]) -> None:
     p = torch.nn.Parameter(torch.ones(3))
     p.grad = torch.ones(3)

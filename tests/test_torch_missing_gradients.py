@@ -77,6 +77,8 @@ SETUPS = [
     Setup("AdamW", "AdamW", (DECAY, BETAS), (DECAY, {"betas": (0.5, 0.9)})),
     Setup("RMSprop", "RMSprop", ({"rho": 0.9}, L2), ({"alpha": 0.9}, DECAY)),
     Setup("RMSprop", "RMSprop", ({}, L2), ({}, DECAY), {"centered": True}),
+    Setup("Adadelta", "Adadelta", ({"rho": 0.5}, L2), ({"rho": 0.5}, DECAY)),
+    Setup("Adamax", "Adamax", ({"beta1": 0.5}, L2), ({"betas": (0.5, 0.999)}, DECAY)),
     Setup("RMSprop", "RMSprop", (L2, {}), (DECAY, {}), {"momentum": 0.8}),
     Setup(
         "RMSprop",

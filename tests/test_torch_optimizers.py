@@ -32,6 +32,15 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("RMSprop", {"momentum": 0.9, "maximize": True}),
     ("RMSprop", {"centered": True}),
     ("RMSprop", {"centered": True, "momentum": 0.5}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adagrad", {"lr": 0.1, "initial_accumulator_value": 0.5, "maximize": True}),
+    ("Adadelta", {}),
+    ("Adadelta", {"rho": 0.5, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("Adamax", {}),
+    ("Adamax", {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("Lion", {"lr": 0.1}),
+    ("Lion", {"lr": 0.1, "betas": (0.5, 0.8), "weight_decay": 0.1}),
 ]
 ids = [f"{name}-{'-'.join(options)}" for name, options in CASES]
 
@@ -44,11 +53,15 @@ def parameters(seed: int = 0, dtype: Any = DTYPE) -> list[Any]:
     return [torch.nn.Parameter(p) for p in new]
 
 
+def theirs_of(name: str) -> Any:
+    return getattr(torch.optim, name, None) or getattr(pytest.importorskip("lion_pytorch"), name)
+
+
 class Pair:
     """An optimizer of ours and one of torch's, to which the same is done."""
 
     def __init__(self, name: str, **options: Any) -> None:
-        self.classes = getattr(ours, name), getattr(torch.optim, name)
+        self.classes = getattr(ours, name), theirs_of(name)
         self.params = parameters(), parameters()
         self.opts = [
             make([{"params": params[:3]}, {"params": params[3:5], "lr": 0.02}], **options)
@@ -167,13 +180,18 @@ def edit_state(opt: Any, params: list[Any]) -> None:
                 state[name] = value + 1 if name == "step" else value * 0.5
 
 
+# torch's Adagrad has states for what it was made with alone, and lion-pytorch's Lion loses some of
+# its attributes when it is copied: both fail after that.
+FAILING = {"Adagrad": {"new group", "forget"}, "Lion": {"copy", "pickle"}}
+
+
 @pytest.mark.parametrize(("name", "options"), CASES, ids=ids)
 def test_all_mixed(name: str, options: dict[str, Any]) -> None:
     for seed in range(4):
         rng = np.random.default_rng(seed)
         pair = Pair(name, **options)
         for step in range(12):
-            change = str(rng.choice(list(CHANGES)))
+            change = str(rng.choice([c for c in CHANGES if c not in FAILING.get(name, ())]))
             if change == "freeze":
                 pair.step(step, without=(0,))
             CHANGES[change](pair)
@@ -259,7 +277,18 @@ def test_grad_scaler() -> None:
         pair.check()
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_new_parameters_of_adagrad_start_as_the_others() -> None:
+    p, q = (torch.nn.Parameter(torch.zeros(2, dtype=DTYPE)) for _ in range(2))
+    opt = ours.Adagrad([p], lr=1.0, eps=0.0, initial_accumulator_value=3.0)
+    opt.add_param_group({"params": [q]})
+    for each in (p, q):
+        each.grad = torch.ones(2, dtype=DTYPE)
+    opt.step()
+    assert p.tolist() == q.tolist() == [-0.5, -0.5]
+    assert opt.state[q]["sum"].tolist() == [4.0, 4.0]
+
+
+@pytest.mark.parametrize("name", ours.__all__)
 def test_options_of_ours(name: str) -> None:
     options = {"l1": 0.01, "clip_norm": 0.5, "ema_decay": 0.9, "clip_value": 0.3, "threads": 1}
     p = torch.nn.Parameter(torch.linspace(-1, 1, 7, dtype=DTYPE))

@@ -4,6 +4,11 @@ They are subclasses of torch's own, with their signatures, defaults, ``param_gro
 ``state_dict``. Tested with torch 2.13; it needs 2.10 at least.
 """
 
-from fastopt.torch.classes import SGD, Adam, AdamW, RMSprop
+from fastopt.torch.adagrad import Adadelta, Adagrad
+from fastopt.torch.adam import Adam, AdamW
+from fastopt.torch.adamax import Adamax
+from fastopt.torch.lion import Lion
+from fastopt.torch.rmsprop import RMSprop
+from fastopt.torch.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "RMSprop"]

@@ -45,6 +45,7 @@ class Bound:
         ]
         self.params = [p for p, _ in entries]
         self.places = [place for place, p in enumerate(self.all) if id(p) in taken]
+        self.starts = [owner._start(groups[number]) for _, number in entries]
         self.in_use = [owner._has_state(groups[number]) for _, number in entries]
         found = [states.get(p, {}) if use else {} for p, use in self._each(self.in_use)]
         names = owner._arrays_of(self.variant)
@@ -95,7 +96,8 @@ class Bound:
     def _array(self, number: int, state: dict[str, Any], name: str) -> Any:
         p, array = self.params[number], state.get(name)
         if array is None:
-            return torch.zeros_like(p, memory_format=torch.preserve_format, requires_grad=False)
+            start, keep = self.starts[number], torch.preserve_format
+            return torch.full_like(p, start, memory_format=keep, requires_grad=False)
         return self._checked(number, name, array)
 
     def _checked(self, number: int, name: str, array: Any) -> Any:

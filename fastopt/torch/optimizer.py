@@ -110,6 +110,11 @@ class Optimizer(torch.optim.Optimizer):
         return True
 
     @classmethod
+    def _start(cls, group: dict[str, Any]) -> float:
+        """Return what the arrays of new states are filled with."""
+        return 0.0
+
+    @classmethod
     def _steps_of(cls, state: dict[str, Any]) -> int:
         """Return how many updates a state of torch's has seen."""
         return int(state.get("step", 0))
