@@ -20,11 +20,11 @@ if keras.backend.backend() != "torch":
     pytest.skip("Keras runs on another backend", allow_module_level=True)
 
 import torch  # noqa: E402
+from keras_cases import NAMES, NUMBERS, REFUSED, RULES  # noqa: E402
 
 import fastopt.keras  # noqa: E402
 from fastopt.keras.optimizer import Bound  # noqa: E402
 
-NAMES = ["SGD", "Adam", "AdamW", "RMSprop"]
 SHAPES: list[tuple[int, ...]] = [(5, 3), (3,), (), (3, 2, 2)]
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 schedules = keras.optimizers.schedules
@@ -80,28 +80,6 @@ def assert_close(ours: list[Any], theirs: list[Any], tolerance: float = 1e-12) -
         np.testing.assert_allclose(a.numpy(), b.numpy(), tolerance, tolerance, err_msg=a.name)
 
 
-RULES: list[tuple[str, dict[str, Any]]] = [
-    ("SGD", {}),
-    ("SGD", {"momentum": 0.9}),
-    ("SGD", {"momentum": 0.8, "nesterov": True, "learning_rate": 0.1}),
-    ("SGD", {"momentum": 1.0}),
-    ("SGD", {"nesterov": True}),
-    ("Adam", {}),
-    ("Adam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
-    ("AdamW", {}),
-    ("AdamW", {"learning_rate": 0.1, "weight_decay": 0.1}),
-    ("RMSprop", {}),
-    ("RMSprop", {"learning_rate": 0.1, "rho": 0.7, "epsilon": 1e-3}),
-    ("RMSprop", {"centered": True, "epsilon": 1e-2}),
-]
-REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("Adam", {"amsgrad": True}),
-    ("AdamW", {"amsgrad": True}),
-    ("RMSprop", {"momentum": 0.9}),
-    ("RMSprop", {"momentum": 0.9, "centered": True, "epsilon": 1e-2}),
-]
-
-
 @pytest.mark.parametrize(("name", "options"), RULES + REFUSED)
 def test_every_rule(steps: list[int], name: str, options: dict[str, Any]) -> None:
     ours, theirs = both(name, **options)
@@ -143,14 +121,6 @@ def test_what_surrounds_an_update(steps: list[int], name: str, options: dict[str
     assert_close(w, own)
     assert_close(ours.variables, theirs.variables)
     assert len(steps) == 24 // options.get("gradient_accumulation_steps", 1)
-
-
-NUMBERS = {
-    "SGD": {"momentum": 0.5, "nesterov": True},
-    "Adam": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
-    "AdamW": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2, "weight_decay": 0.3},
-    "RMSprop": {"rho": 0.5, "epsilon": 1e-2},
-}
 
 
 @pytest.mark.parametrize("name", NAMES)

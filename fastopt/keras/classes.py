@@ -131,3 +131,105 @@ class RMSprop(Optimizer, keras_own("RMSprop")):  # type: ignore[misc]
         squares, *averages = moments
         state = fastopt.RMSpropState(0, squares, averages[0] if kind else None, None)
         return fastopt.RMSprop(params, state=state, centered=kind, eps_inside_sqrt=True)
+
+
+@registered
+@append(
+    NOTES,
+    ours="Adagrad",
+    options="``eps_inside_sqrt=True``",
+    but="",
+    what_is_left="",
+    result="tensor([ 0.5061, -1.5015])",
+)
+class Adagrad(Optimizer, keras_own("Adagrad")):  # type: ignore[misc]
+    """Adagrad: ``keras.optimizers.Adagrad``."""
+
+    def _kind(self) -> Any:
+        return "adagrad"
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self._accumulators]
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        return {"eps": self.epsilon}
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        return fastopt.Adagrad(
+            params, state=fastopt.AdagradState(0, *moments), eps_inside_sqrt=True
+        )
+
+
+@registered
+@append(
+    NOTES,
+    ours="Adadelta",
+    options="Keras' defaults",
+    but="",
+    what_is_left="",
+    result="tensor([ 0.9993, -1.9993])",
+)
+class Adadelta(Optimizer, keras_own("Adadelta")):  # type: ignore[misc]
+    """Adadelta: ``keras.optimizers.Adadelta``."""
+
+    def _kind(self) -> Any:
+        return "adadelta"
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self._accumulated_grads, self._accumulated_delta_vars]
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        return {"rho": self.rho, "eps": self.epsilon}
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        return fastopt.Adadelta(params, state=fastopt.AdadeltaState(0, *moments))
+
+
+@registered
+@append(
+    NOTES,
+    ours="Adamax",
+    options="``eps_outside_max=True``",
+    but="",
+    what_is_left="",
+    result="tensor([ 0.5000, -1.5000])",
+)
+class Adamax(Optimizer, keras_own("Adamax")):  # type: ignore[misc]
+    """Adamax: ``keras.optimizers.Adamax``."""
+
+    def _kind(self) -> Any:
+        return "adamax"
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self._m, self._u]
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        return {"beta1": self.beta_1, "beta2": self.beta_2, "eps": self.epsilon}
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        return fastopt.Adamax(params, state=fastopt.AdamaxState(0, *moments), eps_outside_max=True)
+
+
+@registered
+@append(
+    NOTES,
+    ours="Lion",
+    options="Keras' defaults",
+    but="",
+    what_is_left="",
+    result="tensor([ 0.5000, -1.5000])",
+)
+class Lion(Optimizer, keras_own("Lion")):  # type: ignore[misc]
+    """Lion: ``keras.optimizers.Lion``."""
+
+    def _kind(self) -> Any:
+        return "lion"
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self._momentums]
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        return {"beta1": self.beta_1, "beta2": self.beta_2}
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        return fastopt.Lion(params, state=fastopt.LionState(0, *moments))
