@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
 
 import fastopt
 from fastopt import reference
@@ -114,6 +115,18 @@ PLAIN_CASES = [
 
 MOST_ARRAYS = rmsprop_cases()[-1]
 STATE_CASES = [*PLAIN_CASES, MOST_ARRAYS]
+
+
+def around(cases: list[Case], terms: list[dict[str, Any]]) -> list[Any]:
+    """Return what a test of these cases and terms shall go through.
+
+    Terms know no rule and no option of it: all of them come around each rule, and the last, which
+    are many at once, around the other choices of its options.
+    """
+    pairs = [*product([case for case in cases if case in STATE_CASES], terms)]
+    pairs += [(case, terms[-1]) for case in cases if case not in STATE_CASES]
+    return [pytest.param(*pair, id=f"{pair[0]}-{name_of_terms(pair[1])}") for pair in pairs]
+
 
 # What can be done around a rule. True stands for a tree like the parameters.
 TERMS: list[dict[str, Any]] = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from itertools import product
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from cases import (
     STATE_CASES,
     TERMS,
     Case,
+    around,
     assert_same_bits,
     check_against_reference,
     filled_terms,
@@ -39,16 +39,8 @@ def test_every_size(case: Case, dtype: type, rng: np.random.Generator) -> None:
         check_against_reference(case, params, rng)
 
 
-# Terms know no rule and no option of it: all of them around each rule, and all at once around the
-# other choices of its options.
-AROUND = [*product(STATE_CASES, TERMS)]
-AROUND += [(case, TERMS[-1]) for case in CASES if case not in STATE_CASES]
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("case", "terms"), AROUND, ids=[f"{case}-{name_of_terms(terms)}" for case, terms in AROUND]
-)
+@pytest.mark.parametrize(("case", "terms"), around(CASES, TERMS))
 def test_every_term(case: Case, terms: dict, dtype: type, rng: np.random.Generator) -> None:
     for size in (1, 17, 65, 1500):  # the last is longer than a block of zeroed gradients
         params = random_like(np.empty(size, dtype), rng)

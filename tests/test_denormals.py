@@ -14,6 +14,7 @@ from cases import (
     SCALED_CASES,
     TERMS,
     Case,
+    around,
     assert_same_bits,
     filled_terms,
     state_arrays,
@@ -72,8 +73,7 @@ def laid_out(state: Any, lay: Any) -> Any:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("terms", TABLE_OF_TERMS, ids=lambda terms: ",".join(terms) or "plain")
-@pytest.mark.parametrize("case", WITH_STATE, ids=str)
+@pytest.mark.parametrize(("case", "terms"), around(WITH_STATE, TABLE_OF_TERMS))
 def test_as_the_reference(case: Case, terms: dict, dtype: Any, rng: np.random.Generator) -> None:
     tiny = np.finfo(dtype).tiny
     p, g = rng.standard_normal((2, *SHAPE)).astype(dtype)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, TERMS, Case, assert_same_bits, name_of_terms, random_like
+from cases import DTYPES, STATE_CASES, TERMS, Case, assert_same_bits, name_of_terms, random_like
 from numpy.lib.stride_tricks import as_strided
 
 import fastopt
@@ -118,7 +118,7 @@ def address(array: Any) -> int:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", STATE_CASES, ids=str)
 def test_the_same_layout_for_all(
     case: Case, layout: str, dtype: type, rng: np.random.Generator
 ) -> None:
