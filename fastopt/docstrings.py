@@ -45,8 +45,8 @@ decay_after : bool, default False
 l1_prox : float, default 0.0, >= 0
     Proximal L1 (soft thresholding) after the rule, which makes exact zeros:
     ``p = sign(p) * max(abs(p) - lr*l1_prox, 0)``. Decoupled from the rule like
-    `weight_decay`: the threshold is the same for all weights. (Adam and RMSprop have
-    `scaled_prox` too.)
+    `weight_decay`: the threshold is the same for all weights. (Rules that divide
+    by a metric, as Adam and RMSprop do, have `scaled_prox` too.)
 nonneg : bool, default False
     Keep the parameters non-negative: ``p = max(p, 0)`` after all this (projection).
 grad_scale : float, default 1.0, finite

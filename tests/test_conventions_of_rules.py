@@ -142,9 +142,13 @@ def test_optax(
 @pytest.mark.parametrize("start", [-0.1, np.nan, np.inf, -np.inf])
 def test_what_a_sum_of_squares_cannot_start_with(start: float) -> None:
     for make in (fastopt.adagrad_init, fastopt.Adagrad):
-        name = make.__name__ if make is fastopt.adagrad_init else "adagrad_init"
-        with pytest.raises(ValueError, match=rf"^{name}: .*initial_accumulator_value"):
+        said = (
+            rf"^{make.__name__}: initial_accumulator_value must be finite and >= 0, it is {start}"
+        )
+        with pytest.raises(ValueError, match=said):
             make(np.zeros(3), initial_accumulator_value=start)
+    with pytest.raises(ValueError, match=r"=1e\+300 is too large for float32"):
+        fastopt.adagrad_init(np.zeros(3, np.float32), initial_accumulator_value=1e300)
     for wrong in ("much", None, [0.1, 0.2]):
         with pytest.raises(TypeError, match="initial_accumulator_value"):
             fastopt.adagrad_init(np.zeros(3), initial_accumulator_value=wrong)

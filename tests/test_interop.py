@@ -328,6 +328,15 @@ def test_refused_from_torch(given: Callable[[], Any], error: type[Exception], me
         from_torch_state(*given())
 
 
+def test_states_of_others_like_adam() -> None:
+    """RAdam of older torch has the groups of Adamax."""
+    of_adam = torch_state("Adam")
+    for key in ("amsgrad", "decoupled_weight_decay"):
+        del of_adam["param_groups"][0][key]
+    with pytest.raises(ValueError, match=r"this is no state of torch's"):
+        from_torch_state(of_adam, NAMES)
+
+
 def test_refused_keywords() -> None:
     state = torch_state("SGD")
     with pytest.raises(ValueError, match="0 <= step_count must hold, it is -1"):

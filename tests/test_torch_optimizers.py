@@ -288,6 +288,25 @@ def test_new_parameters_of_adagrad_start_as_the_others() -> None:
     assert opt.state[q]["sum"].tolist() == [4.0, 4.0]
 
 
+def test_states_of_adagrad_before_the_first_step() -> None:
+    """torch makes them at once: they may be replaced, shared, and be those of frozen ones."""
+    pair = Pair("Adagrad", lr=0.1)
+    pair.each(lambda opt, params: opt.state[params[0]].update(sum=torch.full_like(params[0], 9.0)))
+    pair.step(0)
+    pair.each(lambda opt, _params: opt.share_memory())
+    pair.step(1)
+    frozen = torch.ones(3, dtype=torch.half)
+    p = torch.nn.Parameter(torch.zeros(2, dtype=DTYPE))
+    opt = ours.Adagrad([p, frozen], lr=1.0, eps=0.0, initial_accumulator_value=3.0)
+    assert opt.state_dict()["state"][0]["sum"].tolist() == [3.0, 3.0]
+    p.grad = torch.ones(2, dtype=DTYPE)
+    opt.step()
+    assert p.tolist() == [-0.5, -0.5]
+    q = torch.nn.Parameter(torch.zeros(2, dtype=DTYPE))
+    opt.add_param_group({"params": [q]})
+    assert opt.state_dict()["state"][2]["sum"].tolist() == [3.0, 3.0]
+
+
 @pytest.mark.parametrize("name", ours.__all__)
 def test_options_of_ours(name: str) -> None:
     options = {"l1": 0.01, "clip_norm": 0.5, "ema_decay": 0.9, "clip_value": 0.3, "threads": 1}

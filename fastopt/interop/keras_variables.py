@@ -200,7 +200,8 @@ def to_keras_variables(
         If it is of RMSprop or has several groups; if `names` are not those of the state; if its
         arrays have not seen equally many updates; or if something would be lost, that Keras'
         optimizer has not: accumulated gradients, averages, schedules, what is frozen,
-        ``epsilon_hat=False``, dampening, clipping by a norm with another `clip_eps` than 0, and
+        ``epsilon_hat=False``, ``eps_inside_sqrt=False``, ``eps_outside_max=False``, dampening,
+        clipping by a norm with another `clip_eps` than 0, and
         options such as `l1`, `l2` or `nonneg` that are not at their default.
 
     Notes

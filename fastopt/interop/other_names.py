@@ -81,6 +81,8 @@ SAID = {
     "L2_is_weight_decay": DECAY,
     "amsgrad": "leave it out: there is no AMSGrad here",
     "centered": "use RMSprop(params, centered=True), or rmsprop_init(params, centered=True)",
+    "initial_accumulator_value": "use Adagrad(params, initial_accumulator_value=...), or "
+    "adagrad_init(params, initial_accumulator_value=...)",
     "gradient_accumulation_steps": "use accumulate(grads) of the optimizer",
     "reduction": 'use accumulation="mean" or "sum" of the optimizer',
     **dict.fromkeys(("foreach", "fused", "capturable", "differentiable", "jit_compile"), COMPUTES),

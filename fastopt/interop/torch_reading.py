@@ -75,8 +75,16 @@ NEWER = {*FUSED, "maximize", "capturable", "decoupled_weight_decay"}
 """What the groups of older torch have not."""
 
 TELLING = {key for row in TORCH.values() for key in row.options}
-TELLING |= {"amsgrad", "decoupled_weight_decay", "momentum_decay"}
+TELLING |= {
+    "amsgrad",
+    "decoupled_weight_decay",
+    "momentum_decay",
+    "correct_bias",
+    "bias_correction",
+}
 """What groups have of their own rule alone, if they have it."""
+SECOND_MOMENT = "exp_avg_sq"
+"""What states have of Adam and of all like it, but not of Adamax, whose groups are as theirs."""
 
 FROM = "from_torch_state"
 ensure = partial(table.ensure, FROM)
@@ -130,7 +138,13 @@ class TorchState:
         state: dict[str, Any] = dict.fromkeys(self.row.arrays)
         for slot in self.slots:
             state[slot] = {
-                name: self._array(key, name, slot, steps[name] == 0 or slot in later)
+                name: self._array(
+                    key,
+                    name,
+                    slot,
+                    steps[name] == 0 or slot in later,
+                    float(group.get("initial_accumulator_value", 0.0)),
+                )
                 for key, name in own.items()
             }
         step = one_or_named(steps, steps.values()) if self.row.arrays else None
@@ -165,16 +179,16 @@ class TorchState:
         ensure(whole, f"state[{key!r}]['step'] of {name!r} must count updates, it is {step}")
         return int(step)
 
-    def _array(self, key: Any, name: str, slot: str, may_be_zeros: bool) -> Any:
+    def _array(self, key: Any, name: str, slot: str, may_be_made: bool, start: float) -> Any:
         arrays = self.arrays.get(key, {})
         if slot in arrays:
             return arrays[slot]
-        ensure(may_be_zeros, f"state[{key!r}] of {name!r} has no {self.row.arrays[slot]!r}")
+        ensure(may_be_made, f"state[{key!r}] of {name!r} has no {self.row.arrays[slot]!r}")
         if arrays:
-            return np.zeros_like(next(iter(arrays.values())))
+            return np.full_like(next(iter(arrays.values())), start)
         said = f"{name!r} has no state yet; give names as a dict with the parameters, for its shape"
         ensure(name in self.params, said)
-        return np.zeros_like(_as_array(f"names[{name!r}]", self.params[name]))
+        return np.full_like(_as_array(f"names[{name!r}]", self.params[name]), start)
 
 
 def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:
@@ -202,6 +216,9 @@ def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
             group.keys() >= {*row.needs(NEWER)}
             and {*row.options, *row.theirs} >= group.keys() & TELLING
             for group in groups
+        )
+        and all(
+            {*row.arrays.values()} >= state.keys() & {SECOND_MOMENT} for state in states.values()
         )
     ]
     has = ", ".join(map(str, groups[0]))

@@ -69,19 +69,18 @@ def from_torch_state(
     Notes
     -----
     torch counts the updates of each parameter by itself: one without a gradient stays behind, here
-    too. One that never had a gradient is at step 0, with zeros. SGD counts nothing: parameters with
-    a momentum buffer are at `step_count`, and at 1 at least; those without are at 0, and the first
-    gradient makes their buffer.
+    too. One that never had a gradient is at step 0, with zeros, or with what Adagrad starts with.
+    SGD counts nothing: parameters with a momentum buffer are at `step_count`, and at 1 at least;
+    those without are at 0, and the first gradient makes their buffer.
 
-    ``lr, eps, momentum, dampening, nesterov, maximize`` keep their names; ``betas`` are `beta1` and
-    `beta2`, ``alpha`` is `rho`; ``weight_decay`` is `weight_decay` for AdamW and `l2` for all
-    others. All other options get our defaults, also those that the optimizer was made with: set
-    `clip_norm` and the like after loading. Or load with ``options="keep"``: then all options are
-    those that the optimizer was made with. What :meth:`~fastopt.Optimizer.freeze` has frozen stays
-    frozen. Without "keep" an
-    optimizer with schedules refuses the state, and with `drop` it always does: set them after
-    loading. Averages begin as copies of the parameters. RMSprop must be made with `centered` as it
-    was, and with `momentum` if a group has it.
+    ``lr, lr_decay, eps, rho, momentum, dampening, nesterov, maximize`` keep their names;
+    ``betas`` are `beta1` and `beta2`, ``alpha`` is `rho`; ``weight_decay`` is `weight_decay` for
+    AdamW and `l2` for all others. All other options get our defaults, also those that the optimizer
+    was made with: set `clip_norm` and the like after loading. Or load with ``options="keep"``: then
+    all options are those that the optimizer was made with. What :meth:`~fastopt.Optimizer.freeze`
+    has frozen stays frozen. Without "keep" an optimizer with schedules refuses the state, and with
+    `drop` it always does: set them after loading. Averages begin as copies of the parameters.
+    RMSprop must be made with `centered` as it was, and with `momentum` if a group has it.
 
     Where the momentum of torch's SGD is 0, its dampening does nothing; it is 0 then.
 
@@ -143,7 +142,7 @@ def to_torch_state(
         With tensors on the CPU, which are copies of our arrays. torch moves them to the device and
         dtype of its parameters when it loads them. As in torch, each parameter has its own step,
         of float32, or of float64 where float32 would round it (from 2**24 + 1 on); and one that was
-        never updated has no state.
+        never updated has no state, but in Adagrad.
 
     Raises
     ------

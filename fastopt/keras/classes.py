@@ -140,7 +140,7 @@ class RMSprop(Optimizer, keras_own("RMSprop")):  # type: ignore[misc]
     options="``eps_inside_sqrt=True``",
     but="",
     what_is_left="",
-    result="tensor([ 0.5061, -1.5015])",
+    result="tensor([ 0.5061, -1.5016])",
 )
 class Adagrad(Optimizer, keras_own("Adagrad")):  # type: ignore[misc]
     """Adagrad: ``keras.optimizers.Adagrad``."""

@@ -27,7 +27,7 @@ class Settings:
     rule: ClassVar[str]
     """The name of the rule: ``"adam"`` for ``adam_step``."""
     _never_negative: ClassVar[tuple[str, ...]] = ()
-    """The arrays of the state that hold no negative numbers: means of squares."""
+    """The arrays of the state that hold no negative numbers: squares and magnitudes."""
     _new_state: Callable[[Any], Any] = staticmethod(no_state)
     """Returns the state of the rule for some arrays, or None where it has none."""
 

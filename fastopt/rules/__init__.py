@@ -1,6 +1,6 @@
 """The rules, one file each: the state, the formula in plain NumPy, the step, the class.
 
-They are sorted in order of increasing complexity. A rule adds its row to ``RULES``, from which the
+A rule adds its row to ``RULES``, from which the
 reference, the tables of the documentation, the benchmarks and the tests are made.
 """
 

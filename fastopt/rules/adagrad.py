@@ -34,6 +34,16 @@ class AdagradState:
     """Sum of the squared gradients."""
 
 
+def _start(owner: str, value: Any) -> float:
+    """Return the number that the sums start with, checked."""
+    start = _core.as_number(owner, "initial_accumulator_value", value)
+    if not (isfinite(start) and start >= 0):
+        raise ValueError(
+            f"{owner}: initial_accumulator_value must be finite and >= 0, it is {start}"
+        )
+    return start
+
+
 @document_init
 def adagrad_init(params: Tree, *, initial_accumulator_value: float = 0.0) -> AdagradState:
     """Make the state of Adagrad: ``step = 0`` and ``s`` of one number.
@@ -54,11 +64,13 @@ def adagrad_init(params: Tree, *, initial_accumulator_value: float = 0.0) -> Ada
     >>> fastopt.adagrad_init([np.ones(2)], initial_accumulator_value=0.1)
     AdagradState(step=0, s=[array([0.1, 0.1])])
     """
-    start = _core.as_number("adagrad_init", "initial_accumulator_value", initial_accumulator_value)
-    if not (isfinite(start) and start >= 0):
-        raise ValueError(f"adagrad_init: 0 <= initial_accumulator_value must hold, it is {start}")
+    start = _start("adagrad_init", initial_accumulator_value)
     s = zeros_like("adagrad_init", params)
     for array in arrays_of(s):
+        if start > float(np.finfo(array.dtype).max):
+            raise ValueError(
+                f"adagrad_init: initial_accumulator_value={start} is too large for {array.dtype}"
+            )
         array.fill(start)
     return AdagradState(0, s)
 
@@ -107,7 +119,8 @@ def adagrad_step(
     lr : float, default 0.01, >= 0
         The learning rate.
     lr_decay : float, default 0.0, >= 0
-        How fast the learning rate falls with the count of steps.
+        How fast the learning rate falls with the count of steps. `weight_decay`, and `l1_prox`
+        without `scaled_prox`, go by `lr` itself.
     eps : float, default 1e-10, >= 0
         Keeps the denominator from zero.
     eps_inside_sqrt : bool, default False
@@ -170,7 +183,7 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0.0,
         **options: Unpack[OptimizerOptions],
     ) -> None:
-        start = initial_accumulator_value
+        start = _start("Adagrad", initial_accumulator_value)
         self._new_state = partial(adagrad_init, initial_accumulator_value=start)
         super().__init__(
             params,

@@ -89,8 +89,9 @@ def lion_step(
     Notes
     -----
     The same as ``optax.lion``, ``keras.optimizers.Lion`` (whose default `lr` is 0.001) and
-    ``lion_pytorch.Lion``, all of which have `weight_decay` decoupled as it is here. Since
-    all steps are of one length, the paper takes `weight_decay` 3 to 10 times that of AdamW.
+    ``lion_pytorch.Lion``, all of which have `weight_decay` decoupled as it is here; its default in
+    optax is 0.001, elsewhere 0. Since all steps are of one length, the paper takes
+    `weight_decay` 3 to 10 times that of AdamW.
 
     Source: Chen et al. 2023, "Symbolic discovery of optimization algorithms", program 1.
 

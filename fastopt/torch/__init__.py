@@ -1,10 +1,12 @@
 """PyTorch's optimizers on fastopt: change one import, ``from fastopt.torch import Adam``.
 
 They are subclasses of torch's own, with their signatures, defaults, ``param_groups`` and
-``state_dict``. Tested with torch 2.13; it needs 2.10 at least.
+``state_dict``; Lion, which torch has not, has the form of lion-pytorch's. Tested with
+torch 2.13; it needs 2.10 at least.
 """
 
-from fastopt.torch.adagrad import Adadelta, Adagrad
+from fastopt.torch.adadelta import Adadelta
+from fastopt.torch.adagrad import Adagrad
 from fastopt.torch.adam import Adam, AdamW
 from fastopt.torch.adamax import Adamax
 from fastopt.torch.lion import Lion

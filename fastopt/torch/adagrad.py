@@ -1,4 +1,4 @@
-"""Adagrad and Adadelta."""
+"""Adagrad."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.optim.optimizer import ParamsT
 
 from fastopt.docstrings import append
 from fastopt.interop.torch_reading import TORCH
-from fastopt.torch.optimizer import TERMS, OptimizerOptions
+from fastopt.torch.optimizer import TERMS
 from fastopt.torch.options import EPS_INSIDE_SQRT, OPTIONS, SCALED, RootOptions
 from fastopt.torch.tabled import Tabled
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     refused="differentiable",
     ours="Adagrad",
     own=SCALED + EPS_INSIDE_SQRT,
-    notes=" Parameters of a group that is added later have states too.",
+    notes=" Parameters of a group that is added later start with `initial_accumulator_value` too.",
     result="tensor([ 0.5000, -1.5000])",
 )
 class Adagrad(Tabled, torch.optim.Adagrad):
     """Adagrad: ``torch.optim.Adagrad``."""
 
     _row = TORCH["adagrad"]
+    _eager = True
     _terms = TERMS | {"scaled_prox": False, "eps_inside_sqrt": False}
 
     def __init__(
@@ -67,45 +68,7 @@ class Adagrad(Tabled, torch.optim.Adagrad):
     def _start(cls, group: dict[str, Any]) -> float:
         return float(group["initial_accumulator_value"])
 
-
-@append(
-    OPTIONS,
-    torchs="lr, rho, eps, weight_decay",
-    refused="capturable, differentiable",
-    ours="Adadelta",
-    own="",
-    notes="",
-    result="tensor([ 0.9984, -1.9984])",
-)
-class Adadelta(Tabled, torch.optim.Adadelta):
-    """Adadelta: ``torch.optim.Adadelta``."""
-
-    _row = TORCH["adadelta"]
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1.0,
-        rho: float = 0.9,
-        eps: float = 1e-6,
-        weight_decay: float = 0,
-        foreach: bool | None = None,
-        *,
-        capturable: bool = False,
-        maximize: bool = False,
-        differentiable: bool = False,
-        **options: Unpack[OptimizerOptions],
-    ) -> None:
-        self._begin(
-            torch.optim.Adadelta.__init__,
-            dict(options),
-            params=params,
-            lr=lr,
-            rho=rho,
-            eps=eps,
-            weight_decay=weight_decay,
-            foreach=foreach,
-            capturable=capturable,
-            maximize=maximize,
-            differentiable=differentiable,
-        )
+    def share_memory(self) -> None:
+        """Move the states into memory that processes share, as torch does."""
+        super().share_memory()
+        self._own.unbind()  # from the memory that they had

@@ -35,7 +35,11 @@ class Bound:
         self.lengths = [len(group["params"]) for group in groups]
         # What needs no gradient has no state, as long as it has no gradient.
         taken = {id(p) for p in self.all if p.requires_grad or p.grad is not None}
-        taken |= {id(p) for p in states}
+        taken |= {
+            id(p)
+            for p, state in states.items()
+            if not isinstance(state, dict) or owner._steps_of(state) or "ema" in state
+        }
         self.left_out = [p for p in self.all if id(p) not in taken]
         entries = [
             (p, number)
@@ -143,7 +147,11 @@ class Bound:
             counted = steps if self.kind._counts else min(steps, 1)
             if self.kind._steps_of(state) != counted:
                 return False
-            if steps and any(state.get(name) is not array for name, array in arrays.items()):
+            made = steps or self.kind._eager  # else an array that is not there is no other one
+            if any(
+                state.get(name, None if made else array) is not array
+                for name, array in arrays.items()
+            ):
                 return False
         return True
 
@@ -196,7 +204,7 @@ class Bound:
     def write(self, states: Any) -> None:
         """Put the states of all parameters that were updated into a dict of torch's form."""
         for number, (p, (arrays, steps, use)) in enumerate(self._each(self._what_is_written())):
-            if steps > 0 and use:
+            if use and (steps > 0 or self.kind._eager):
                 state = states[p]
                 state.update(arrays)
                 if self.kind._counts and isinstance(state.get("step"), torch.Tensor):

@@ -76,7 +76,7 @@ class Own:
 
 
 class Optimizer(torch.optim.Optimizer):
-    """The base of all, to be combined with a class of torch's.
+    """The base of all, to be combined with the class of torch's where that has one.
 
     Behind it stands an optimizer of fastopt, whose parameters are the tensors themselves. Each step
     looks whether the numbers in ``param_groups``, the groups, their parameters, or the memory of
@@ -91,6 +91,8 @@ class Optimizer(torch.optim.Optimizer):
 
     _counts: ClassVar[bool] = True
     """Whether torch counts the updates of this rule."""
+    _eager: ClassVar[bool] = False
+    """Whether torch has states for parameters that were never updated."""
     _deciding: ClassVar[tuple[str, ...]]
     """The entries of a group, besides `lr`, that a step depends on."""
     _terms: ClassVar[dict[str, Any]] = TERMS

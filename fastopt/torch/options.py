@@ -72,7 +72,7 @@ epsilon_hat : bool, default False
 
 EPS_INSIDE_SQRT = """\
 eps_inside_sqrt : bool, default False
-    Divide by ``sqrt(v + eps)``, as Keras and optax do.
+    Add `eps` before the root is taken, as Keras and optax do.
 """
 
 

@@ -12,7 +12,7 @@ from fastopt.torch.optimizer import UNAVAILABLE, Optimizer
 
 
 class Tabled(Optimizer):
-    """A rule with the same arrays for all options, each of which is one or two of ours."""
+    """A rule whose state always has the same arrays, whose options are one or two of ours each."""
 
     _row: ClassVar[Row]
 
