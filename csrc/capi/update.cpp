@@ -10,8 +10,8 @@
 namespace fastopt::c {
 namespace {
 
-// A rule with two phases, which go over the array one after the other. Not
-// inlined, so that other rules do not pay for its room on the stack.
+// A rule with two phases, which go over the array one after the other. Not inlined, so that other
+// rules do not pay for its room on the stack.
 FASTOPT_NOINLINE void update_in_phases(const Rule& rule, const RuleVariant& variant, Tensor tensor,
                                        double* scalars, double t, const double* options) {
   static thread_local Tensors list;
