@@ -72,6 +72,11 @@ def grows(machine: Any) -> bool:
     return len(flat(grown(machine.params))) > len(flat(machine.params))
 
 
+def one_for_each(machine: Any) -> Any:
+    """Return gradients that are nowhere None: None for a branch is in order whatever is in it."""
+    return map_tree(np.ones_like, machine.params)
+
+
 def with_an_entry_less(machine: Any, grads: Any) -> None:
     params = other_arrays(machine)
     if isinstance(params, dict):
@@ -142,7 +147,7 @@ OTHER_ARRAYS: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]]
     ),
     "gradients of before": (
         lambda m: may_step(m) and grows(m),
-        lambda m, g: m.opt.step(g, params=with_an_entry_more(m)),
+        lambda m, g: m.opt.step(one_for_each(m), params=with_an_entry_more(m)),
     ),
     "while others wait": (
         waiting,
