@@ -12,6 +12,7 @@ import pytest
 
 import fastopt
 from fastopt import reference
+from fastopt.rules import RULES
 from fastopt.tree import map_tree, zip_trees
 
 DTYPES = [np.float32, np.float64]
@@ -87,6 +88,12 @@ CASES = [
     Case("adamax", {"eps_outside_max": True, "eps": 1e-3}),
     Case("lion"),
     Case("lion", {"lr": 0.1, "beta1": 0.5, "beta2": 0.7}),
+    Case("amsgrad"),
+    Case("amsgrad", {"epsilon_hat": True, "eps": 1e-3, "beta2": 0.9}),
+    Case("amsgrad", {"max_of_corrected": True, "beta2": 0.9}),
+    Case("amsgrad", {"max_of_corrected": True, "epsilon_hat": True, "eps": 1e-3}),
+    Case("radam"),
+    Case("radam", {"epsilon_hat": False, "beta2": 0.8, "eps": 1e-3}),
 ]
 
 # Rules that divide by a metric, which can scale the threshold of proximal L1.
@@ -100,6 +107,8 @@ SCALED_CASES = [
     Case("adagrad", {"scaled_prox": True, "lr": 0.3, "lr_decay": 0.1, "eps_inside_sqrt": True}),
     Case("adamax", {"scaled_prox": True, "lr": 0.3}),
     Case("adamax", {"scaled_prox": True, "lr": 0.3, "eps_outside_max": True, "eps": 1e-3}),
+    Case("amsgrad", {"scaled_prox": True, "lr": 0.3, "max_of_corrected": True}),
+    Case("radam", {"scaled_prox": True, "lr": 0.3, "beta2": 0.8}),
 ]
 
 PLAIN_CASES = [
@@ -111,6 +120,8 @@ PLAIN_CASES = [
     Case("adadelta"),
     Case("adamax"),
     Case("lion"),
+    Case("amsgrad"),
+    Case("radam"),
 ]
 
 MOST_ARRAYS = rmsprop_cases()[-1]
@@ -269,6 +280,10 @@ def filled_terms(terms: dict[str, Any], params: Any, rng: np.random.Generator) -
         elif given in ("each", "branch"):
             filled[name] = random_penalties(params, rng, given)
     return filled
+
+
+NEVER_NEGATIVE = {rule.state: rule.optimizers[0]._never_negative for rule in RULES.values()}
+"""Of each class of states the arrays of squares and magnitudes."""
 
 
 def state_arrays(state: Any) -> list[Any]:

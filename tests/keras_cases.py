@@ -12,7 +12,9 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"nesterov": True}),
     ("Adam", {}),
     ("Adam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
+    ("Adam", {"amsgrad": True, "beta_2": 0.7}),
     ("AdamW", {}),
+    ("AdamW", {"amsgrad": True, "weight_decay": 0.1}),
     ("AdamW", {"learning_rate": 0.1, "weight_decay": 0.1}),
     ("RMSprop", {}),
     ("RMSprop", {"learning_rate": 0.1, "rho": 0.7, "epsilon": 1e-3}),
@@ -27,8 +29,6 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("Lion", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.7}),
 ]
 REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("Adam", {"amsgrad": True}),
-    ("AdamW", {"amsgrad": True}),
     ("RMSprop", {"momentum": 0.9}),
     ("RMSprop", {"momentum": 0.9, "centered": True, "epsilon": 1e-2}),
 ]

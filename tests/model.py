@@ -7,7 +7,6 @@ What loading does is in `model_loading`.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -21,10 +20,7 @@ from fastopt.reference.dropout import keep_prob as share_kept
 from fastopt.rules import RULES
 from fastopt.tree import names, paths, zip_trees
 
-STATES = {
-    name: rule.init and getattr(fastopt, inspect.signature(rule.init).return_annotation)
-    for name, rule in RULES.items()
-}
+STATES = {name: rule.state for name, rule in RULES.items()}
 
 OF_THE_OPTIMIZER = ("threads", "flush_denormals", "ema_debias", "accumulation")
 """Shared options that no formula knows."""

@@ -98,6 +98,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     | TERMS,
     "Adam": ADAM | TERMS,
     "AdamW": ADAM | TERMS,
+    "AMSGrad": ADAM | {"max_of_corrected": st.booleans()} | TERMS,
+    "RAdam": {name: each for name, each in ADAM.items() if name != "bias_correction"} | TERMS,
     "RMSprop": {
         "lr": RATES,
         "rho": numbers(0.5, 0.9, 0.99),

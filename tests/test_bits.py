@@ -10,6 +10,7 @@ from cases import (
     CASES,
     DTYPES,
     ENTRY_TERMS,
+    NEVER_NEGATIVE,
     PLAIN_CASES,
     SCALED_CASES,
     SIZES,
@@ -106,7 +107,7 @@ def test_special_values(case: Case, dtype: type, rng: np.random.Generator) -> No
     state = case.new_state(p)
     for name in set(getattr(type(state), "__slots__", ())) - {"step"}:
         if getattr(state, name) is not None:
-            getattr(state, name)[...] = np.abs(s) if name in "vsdu" else s
+            getattr(state, name)[...] = np.abs(s) if name in NEVER_NEGATIVE[type(state)] else s
     expected_state = copy.deepcopy(state)
     for row in TERMS + ENTRY_TERMS:
         terms = filled_terms(row, p, rng) | ({"ema": s.copy()} if "ema" in row else {})

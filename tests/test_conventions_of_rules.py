@@ -110,6 +110,18 @@ OPTAX: list[tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, Any]]] = 
         {},
     ),
     (
+        "amsgrad",
+        lambda o: o.amsgrad(LR, 0.8, 0.7, 1e-3),
+        {"beta1": 0.8, "beta2": 0.7, "eps": 1e-3, "max_of_corrected": True},
+        {},
+    ),
+    (
+        "radam",
+        lambda o: o.radam(LR, 0.8, 0.9, 1e-3),
+        {"beta1": 0.8, "beta2": 0.9, "eps": 1e-3, "epsilon_hat": False},
+        {},
+    ),
+    (
         "lion",
         lambda o: o.lion(LR, 0.8, 0.7, weight_decay=0.1),
         {"beta1": 0.8, "beta2": 0.7, "weight_decay": 0.1},

@@ -11,6 +11,7 @@ from cases import (
     CASES,
     DTYPES,
     ENTRY_TERMS,
+    NEVER_NEGATIVE,
     SCALED_CASES,
     TERMS,
     Case,
@@ -54,7 +55,7 @@ def fill(state: Any, dtype: Any, rng: np.random.Generator) -> None:
         array = getattr(state, name)
         if name != "step" and array is not None:
             array[...] = near_the_smallest(array.shape, dtype, rng)
-            if name in "vsdu":
+            if name in NEVER_NEGATIVE[type(state)]:
                 np.abs(array, out=array)
     state.step = 3
 

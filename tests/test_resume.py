@@ -33,6 +33,8 @@ CLASSES: dict[str, dict[str, Any]] = {
     "Adadelta": {},
     "Adamax": {"eps_outside_max": True},
     "Lion": {"beta1": 0.8},
+    "AMSGrad": {"max_of_corrected": True},
+    "RAdam": {"beta2": 0.9},
 }
 
 

@@ -34,6 +34,7 @@ VALUES: dict[str, Any] = {
     "rho": 0.5,
     "eps_inside_sqrt": True,
     "eps_outside_max": True,
+    "max_of_corrected": True,
     "lr_decay": 0.5,
     "l1": 0.1,
     "l2": 0.1,

@@ -82,8 +82,11 @@ def numbers(optimizer: Any) -> list[float]:
 @pytest.mark.parametrize("decay", [True, False], ids=["decay", "penalty"])
 @pytest.mark.parametrize("averages", [True, False], ids=["averages", "none"])
 @pytest.mark.parametrize("clip", [0, 0.5, 5.0, 1e3])
+@pytest.mark.parametrize("radam", [True, False], ids=["radam", "adam"])
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.7), (0.0, 0.0), (0.9, 0.0)], ids=str)
-def test_every_option(betas: tuple[float, float], clip: float, averages: bool, decay: bool) -> None:
+def test_every_option(
+    betas: tuple[float, float], radam: bool, clip: float, averages: bool, decay: bool
+) -> None:
     for penalty, eps in (0.0, 1e-8), (0.1, 1e-2):
         both = [
             module.Optimizer(
@@ -94,6 +97,7 @@ def test_every_option(betas: tuple[float, float], clip: float, averages: bool, d
                 eps=eps,
                 grad_clip=clip,
                 use_averages=averages,
+                use_radam=radam,
                 L2_is_weight_decay=decay,
             )
             for module in (theirs, ours)
@@ -307,12 +311,7 @@ def test_what_is_refused(make: Any, weights: Any, gradient: Any, message: str) -
 
 
 def test_refused_options() -> None:
-    with pytest.raises(ValueError, match=r"use_radam must be False: fastopt has no RAdam"):
-        ours.Optimizer(0.1, use_radam=True)
-    optimizer = ours.Optimizer(0.1, use_radam=False)
-    with pytest.raises(ValueError, match="use_radam must be False"):
-        optimizer.use_radam = True
-    assert not optimizer.use_radam
+    optimizer = ours.Optimizer(0.1)
     with pytest.raises(AttributeError):
         optimizer.learning_rate = 0.1  # the class is locked, as theirs is
     with pytest.raises(TypeError, match="momentum"):

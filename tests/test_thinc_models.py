@@ -43,6 +43,9 @@ initial_rate = 0.1
 [other]
 @optimizers = "fastopt.SGD.v1"
 learn_rate = 0.1
+
+[third]
+@optimizers = "fastopt.RAdam.v1"
 """
 
 
@@ -50,6 +53,11 @@ def test_the_names_are_in_the_registry() -> None:
     made = api.registry.resolve(api.Config().from_str(CONFIG))
     assert type(made["optimizer"]) is type(made["other"]) is ours.Optimizer
     assert isinstance(made["optimizer"], api.Optimizer)
+    assert [made[name].use_radam for name in ("optimizer", "other", "third")] == [
+        False,
+        False,
+        True,
+    ]
     assert numbers(made["optimizer"]) == [0.0, 0.8, 0.999, 1e-8, 0.01, 1.0]
     assert numbers(made["other"])[:3] == [0.1, 0.0, 0.0]
     wrong = api.Config().from_str(CONFIG.replace("beta1 = 0.8", "momentum = 0.9"))

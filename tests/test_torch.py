@@ -91,6 +91,23 @@ PAIRS: list[tuple[Case, str, dict[str, Any]]] = [
         {"lr": 0.1, "betas": (0.5, 0.7), "eps": 0.1, "weight_decay": 0.2},
     ),
     (Case("adamax", {"maximize": True}), "Adamax", {"maximize": True}),
+    (Case("amsgrad"), "Adam", {"amsgrad": True}),
+    (
+        Case("amsgrad", {"lr": 0.1, "beta1": 0.5, "beta2": 0.7, "eps": 0.1, "weight_decay": 0.2}),
+        "AdamW",
+        {"lr": 0.1, "betas": (0.5, 0.7), "eps": 0.1, "weight_decay": 0.2, "amsgrad": True},
+    ),
+    (Case("radam"), "RAdam", {}),
+    (
+        Case("radam", {"lr": 0.1, "beta1": 0.5, "beta2": 0.8, "eps": 0.1, "l2": 0.2}),
+        "RAdam",
+        {"lr": 0.1, "betas": (0.5, 0.8), "eps": 0.1, "weight_decay": 0.2},
+    ),
+    (
+        Case("radam", {"weight_decay": 0.2, "maximize": True}),
+        "RAdam",
+        {"weight_decay": 0.2, "decoupled_weight_decay": True, "maximize": True},
+    ),
 ]
 
 

@@ -87,7 +87,7 @@ def requiring_grad(tensor: Any) -> Any:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: ours.Adam([p], amsgrad=True), "Adam: amsgrad=True is not available"),
+        (lambda p: ours.RAdam([p], capturable=True), "RAdam: capturable=True is not available"),
         (lambda p: ours.Adam([p], capturable=True), "Adam: capturable=True is not available"),
         (lambda p: ours.SGD([p], differentiable=True), "SGD: differentiable=True is not"),
         (
@@ -132,9 +132,9 @@ def test_a_refused_step_changes_nothing() -> None:
     opt.param_groups[0]["lr"] = -1.0
     refused("lr must be")
     opt.param_groups[0]["lr"] = 0.1
-    opt.param_groups[0]["amsgrad"] = True
-    refused(r"^Adam: param_groups\[0\]: amsgrad=True is not available")
-    opt.param_groups[0]["amsgrad"] = False
+    opt.param_groups[0]["capturable"] = True
+    refused(r"^Adam: param_groups\[0\]: capturable=True is not available")
+    opt.param_groups[0]["capturable"] = False
     for added, message in (
         ({"params": [requiring_grad(torch.ones(2).half())]}, r"dtype torch\.float16"),
         (

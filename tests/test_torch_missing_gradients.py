@@ -69,6 +69,7 @@ L2, DECAY = {"l2": 0.3}, {"weight_decay": 0.3}
 MOMENTUM, NESTEROV = {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True}
 DAMPENED = {"momentum": 0.8, "dampening": 0.4}
 BETAS = {"beta1": 0.5, "beta2": 0.9}
+AMSGRAD = {"amsgrad": True}
 SETUPS = [
     Setup("SGD", "SGD", (L2, {"maximize": True}), (DECAY, {"maximize": True})),
     Setup("Momentum", "SGD", (MOMENTUM | L2, NESTEROV), (MOMENTUM | DECAY, NESTEROV)),
@@ -79,6 +80,8 @@ SETUPS = [
     Setup("RMSprop", "RMSprop", ({}, L2), ({}, DECAY), {"centered": True}),
     Setup("Adadelta", "Adadelta", ({"rho": 0.5}, L2), ({"rho": 0.5}, DECAY)),
     Setup("Adamax", "Adamax", ({"beta1": 0.5}, L2), ({"betas": (0.5, 0.999)}, DECAY)),
+    Setup("AMSGrad", "Adam", (BETAS, L2), ({"betas": (0.5, 0.9)} | AMSGRAD, DECAY | AMSGRAD)),
+    Setup("RAdam", "RAdam", ({"beta2": 0.8}, L2), ({"betas": (0.9, 0.8)}, DECAY)),
     Setup("RMSprop", "RMSprop", (L2, {}), (DECAY, {}), {"momentum": 0.8}),
     Setup(
         "RMSprop",

@@ -39,6 +39,10 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("Adadelta", {"rho": 0.5, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
     ("Adamax", {}),
     ("Adamax", {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adam", {"amsgrad": True, "betas": (0.5, 0.7)}),
+    ("AdamW", {"amsgrad": True, "weight_decay": 0.3}),
+    ("RAdam", {"lr": 0.1, "betas": (0.5, 0.8), "weight_decay": 0.1}),
+    ("RAdam", {"decoupled_weight_decay": True, "weight_decay": 0.1, "maximize": True}),
     ("Lion", {"lr": 0.1}),
     ("Lion", {"lr": 0.1, "betas": (0.5, 0.8), "weight_decay": 0.1}),
 ]

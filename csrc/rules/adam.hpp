@@ -51,9 +51,13 @@ struct Adam {
   }
 
   FASTOPT_INLINE void operator()(T& p, T g, T& m, T& v) const {
+    average(g, m, v);
+    p -= step_size * (m / metric(m, v));
+  }
+
+  FASTOPT_INLINE void average(T g, T& m, T& v) const {
     m = beta1 * m + one_minus_beta1 * g;
     v = beta2 * v + one_minus_beta2 * (g * g);
-    p -= step_size * (m / metric(m, v));
   }
 
   FASTOPT_INLINE T metric(T /*m*/, T v) const { return std::sqrt(v) * inv_sqrt_correction2 + eps; }

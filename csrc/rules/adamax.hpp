@@ -5,6 +5,7 @@
 
 #include "../platform.hpp"
 #include "bias_correction.hpp"
+#include "larger.hpp"
 #include "option.hpp"
 
 namespace fastopt {
@@ -42,13 +43,6 @@ struct Adamax {
   }
 
   FASTOPT_INLINE T metric(T /*m*/, T u) const { return u + eps_outside; }
-
- private:
-  // NaN where one is NaN.
-  static FASTOPT_INLINE T larger(T a, T b) {
-    const T more = a < b ? b : a;
-    return b == b ? more : b;
-  }
 };
 
 }  // namespace fastopt

@@ -7,8 +7,10 @@
 #include "adagrad.hpp"
 #include "adam.hpp"
 #include "adamax.hpp"
+#include "amsgrad.hpp"
 #include "lion.hpp"
 #include "momentum.hpp"
+#include "radam.hpp"
 #include "rmsprop.hpp"
 #include "sgd.hpp"
 #ifdef FASTOPT_MORE_RULES  // of tests, which use what the rules here do not
@@ -42,7 +44,9 @@ using Families = FamilyList<
     Family<AdagradOptions, Adagrad>,    //
     Family<AdadeltaOptions, Adadelta>,  //
     Family<AdamaxOptions, Adamax>,      //
-    Family<LionOptions, Lion>           //
+    Family<LionOptions, Lion>,          //
+    Family<AmsgradOptions, Amsgrad>,    //
+    Family<RadamOptions, Radam>         //
         FASTOPT_MORE_FAMILIES>;
 
 template <template <class> class... A, template <class> class... B>

@@ -50,9 +50,11 @@ TORCH: dict[str, Any] = {
     "adagrad": lambda h: ("Adagrad", {"lr_decay": h.lr_decay, "eps": h.eps}),
     "adadelta": lambda h: ("Adadelta", {"rho": h.rho, "eps": h.eps}),
     "adamax": lambda h: ("Adamax", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
+    "amsgrad": lambda h: ("Adam", TORCH["adam"](h)[1] | {"amsgrad": True}),
+    "radam": lambda h: ("RAdam", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
     "recipe": lambda h: ("AdamW", TORCH["adam"](h)[1] | {"weight_decay": h.weight_decay}),
 }
-NOT_FUSED = {"rmsprop", "adadelta", "adamax"}
+NOT_FUSED = {"rmsprop", "adadelta", "adamax", "radam"}
 
 
 def _torch(kind: str, row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:

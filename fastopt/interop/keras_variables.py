@@ -16,7 +16,7 @@ from fastopt.interop.table import (
     rule_in,
     steps_of,
 )
-from fastopt.rules import SGD, Adadelta, Adagrad, Adam, Adamax, Lion, Momentum
+from fastopt.rules import SGD, Adadelta, Adagrad, Adam, Adamax, AMSGrad, Lion, Momentum
 
 FROM, TO = "from_keras_variables", "to_keras_variables"
 
@@ -43,6 +43,12 @@ KERAS = {
         {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"},
         ours={"epsilon_hat": True},
     ),
+    "amsgrad": Row(
+        AMSGrad,
+        {"m": "momentum", "v": "velocity", "v_max": "velocity_hat"},
+        {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"},
+        ours={"epsilon_hat": True},
+    ),
     "adagrad": Row(
         Adagrad,
         {"s": "accumulator"},
@@ -66,7 +72,8 @@ KERAS = {
         {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2"},
     ),
 }
-"""Keras has the arrays one after another, parameter by parameter."""
+"""Keras has the arrays one after another, parameter by parameter, but for those of `LAST`."""
+LAST = {"v_max"}
 
 CLASSES = {
     "SGD": "momentum",
@@ -89,7 +96,8 @@ def from_keras_variables(
     """Turn the variables of a Keras optimizer into a state for ``load_state_dict`` of ours.
 
     ``keras.optimizers.Adam`` and ``AdamW`` become :class:`fastopt.Adam` (and
-    :class:`fastopt.AdamW`, which has the same state), with ``epsilon_hat=True``, as theirs is.
+    :class:`fastopt.AdamW`, which has the same state), with ``epsilon_hat=True``, as theirs is, and
+    with `amsgrad` if it is true there.
     ``SGD`` becomes :class:`fastopt.Momentum` with ``lr_inside=True`` if it has momentum, else
     :class:`fastopt.SGD`. ``Adagrad``, ``Adadelta``, ``Adamax`` and ``Lion`` become ours of that
     name, with ``eps_inside_sqrt=True`` and ``eps_outside_max=True`` where these are options.
@@ -118,7 +126,7 @@ def from_keras_variables(
         If something is no dict, string or array of float32 or float64. (Nothing is cast: the state
         must have the dtype of our parameters.)
     ValueError
-        If it is another optimizer than these, has ``amsgrad``, ``use_ema``,
+        If it is another optimizer than these, has ``use_ema``,
         ``gradient_accumulation_steps``, ``loss_scale_factor`` or a schedule as its learning rate;
         if the variables are too few or too many for the names.
 
@@ -148,6 +156,8 @@ def from_keras_variables(
     rule = CLASSES[class_name]
     if rule == "momentum" and config["momentum"] == 0:
         rule = "sgd"
+    if rule == "adam" and config.get("amsgrad"):
+        rule = "amsgrad"
     row, arrays = KERAS[rule], list(variables)
     wanted = 2 + len(names) * len(row.arrays)
     said = f"for {len(names)} names, Keras' {class_name} has {wanted} variables, not {len(arrays)}"
@@ -159,10 +169,9 @@ def from_keras_variables(
     options = row.read({key: value for key, value in config.items() if value is not None})
     clips = {name: options.pop(name) for name in CLIPS if name in options}
     state: dict[str, Any] = {slot: {} for slot in row.arrays}
-    for number, name in enumerate(names):
-        for offset, slot in enumerate(row.arrays, start=2 + number * len(row.arrays)):
-            array, place = _numpy(arrays[offset]), f"{slot} of {name!r}"
-            state[slot][name] = checked_array(FROM, place, array, row.is_non_negative(slot))
+    for (name, slot), variable in zip(_order(row, names), arrays[2:], strict=True):
+        array, place = _numpy(variable), f"{slot} of {name!r}"
+        state[slot][name] = checked_array(FROM, place, array, row.is_non_negative(slot))
     group = {"names": ranked, "options": options, "step": step if state else None, "state": state}
     new = row.state(step, [group])
     new["options"] |= {**clips, "clip_eps": 0.0} if clips else {}
@@ -174,7 +183,7 @@ def to_keras_variables(
 ) -> list[Any]:
     """Turn the state of our optimizer into the variables of a Keras optimizer.
 
-    That of SGD and Momentum is for ``keras.optimizers.SGD``, that of Adam and AdamW for
+    That of SGD and Momentum is for ``keras.optimizers.SGD``, that of Adam, AdamW and AMSGrad for
     ``keras.optimizers.Adam`` and ``AdamW``, that of Adagrad, Adadelta, Adamax and Lion for Keras'
     class of that name.
 
@@ -235,12 +244,17 @@ def to_keras_variables(
     lr, step = group["options"]["lr"], _one_step(steps_of(group))
     outside = rule == "momentum" and not group["options"].get("lr_inside")
     arrays = []
-    for name in ranked:
-        for slot in row.arrays:
-            array = group["state"][slot][name]
-            array = -array * array.dtype.type(lr) if outside else array
-            arrays.append(np.array(array, order="C"))
+    for name, slot in _order(row, ranked):
+        array = group["state"][slot][name]
+        array = -array * array.dtype.type(lr) if outside else array
+        arrays.append(np.array(array, order="C"))
     return [np.array(step if row.arrays else state_dict["step_count"]), np.array(lr), *arrays]
+
+
+def _order(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return names and arrays of the state in the order of Keras' variables."""
+    pairs = [(name, slot) for name in names for slot in row.arrays if slot not in LAST]
+    return pairs + [(name, slot) for name in names for slot in row.arrays if slot in LAST]
 
 
 def _config(serialized: Any) -> tuple[str, Mapping[str, Any]]:
@@ -252,7 +266,7 @@ def _config(serialized: Any) -> tuple[str, Mapping[str, Any]]:
     ensure(FROM, class_name in list(CLASSES), said)
     for key in KERAS[CLASSES[class_name]].needs(OPTIONAL):
         ensure(FROM, key in config, f"config has no {key!r}")
-    for key in ("amsgrad", "use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
+    for key in ("use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
         given = config.get(key)
         ensure(FROM, not given, f"config has {key}={given!r}, which has no place here")
     is_schedule = isinstance(config["learning_rate"], Mapping)

@@ -11,11 +11,25 @@ import numpy as np
 from fastopt.interop import table
 from fastopt.interop.table import Row, checked_array, checked_dtype, checked_names
 from fastopt.optimizers.group import one_or_named
-from fastopt.rules import SGD, Adadelta, Adagrad, Adam, Adamax, Lion, Momentum, RMSprop
+from fastopt.rules import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AMSGrad,
+    Lion,
+    Momentum,
+    RAdam,
+    RMSprop,
+)
 
 OPTIONS = {"lr": "lr", "weight_decay": "l2", "maximize": "maximize"}
 LOOPS = {"foreach": None, "differentiable": False}  # how torch computes, not what
 FUSED = {**LOOPS, "fused": None}
+DECOUPLED = "decoupled_weight_decay"
+"""Whether ``weight_decay`` is ours, or `l2`."""
+OF_ADAM = {**FUSED, "capturable": False, DECOUPLED: False}
 
 TORCH = {
     "sgd": Row(SGD, {}, OPTIONS, {**FUSED, "momentum": 0.0, "dampening": 0.0, "nesterov": False}),
@@ -29,7 +43,13 @@ TORCH = {
         Adam,
         {"m": "exp_avg", "v": "exp_avg_sq"},
         {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
-        {**FUSED, "capturable": False, "amsgrad": False, "decoupled_weight_decay": False},
+        {**OF_ADAM, "amsgrad": False},
+    ),
+    "amsgrad": Row(
+        AMSGrad,
+        {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"},
+        {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
+        {**OF_ADAM, "amsgrad": True},
     ),
     "rmsprop": Row(
         RMSprop,
@@ -55,6 +75,12 @@ TORCH = {
         {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
         {**LOOPS, "capturable": False},
     ),
+    "radam": Row(
+        RAdam,
+        {"m": "exp_avg", "v": "exp_avg_sq"},
+        {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
+        {**LOOPS, "capturable": False, DECOUPLED: False},
+    ),
 }
 LION = Row(
     Lion,
@@ -62,22 +88,29 @@ LION = Row(
     {"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2"},
 )
 """That of lion-pytorch: torch itself has none."""
-ADAMW = TORCH["adam"]._replace(
-    options={**TORCH["adam"].options, "weight_decay": "weight_decay"},
-    theirs={**TORCH["adam"].theirs, "decoupled_weight_decay": True},
-)
+WITH_DECAY = {
+    rule: row._replace(
+        options={**row.options, "weight_decay": "weight_decay"},
+        theirs={**row.theirs, DECOUPLED: True},
+    )
+    for rule, row in TORCH.items()
+    if DECOUPLED in row.theirs
+}
+"""The same, for groups with `weight_decay` instead of `l2`."""
 COUNTING = TORCH.keys() - {"sgd", "momentum"}
 """Rules of which torch counts the steps, parameter by parameter."""
 EAGER = {"adagrad"}
 """Rules whose states torch makes at once, and misses where they are not."""
 
-NEWER = {*FUSED, "maximize", "capturable", "decoupled_weight_decay"}
+NEWER = {*FUSED, "maximize", "capturable", DECOUPLED}
 """What the groups of older torch have not."""
+TELLS_RADAM = {"radam": {DECOUPLED}}
+"""What groups must have all the same, since nothing else tells them from Adamax's."""
 
 TELLING = {key for row in TORCH.values() for key in row.options}
 TELLING |= {
     "amsgrad",
-    "decoupled_weight_decay",
+    DECOUPLED,
     "momentum_decay",
     "correct_bias",
     "bias_correction",
@@ -152,14 +185,13 @@ class TorchState:
 
     def _options(self, place: str, group: Any, decoupled: bool | None) -> dict[str, Any]:
         row = self.row
-        if self.rule == "adam":
-            ensure(not group["amsgrad"], f"{place} has amsgrad=True; fastopt has none")
-            decoupled = group.get("decoupled_weight_decay", decoupled)
+        if self.rule in WITH_DECAY:
+            decoupled = group.get(DECOUPLED, decoupled)
             decay = float(group["weight_decay"])
             said = f"{place} does not say whether its weight_decay={decay} is that of AdamW: give"
             said += " decoupled_weight_decay=True for AdamW, False for Adam"
             ensure(decoupled is not None or decay == 0, said)
-            row = ADAMW if decoupled else row
+            row = WITH_DECAY[self.rule] if decoupled else row
         options = row.read(group)
         options.pop("centered", None)  # its array tells
         if self.rule == "momentum" and options["momentum"] == 0:
@@ -208,12 +240,12 @@ def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]
 
 
 def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
-    """Return the rule that has what the groups have. NAdam, RAdam, ASGD and others differ."""
+    """Return the rule that has what the groups have. NAdam, ASGD and others differ."""
     fitting = [
         rule
         for rule, row in TORCH.items()
         if all(
-            group.keys() >= {*row.needs(NEWER)}
+            group.keys() >= {*row.needs(NEWER), *TELLS_RADAM.get(rule, ())}
             and {*row.options, *row.theirs} >= group.keys() & TELLING
             for group in groups
         )
@@ -222,9 +254,13 @@ def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
         )
     ]
     has = ", ".join(map(str, groups[0]))
-    known = "SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta or Adamax"
+    known = "SGD, Adam, AdamW, RAdam, RMSprop, Adagrad, Adadelta or Adamax"
     none = f"this is no state of torch's {known}; param_groups[0] has {has}"
     ensure(fitting, none)
+    if fitting[0] == "adam":
+        amsgrad = [bool(group["amsgrad"]) for group in groups]
+        ensure(any(amsgrad) == all(amsgrad), f"amsgrad must hold for all groups or none: {amsgrad}")
+        return "amsgrad" if amsgrad[0] else "adam"
     if fitting[0] != "sgd":  # whose groups have what those of momentum have
         return fitting[0]
     buffers = any(state.get("momentum_buffer") is not None for state in states.values())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.interop.table import Row, checked_order, ensure, rule_in, steps_of
-from fastopt.interop.torch_reading import ADAMW, COUNTING, EAGER, FROM, TORCH, TorchState
+from fastopt.interop.torch_reading import COUNTING, EAGER, FROM, TORCH, WITH_DECAY, TorchState
 
 TO = "to_torch_state"
 
@@ -25,9 +25,10 @@ def from_torch_state(
     """Turn the state of a torch optimizer into one for ``load_state_dict`` of ours.
 
     The class is known by what the groups hold: ``torch.optim.Adam`` and ``AdamW`` become
-    :class:`fastopt.Adam` and :class:`fastopt.AdamW` (which have the same state), ``RMSprop``,
-    ``Adagrad``, ``Adadelta`` and ``Adamax`` become ours of that name, and ``SGD`` becomes
-    :class:`fastopt.Momentum` if a group has momentum or a buffer, else :class:`fastopt.SGD`.
+    :class:`fastopt.Adam` and :class:`fastopt.AdamW` (which have the same state; with `amsgrad` if
+    it is true there), ``RAdam``, ``RMSprop``, ``Adagrad``, ``Adadelta`` and ``Adamax`` become ours
+    of that name, and ``SGD`` becomes :class:`fastopt.Momentum` if a group has momentum or a
+    buffer, else :class:`fastopt.SGD`.
 
     Parameters
     ----------
@@ -63,8 +64,8 @@ def from_torch_state(
         If something is no dict, list, number or array of float32 or float64. (Nothing is cast:
         the state must have the dtype of our parameters.)
     ValueError
-        If it is the state of another optimizer or has ``amsgrad=True``; if names are too few, too
-        many or missing; if RMSprop is centered for some groups and not for others.
+        If it is the state of another optimizer; if names are too few, too many or missing; if
+        RMSprop is centered, or Adam has `amsgrad`, for some groups and not for others.
 
     Notes
     -----
@@ -74,13 +75,15 @@ def from_torch_state(
     those without are at 0, and the first gradient makes their buffer.
 
     ``lr, lr_decay, eps, rho, momentum, dampening, nesterov, maximize`` keep their names;
-    ``betas`` are `beta1` and `beta2`, ``alpha`` is `rho`; ``weight_decay`` is `weight_decay` for
-    AdamW and `l2` for all others. All other options get our defaults, also those that the optimizer
-    was made with: set `clip_norm` and the like after loading. Or load with ``options="keep"``: then
-    all options are those that the optimizer was made with. What :meth:`~fastopt.Optimizer.freeze`
-    has frozen stays frozen. Without "keep" an optimizer with schedules refuses the state, and with
-    `drop` it always does: set them after loading. Averages begin as copies of the parameters.
-    RMSprop must be made with `centered` as it was, and with `momentum` if a group has it.
+    ``betas`` are `beta1` and `beta2`, ``alpha`` is `rho`; ``weight_decay`` is `weight_decay` where
+    it is decoupled, as in AdamW, and `l2` elsewhere. All other options get our defaults, also those
+    that the optimizer was made with: set `clip_norm` and the like after loading. Or load with
+    ``options="keep"``: then all options are those that the optimizer was made with. What
+    :meth:`~fastopt.Optimizer.freeze` has frozen stays frozen. Without "keep" an optimizer with
+    schedules refuses the state, and with `drop` it always does: set them after loading. Averages
+    begin as copies of the parameters.
+    RMSprop must be made with `centered` as it was, and with `momentum` if a group has it; Adam and
+    AdamW with `amsgrad` as it was.
 
     Where the momentum of torch's SGD is 0, its dampening does nothing; it is 0 then.
 
@@ -124,10 +127,10 @@ def to_torch_state(
 ) -> dict[str, Any]:
     """Turn the state of our optimizer into one for ``load_state_dict`` of torch's.
 
-    That of SGD and Momentum is for ``torch.optim.SGD``, that of RMSprop, Adagrad, Adadelta and
-    Adamax for torch's class of that name; that of Adam and AdamW is for ``torch.optim.AdamW`` if
-    it has `weight_decay`, for ``torch.optim.Adam`` if it has `l2`. (AdamW would take an L2 penalty
-    for decoupled decay.)
+    That of SGD and Momentum is for ``torch.optim.SGD``, that of RAdam, RMSprop, Adagrad, Adadelta
+    and Adamax for torch's class of that name; that of Adam, AdamW and AMSGrad is for
+    ``torch.optim.AdamW`` if it has `weight_decay`, for ``torch.optim.Adam`` if it has `l2`. (AdamW
+    would take an L2 penalty for decoupled decay.)
 
     Parameters
     ----------
@@ -208,11 +211,11 @@ def _dtype_of(step: int) -> Any:
 def _row_of(rule: str, place: str, ours: Mapping[str, Any]) -> Row:
     """Return the row of a group, if torch has one for it."""
     l2, decay = ours["l2"], ours["weight_decay"]
-    decoupled = f"{place} torch has a decoupled weight_decay={decay} for Adam alone"
-    ensure(TO, decay == 0 or rule == "adam", decoupled)
+    decoupled = f"{place} torch has a decoupled weight_decay={decay} for Adam and RAdam alone"
+    ensure(TO, decay == 0 or rule in WITH_DECAY, decoupled)
     both = f"{place} torch has weight_decay={decay} or l2={l2}, but not both"
     ensure(TO, decay == 0 or l2 == 0, both)
     if rule == "momentum":
         alone = f"{place} without momentum, torch has no dampening={ours['dampening']}"
         ensure(TO, ours["momentum"] != 0 or ours["dampening"] == 0, alone)
-    return ADAMW if decay != 0 else TORCH[rule]
+    return WITH_DECAY[rule] if decay != 0 else TORCH[rule]

@@ -74,23 +74,27 @@ class SGD(Optimizer, keras_own("SGD")):  # type: ignore[misc]
     ours="Adam",
     options="``epsilon_hat=True``",
     but="",
-    what_is_left="with ``amsgrad=True``, ",
+    what_is_left="",
     result="tensor([ 0.5000, -1.5000])",
 )
 class Adam(Optimizer, keras_own("Adam")):  # type: ignore[misc]
     """Adam: ``keras.optimizers.Adam``."""
 
     def _kind(self) -> Any:
-        return None if self.amsgrad else "adam"
+        return "amsgrad" if self.amsgrad else "adam"
 
     def _moments(self, kind: Any) -> list[Sequence[Any]]:
-        return [self._momentums, self._velocities]
+        moments = [self._momentums, self._velocities]
+        return [*moments, self._velocity_hats] if kind == "amsgrad" else moments
 
     def _numbers(self, kind: Any) -> dict[str, Any]:
         return {"beta1": self.beta_1, "beta2": self.beta_2, "eps": self.epsilon}
 
     def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
-        return fastopt.Adam(params, state=fastopt.AdamState(0, *moments), epsilon_hat=True)
+        amsgrad = kind == "amsgrad"
+        state_class = fastopt.AMSGradState if amsgrad else fastopt.AdamState
+        state = state_class(0, *moments)
+        return fastopt.Adam(params, state=state, amsgrad=amsgrad, epsilon_hat=True)
 
 
 @registered
@@ -99,7 +103,7 @@ class Adam(Optimizer, keras_own("Adam")):  # type: ignore[misc]
     ours="AdamW",
     options="``epsilon_hat=True``",
     but="",
-    what_is_left="with ``amsgrad=True``, ",
+    what_is_left="",
     result="tensor([ 0.4980, -1.4960])",
 )
 class AdamW(Adam, keras_own("AdamW")):  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from fastopt import _core
 from fastopt.optimizers.entries import Params, grouping_of, is_group, with_penalties
@@ -24,9 +24,9 @@ def no_state(params: Any) -> None:
 class Settings:
     """Parameters, groups, options: what an optimizer is made of."""
 
-    rule: ClassVar[str]
+    rule: str
     """The name of the rule: ``"adam"`` for ``adam_step``."""
-    _never_negative: ClassVar[tuple[str, ...]] = ()
+    _never_negative: tuple[str, ...] = ()
     """The arrays of the state that hold no negative numbers: squares and magnitudes."""
     _new_state: Callable[[Any], Any] = staticmethod(no_state)
     """Returns the state of the rule for some arrays, or None where it has none."""

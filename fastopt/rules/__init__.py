@@ -11,13 +11,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastopt.optimizers import Optimizer
-from fastopt.rules import adadelta, adagrad, adam, adamax, lion, momentum, rmsprop, sgd
+from fastopt.rules import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    amsgrad,
+    lion,
+    momentum,
+    radam,
+    rmsprop,
+    sgd,
+)
 from fastopt.rules.adadelta import Adadelta, AdadeltaState, adadelta_init, adadelta_step
 from fastopt.rules.adagrad import Adagrad, AdagradState, adagrad_init, adagrad_step
 from fastopt.rules.adam import Adam, AdamState, AdamW, adam_init, adam_step
 from fastopt.rules.adamax import Adamax, AdamaxState, adamax_init, adamax_step
+from fastopt.rules.amsgrad import AMSGrad, AMSGradState, amsgrad_init, amsgrad_step
 from fastopt.rules.lion import Lion, LionState, lion_init, lion_step
 from fastopt.rules.momentum import Momentum, MomentumState, momentum_init, momentum_step
+from fastopt.rules.radam import RAdam, RAdamState, radam_init, radam_step
 from fastopt.rules.rmsprop import RMSprop, RMSpropState, rmsprop_init, rmsprop_step
 from fastopt.rules.sgd import SGD, sgd_step
 
@@ -29,6 +42,8 @@ class Rule:
     step: Callable[..., Any]
     init: Callable[..., Any] | None
     """What makes its state; None where it has none."""
+    state: type[Any] | None
+    """The class of that."""
     formula: Callable[..., Any]
     """The rule for one array, in plain NumPy: the specification.
 
@@ -41,18 +56,22 @@ class Rule:
 
 
 RULES = {
-    "sgd": Rule(sgd_step, None, sgd.formula, (SGD,)),
-    "momentum": Rule(momentum_step, momentum_init, momentum.formula, (Momentum,)),
-    "adam": Rule(adam_step, adam_init, adam.formula, (Adam, AdamW)),
-    "rmsprop": Rule(rmsprop_step, rmsprop_init, rmsprop.formula, (RMSprop,)),
-    "adagrad": Rule(adagrad_step, adagrad_init, adagrad.formula, (Adagrad,)),
-    "adadelta": Rule(adadelta_step, adadelta_init, adadelta.formula, (Adadelta,)),
-    "adamax": Rule(adamax_step, adamax_init, adamax.formula, (Adamax,)),
-    "lion": Rule(lion_step, lion_init, lion.formula, (Lion,)),
+    "sgd": Rule(sgd_step, None, None, sgd.formula, (SGD,)),
+    "momentum": Rule(momentum_step, momentum_init, MomentumState, momentum.formula, (Momentum,)),
+    "adam": Rule(adam_step, adam_init, AdamState, adam.formula, (Adam, AdamW)),
+    "rmsprop": Rule(rmsprop_step, rmsprop_init, RMSpropState, rmsprop.formula, (RMSprop,)),
+    "adagrad": Rule(adagrad_step, adagrad_init, AdagradState, adagrad.formula, (Adagrad,)),
+    "adadelta": Rule(adadelta_step, adadelta_init, AdadeltaState, adadelta.formula, (Adadelta,)),
+    "adamax": Rule(adamax_step, adamax_init, AdamaxState, adamax.formula, (Adamax,)),
+    "lion": Rule(lion_step, lion_init, LionState, lion.formula, (Lion,)),
+    "amsgrad": Rule(amsgrad_step, amsgrad_init, AMSGradState, amsgrad.formula, (AMSGrad,)),
+    "radam": Rule(radam_step, radam_init, RAdamState, radam.formula, (RAdam,)),
 }
 
 __all__ = [
     "SGD",
+    "AMSGrad",
+    "AMSGradState",
     "Adadelta",
     "AdadeltaState",
     "Adagrad",
@@ -66,6 +85,8 @@ __all__ = [
     "LionState",
     "Momentum",
     "MomentumState",
+    "RAdam",
+    "RAdamState",
     "RMSprop",
     "RMSpropState",
     "adadelta_init",
@@ -76,10 +97,14 @@ __all__ = [
     "adam_step",
     "adamax_init",
     "adamax_step",
+    "amsgrad_init",
+    "amsgrad_step",
     "lion_init",
     "lion_step",
     "momentum_init",
     "momentum_step",
+    "radam_init",
+    "radam_step",
     "rmsprop_init",
     "rmsprop_step",
     "sgd_step",

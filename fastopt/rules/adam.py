@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, OptionsWithoutDecay, Scheduled
 from fastopt.options import Penalty, StepOptions
 from fastopt.result import MaybeNone, StepResult
+from fastopt.rules.amsgrad import AMSGrad, AMSGradState, amsgrad_init
 from fastopt.tree import LikeParams, PartialTree, Steps, Tree, zeros_like
 
 if TYPE_CHECKING:
@@ -159,6 +161,12 @@ def adam_step(
 class Adam(Optimizer):
     """Adam.
 
+    Parameters
+    ----------
+    amsgrad : bool, default False
+        Divide by the largest mean of squares so far: the rule of :func:`amsgrad_step`, whose state
+        the optimizer has then; of the whole optimizer.
+
     Examples
     --------
     >>> import numpy as np, fastopt
@@ -171,14 +179,14 @@ class Adam(Optimizer):
     """
 
     rule = "adam"
-    _never_negative = ("v",)
-    _new_state = staticmethod(adam_init)
+    _never_negative: tuple[str, ...] = ("v",)
+    _new_state: Callable[[Any], Any] = staticmethod(adam_init)
 
     def __init__(
         self,
         params: Params,
         *,
-        state: AdamState | None = None,
+        state: AdamState | AMSGradState | None = None,
         lr: Scheduled = 1e-3,
         beta1: Scheduled = 0.9,
         beta2: Scheduled = 0.999,
@@ -186,8 +194,18 @@ class Adam(Optimizer):
         epsilon_hat: bool = False,
         scaled_prox: bool = False,
         bias_correction: bool = True,
+        amsgrad: bool = False,
         **options: Unpack[OptimizerOptions],
     ) -> None:
+        if not isinstance(amsgrad, bool):
+            raise TypeError(
+                f"{type(self).__name__}: amsgrad must be True or False, not {amsgrad!r}"
+            )
+        of_amsgrad: dict[str, Any] = {}
+        if amsgrad:
+            self.rule, self._new_state = "amsgrad", amsgrad_init
+            self._never_negative = AMSGrad._never_negative
+            of_amsgrad["max_of_corrected"] = False
         super().__init__(
             params,
             state=state,
@@ -198,6 +216,7 @@ class Adam(Optimizer):
             epsilon_hat=epsilon_hat,
             scaled_prox=scaled_prox,
             bias_correction=bias_correction,
+            **of_amsgrad,
             **options,
         )
 
@@ -205,7 +224,7 @@ class Adam(Optimizer):
 class AdamOptions(OptionsWithoutDecay, total=False):
     """What AdamW hands on to Adam."""
 
-    state: AdamState | None
+    state: AdamState | AMSGradState | None
     lr: Scheduled
     beta1: Scheduled
     beta2: Scheduled
@@ -213,6 +232,7 @@ class AdamOptions(OptionsWithoutDecay, total=False):
     epsilon_hat: bool
     scaled_prox: bool
     bias_correction: bool
+    amsgrad: bool
 
 
 @document_class(adam_step)

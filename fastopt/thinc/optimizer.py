@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc import optimizers
 
-from fastopt import AdamState, adam_step, global_norm, sgd_step
+from fastopt import AdamState, RAdamState, adam_step, global_norm, radam_step, sgd_step
 
 Array = NDArray[np.float32]
 
@@ -22,14 +22,15 @@ HAS_SCHEDULES = hasattr(optimizers.Optimizer, "step")
 class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
     """`thinc.optimizers.Optimizer`, whose updates are steps of fastopt.
 
-    A call is one step on one array, `adam_step` or, where ``beta2`` is 0, `sgd_step`::
+    A call is one step on one array, with `use_radam` `radam_step`, else `adam_step` or, where
+    ``beta2`` is 0, `sgd_step`::
 
         L2_is_weight_decay: g = clip(g), the rule, p -= lr*L2*p
         without:            g = clip(g + L2*p), the rule
         use_averages:       average += (1 - decay)*(p - average), from zero, decay = (1+t)/(10+t)
 
     where ``clip`` limits the norm of the array, Adam has its epsilon in the hat form, and ``t``
-    counts the updates of the array. The gradient is zero afterwards.
+    counts the updates of the array; RAdam counts one ahead. The gradient is zero afterwards.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
     use_averages : bool, default True
         Keep moving averages of the weights in `averages`.
     use_radam : bool, default False
-        Refused if it is true: fastopt has no RAdam.
+        RAdam in place of Adam; it leaves `lr_scale` to the decay, as thinc's does.
     L2_is_weight_decay : bool, default True
         Decay weights by ``lr*L2`` after the rule; or else add ``L2*p`` to the gradient before it
         is clipped.
@@ -61,7 +62,7 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
 
     See Also
     --------
-    fastopt.adam_step : The step, with its formula.
+    fastopt.adam_step, fastopt.radam_step : The steps, with their formulas.
 
     Notes
     -----
@@ -88,19 +89,6 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
     def __init__(self, learn_rate: Any, **options: Any) -> None:
         super().__init__(learn_rate, **options)
         self._states = _States()
-
-    @property
-    def use_radam(self) -> bool:
-        """Always false."""
-        return False
-
-    @use_radam.setter
-    def use_radam(self, use_radam: bool) -> None:
-        if use_radam:
-            raise ValueError(
-                "fastopt.thinc.Optimizer: use_radam must be False: fastopt has no RAdam; thinc's "
-                "own is RAdam.v1"
-            )
 
     def __call__(
         self, key: Hashable, weights: Any, gradient: Any, *, lr_scale: float = 1.0
@@ -140,11 +128,16 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
         if average is not None:
             options["ema"] = average
             options["ema_decay"] = min((2 + count) / (11 + count), 0.9999)
-        if beta2:
-            state = self._state(key, weights)
+        of_adam: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "eps": eps, "epsilon_hat": True}
+        if self.use_radam:
+            state = self._state(RAdamState, key, weights)
+            state.step = count + 1
+            options |= {"lr": learn_rate, "weight_decay": lr_scale * decay}
+            radam_step(weights, gradient, state, **options, **of_adam)
+        elif beta2:
+            state = self._state(AdamState, key, weights)
             state.step = count
-            options |= {"beta1": beta1, "beta2": beta2, "eps": eps, "epsilon_hat": True}
-            adam_step(weights, gradient, state, **options)
+            adam_step(weights, gradient, state, **options, **of_adam)
         else:
             sgd_step(weights, gradient, **options)
         self.nr_update[key] = count + 1
@@ -163,11 +156,11 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
         average: Array | None = self.averages.get(key)
         return np.zeros(weights.shape, np.float32) if average is None else average
 
-    def _state(self, key: Hashable, weights: Array) -> AdamState:
+    def _state(self, kind: type[Any], key: Hashable, weights: Array) -> Any:
         """Return the moments in the shape of `weights`: views of those that thinc keeps flat."""
         state = self._states.get(key)
         if (
-            state is None
+            not isinstance(state, kind)
             or state.m.base is not self.mom1.get(key)  # which others may have replaced
             or state.v.base is not self.mom2.get(key)
             or state.m.shape != weights.shape
@@ -175,11 +168,11 @@ class Optimizer(optimizers.Optimizer):  # type: ignore[misc]
             moments = (
                 _moment(name, getattr(self, name), key, weights) for name in ("mom1", "mom2")
             )
-            state = self._states[key] = AdamState(0, *moments)
+            state = self._states[key] = kind(0, *moments)
         return state
 
 
-class _States(dict[Hashable, AdamState]):
+class _States(dict[Hashable, Any]):
     """States by key. Copies and pickles are empty: an optimizer makes them of its own moments."""
 
     def __reduce__(self) -> tuple[type[_States], tuple[()]]:

@@ -38,6 +38,26 @@ def Adam(learn_rate: Any = optimizers.ADAM_DEFAULTS["learn_rate"], **options: An
     return Optimizer(learn_rate, **options)
 
 
+@wraps(optimizers.RAdam, assigned=ANNOTATIONS)
+def RAdam(learn_rate: Any = optimizers.ADAM_DEFAULTS["learn_rate"], **options: Any) -> Optimizer:
+    """Return an :class:`Optimizer` for RAdam: ``fastopt.RAdam.v1``, as thinc's ``RAdam.v1``.
+
+    Parameters
+    ----------
+    learn_rate : float, list, generator or schedule, default 0.001, >= 0
+        The learning rate.
+    **options
+        `L2`, `beta1`, `beta2`, `eps`, `grad_clip`, `L2_is_weight_decay` and `use_averages`, as of
+        :class:`Optimizer`.
+
+    Examples
+    --------
+    >>> from fastopt.thinc import RAdam
+    >>> optimizer = RAdam(0.01, beta2=0.99)
+    """
+    return Optimizer(learn_rate, use_radam=True, **options)
+
+
 @wraps(optimizers.SGD, assigned=ANNOTATIONS)
 def SGD(learn_rate: Any, **options: Any) -> Optimizer:
     """Return an :class:`Optimizer` for SGD: ``fastopt.SGD.v1``, with the options of ``SGD.v1``.

@@ -10,7 +10,8 @@ from fastopt.torch.adagrad import Adagrad
 from fastopt.torch.adam import Adam, AdamW
 from fastopt.torch.adamax import Adamax
 from fastopt.torch.lion import Lion
+from fastopt.torch.radam import RAdam
 from fastopt.torch.rmsprop import RMSprop
 from fastopt.torch.sgd import SGD
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "RAdam", "RMSprop"]

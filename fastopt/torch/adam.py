@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-import fastopt
 from fastopt.docstrings import append
-from fastopt.torch.optimizer import TERMS, Optimizer
+from fastopt.interop.table import Row
+from fastopt.interop.torch_reading import TORCH
+from fastopt.torch.optimizer import TERMS
 from fastopt.torch.options import ADAM, OPTIONS, SCALED, AdamOptions
+from fastopt.torch.tabled import Tabled
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -19,20 +21,17 @@ if TYPE_CHECKING:
 
 @append(
     OPTIONS,
-    torchs="lr, betas, eps, weight_decay, decoupled_weight_decay",
-    refused="amsgrad, capturable, differentiable",
+    torchs="lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay",
+    refused="capturable, differentiable",
     ours="Adam",
     own=SCALED + ADAM,
-    notes="",
+    notes=" `amsgrad` must be the same in all groups.",
     result="tensor([ 0.5000, -1.5000])",
 )
-class Adam(Optimizer, torch.optim.Adam):
+class Adam(Tabled, torch.optim.Adam):
     """Adam: ``torch.optim.Adam``."""
 
-    _deciding = (
-        *("betas", "eps", "weight_decay", "maximize", "decoupled_weight_decay"),
-        *("amsgrad", "capturable", "differentiable"),
-    )
+    _row = TORCH["adam"]
     _terms = TERMS | {"scaled_prox": False, "epsilon_hat": False}
 
     def __init__(
@@ -70,29 +69,24 @@ class Adam(Optimizer, torch.optim.Adam):
         )
 
     @classmethod
-    def _arrays_of(cls, variant: Any) -> dict[str, str]:
-        return {"m": "exp_avg", "v": "exp_avg_sq"}
+    def _variant(cls, groups: list[dict[str, Any]]) -> Any:
+        amsgrad = {bool(group["amsgrad"]) for group in groups}
+        if len(amsgrad) > 1:
+            raise ValueError(f"{cls.__name__}: amsgrad must be the same in all groups")
+        return "amsgrad" if amsgrad.pop() else "adam"
 
     @classmethod
-    def _numbers(cls, group: dict[str, Any], variant: Any) -> dict[str, Any]:
-        beta1, beta2 = group["betas"]
-        decays = {"l2": 0.0, "weight_decay": 0.0}
-        decays["weight_decay" if group["decoupled_weight_decay"] else "l2"] = group["weight_decay"]
-        numbers = {name: group[name] for name in ("lr", "eps", "maximize", *cls._terms)}
-        return {**numbers, **decays, "beta1": beta1, "beta2": beta2}
-
-    @classmethod
-    def _make(cls, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
-        return fastopt.Adam(groups, state=fastopt.AdamState(steps, **arrays), **shared)
+    def _row_of(cls, variant: Any) -> Row:
+        return TORCH[variant]
 
 
 @append(
     OPTIONS,
-    torchs="lr, betas, eps, weight_decay",
-    refused="amsgrad, capturable, differentiable",
+    torchs="lr, betas, eps, weight_decay, amsgrad",
+    refused="capturable, differentiable",
     ours="AdamW",
     own=SCALED + ADAM,
-    notes="",
+    notes=" `amsgrad` must be the same in all groups.",
     result="tensor([ 0.4950, -1.4900])",
 )
 class AdamW(Adam, torch.optim.AdamW):

@@ -37,7 +37,6 @@ TERMS: dict[str, Any] = {"l1": 0.0, "l1_prox": 0.0, "nonneg": False, "clip_value
 """What of this every group has for itself, with defaults."""
 
 UNAVAILABLE = {
-    "amsgrad": "there is no AMSGrad yet",
     "capturable": "on the CPU nothing is captured",
     "differentiable": "a step is not part of a graph",
 }

@@ -70,6 +70,12 @@ epsilon_hat : bool, default False
 """
 
 
+RADAM = """\
+epsilon_hat : bool, default True
+    Add `eps` to the uncorrected root, as torch does; with False to the corrected one, as optax.
+"""
+
+
 EPS_INSIDE_SQRT = """\
 eps_inside_sqrt : bool, default False
     Add `eps` before the root is taken, as Keras and optax do.
