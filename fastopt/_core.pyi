@@ -8,10 +8,11 @@ from typing_extensions import disjoint_base
 from fastopt.result import StepResult
 
 rules: dict[
-    str, tuple[dict[str, str], dict[str, bool], Callable[..., StepResult | None], dict[str, float]]
+    str,
+    tuple[dict[str, str], dict[str, bool], Callable[..., StepResult | None], dict[str, float], int],
 ]
-"""Of each rule: the ranges of its options, whether arrays of its state may be None, its step, and
-where the numbers of its state begin.
+"""Of each rule: the ranges of its options, whether arrays of its state may be None, its step,
+where the numbers of its state begin, and how many sums it wants of an array before its step.
 
 The step takes the class of the state, params, grads, state, the options in their order, and a dict
 of all others.

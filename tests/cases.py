@@ -94,6 +94,9 @@ CASES = [
     Case("amsgrad", {"max_of_corrected": True, "epsilon_hat": True, "eps": 1e-3}),
     Case("radam"),
     Case("radam", {"epsilon_hat": False, "beta2": 0.8, "eps": 1e-3}),
+    Case("lamb"),
+    Case("lamb", {"lr": 0.1, "trust_decay": 0.0, "bias_correction": False, "trust_clip": True}),
+    Case("lamb", {"lr": 0.1, "trust_decay": 0.0, "always_adapt": False, "eps": 1e-3}),
 ]
 
 # Rules that divide by a metric, which can scale the threshold of proximal L1.
@@ -109,6 +112,7 @@ SCALED_CASES = [
     Case("adamax", {"scaled_prox": True, "lr": 0.3, "eps_outside_max": True, "eps": 1e-3}),
     Case("amsgrad", {"scaled_prox": True, "lr": 0.3, "max_of_corrected": True}),
     Case("radam", {"scaled_prox": True, "lr": 0.3, "beta2": 0.8}),
+    Case("lamb", {"scaled_prox": True, "lr": 0.3}),
 ]
 
 PLAIN_CASES = [
@@ -122,6 +126,7 @@ PLAIN_CASES = [
     Case("lion"),
     Case("amsgrad"),
     Case("radam"),
+    Case("lamb"),
 ]
 
 MOST_ARRAYS = rmsprop_cases()[-1]

@@ -25,6 +25,8 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("Adadelta", {"learning_rate": 0.5, "rho": 0.7, "epsilon": 1e-3}),
     ("Adamax", {}),
     ("Adamax", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
+    ("Lamb", {}),
+    ("Lamb", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
     ("Lion", {}),
     ("Lion", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.7}),
 ]
@@ -42,6 +44,7 @@ NUMBERS = {
     "Adagrad": {"epsilon": 1e-2},
     "Adadelta": {"rho": 0.5, "epsilon": 1e-2},
     "Adamax": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
+    "Lamb": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
     "Lion": {"beta_1": 0.5, "beta_2": 0.9},
 }
 NAMES = list(NUMBERS)

@@ -85,6 +85,7 @@ class Machine(RuleBasedStateMachine):
         given = flat(grads, self.params)
         expected = [None if grad is None else grad.copy() for grad in given]
         part = self.model.taking_part(given)
+        self.model.lie_like(flat(self.params))
         with np.errstate(all="ignore"):
             wanted = self.model.step(given, **of_model)
         result = self.opt.step(grads, **options)
@@ -101,8 +102,13 @@ class Machine(RuleBasedStateMachine):
         return self.model.may_accumulate
 
     def heal(self, seed: int) -> None:
-        """Go on with numbers where there is NaN by now, which would hide whatever comes."""
-        if not all(np.isfinite(entry.p).all() for entry in self.model.entries):
+        """Go on with numbers where there is NaN by now, which would hide whatever comes.
+
+        Infinities in a state alone, as Lion has them, would make loading refuse it.
+        """
+        entries = self.model.entries
+        held = [array for entry in entries for array in (entry.p, *entry.state.values())]
+        if not all(np.isfinite(array).all() for array in held):
             self.fill(seed)
 
     def fill(self, seed: int) -> None:

@@ -140,6 +140,7 @@ class Steps(Machine):
         self.compare_step_of_the_sum(seed, numbers, numbers)
 
     def compare_step_of_the_sum(self, seed: int, options: Any, of_model: Any) -> None:
+        self.model.lie_like(flat(self.params))
         with np.errstate(all="ignore"):
             wanted = self.model.step_of_sum(**of_model)
         assert_same_result(self.opt.step(**options), wanted)

@@ -153,7 +153,15 @@ class Model:
         for name, path, (array,) in zip(found, paths(params), zip_trees(params), strict=True):
             entry = known.get(name) or self.new_entry(name, array)
             entry.path, entry.p = path, array.copy(order="K")
+            if entry.total is not None:
+                entry.total = like(entry.p, entry.total)
             self.entries.append(entry)
+
+    def lie_like(self, params: list[Any]) -> None:
+        """Let arrays lie in memory as those of the user: rules may add up in that order."""
+        for entry, p in zip(self.entries, params, strict=True):
+            forwards = (..., *(slice(None, None, -1 if s < 0 else 1) for s in p.strides))
+            entry.p = like(p[forwards], entry.p[forwards])[forwards]
 
     def new_entry(self, name: str, array: Any) -> Entry:
         return Entry(
@@ -319,6 +327,13 @@ class Model:
             own["ema"] = [entry.ema]
         step = getattr(reference, f"{self.rule}_step")
         step([entry.p], [grad], state, **own)
+
+
+def like(memory: Any, values: Any) -> Any:
+    """Return an array that lies in memory like another one, with the same axes first."""
+    made = np.empty_like(memory)
+    made[...] = values
+    return made
 
 
 def debiased(entry: Entry, decay: float) -> float:

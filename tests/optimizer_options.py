@@ -99,6 +99,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "Adam": ADAM | TERMS,
     "AdamW": ADAM | TERMS,
     "AMSGrad": ADAM | {"max_of_corrected": st.booleans()} | TERMS,
+    "LAMB": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.9),
+        "beta2": numbers(0.0, 0.9, 0.999),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "trust_decay": numbers(0.0, 0.01, 0.3),
+        "bias_correction": st.booleans(),
+        "always_adapt": st.booleans(),
+        "trust_clip": st.booleans(),
+        "scaled_prox": st.booleans(),
+    }
+    | TERMS,
     "RAdam": {name: each for name, each in ADAM.items() if name != "bias_correction"} | TERMS,
     "RMSprop": {
         "lr": RATES,

@@ -221,7 +221,7 @@ REFUSED: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]] = {
     "no averages": (has_no_averages, lambda m, g: m.opt.averaged().__enter__()),
     "a state of another rule": (
         always,
-        lambda m, g: spoiled_state(m, lambda state: state.update(rule="lion")),
+        lambda m, g: spoiled_state(m, lambda state: state.update(rule="sophia")),
     ),
     "a state without a count": (
         always,
@@ -241,7 +241,7 @@ REFUSED: dict[str, tuple[Callable[[Any], bool], Callable[[Any, Any], Any]]] = {
     ),
     "what fits of a state of another rule": (
         always,
-        lambda m, g: spoiled_state(m, lambda state: state.update(rule="lion"), strict=False),
+        lambda m, g: spoiled_state(m, lambda state: state.update(rule="sophia"), strict=False),
     ),
     "options='mine'": loading(options="mine"),
     "strict='no'": loading(strict="no"),

@@ -6,11 +6,17 @@ others are asked themselves where they are installed. Rules that torch has: test
 
 from __future__ import annotations
 
+import copy
+import importlib.util
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from cases import assert_same_bits
 from test_conventions import LR, run
 
 import fastopt
@@ -95,6 +101,71 @@ def test_lion_pytorch() -> None:
     run(lambda p, g: fastopt.lion_step(p, g, state, **options), theirs)
 
 
+LAMBS = {
+    "decay": ({"weight_decay": 0.1}, {"trust_decay": 0.1}),
+    "plain": ({"weight_decay": 0.0}, {"trust_decay": 0.0}),
+    "adapts": ({"weight_decay": 0.0, "always_adapt": True}, {"trust_decay": 0.0}),
+    "clip": ({"trust_clip": True}, {"trust_clip": True}),
+    "no correction": ({"bias_correction": False}, {"bias_correction": False}),
+    "decoupled": (
+        {"weight_decay": 0.1, "decoupled_decay": True, "always_adapt": True},
+        {"weight_decay": 0.1, "trust_decay": 0.0},
+    ),
+}
+
+
+def lamb_of_timm(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import it without timm's models, which need torchvision."""
+    found = importlib.util.find_spec("timm")
+    if found is None:
+        pytest.skip("could not import 'timm'")
+    (path,) = found.submodule_search_locations or ()
+    for name, folder in (("timm", Path(path)), ("timm.optim", Path(path) / "optim")):
+        package = ModuleType(name)
+        package.__path__ = [str(folder)]
+        monkeypatch.setitem(sys.modules, name, package)
+    return importlib.import_module("timm.optim.lamb")
+
+
+@pytest.mark.parametrize("name", LAMBS)
+def test_lamb_of_timm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch, timm = pytest.importorskip("torch"), lamb_of_timm(monkeypatch)
+    its, own = LAMBS[name]
+    state, held = fastopt.lamb_init(np.zeros(50)), []
+
+    def theirs(p: Any, g: Any, t: int) -> Any:
+        if not held:
+            parameter = torch.nn.Parameter(torch.from_numpy(p.copy()))
+            options = {"lr": LR, "betas": (0.8, 0.7), "eps": 1e-3, "foreach": False, **its}
+            held[:] = parameter, timm.Lamb([parameter], **options)
+        parameter, optimizer = held
+        parameter.grad = torch.from_numpy(g.copy())
+        optimizer.step()
+        return parameter.detach().numpy()
+
+    options = {"lr": LR, "beta1": 0.8, "beta2": 0.7, "eps": 1e-3, "clip_norm": 1.0, "clip_eps": 0.0}
+    options |= {"always_adapt": its.get("always_adapt", False), **own}
+    run(lambda p, g: fastopt.lamb_step(p, g, state, **options), theirs)
+
+
+def test_the_norms_of_lamb_are_those_of_arrays(rng: np.random.Generator) -> None:
+    shapes = [(70, 60), (), (0,), (300,), (5,)]
+    params = [rng.standard_normal(shape) for shape in shapes]
+    params[4][...] = 0.0  # whose ratio is 1
+    grads = [rng.standard_normal(shape) for shape in shapes]
+    alone = copy.deepcopy(params)
+    fastopt.lamb_step(params, grads, fastopt.lamb_init(params), lr=0.1, threads=2)
+    for p, g in zip(alone, grads, strict=True):
+        before = p.copy()
+        fastopt.lamb_step(p, g, fastopt.lamb_init(p), lr=0.1, eps=0.0, trust_decay=0.0)
+        if p.size:
+            length = 0.1 * (np.linalg.norm(before) or np.sqrt(p.size))
+            assert np.linalg.norm(p - before) == pytest.approx(length, rel=1e-5)
+        fastopt.lamb_step(before, g, fastopt.lamb_init(before), lr=0.1)
+        p[...] = before
+    assert_same_bits(params, alone)
+
+
 OPTAX: list[tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, Any]]] = [
     (
         "adagrad",
@@ -113,6 +184,12 @@ OPTAX: list[tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, Any]]] = 
         "amsgrad",
         lambda o: o.amsgrad(LR, 0.8, 0.7, 1e-3),
         {"beta1": 0.8, "beta2": 0.7, "eps": 1e-3, "max_of_corrected": True},
+        {},
+    ),
+    (
+        "lamb",
+        lambda o: o.lamb(LR, 0.8, 0.7, 1e-3, weight_decay=0.1),
+        {"beta1": 0.8, "beta2": 0.7, "eps": 1e-3, "trust_decay": 0.1},
         {},
     ),
     (

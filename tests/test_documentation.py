@@ -24,7 +24,15 @@ DOCS = TOP / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 PAGES = [page for page in PAGES if not page.startswith("_build/")]
 WITHOUT_CODE = {
-    *("changelog.md", "interop.md", "keras.md", "recipes.md", "sklearn.md", "thinc.md"),
+    *(
+        "changelog.md",
+        "choosing.md",
+        "interop.md",
+        "keras.md",
+        "recipes.md",
+        "sklearn.md",
+        "thinc.md",
+    ),
     "torch.md",
 }
 PROGRAMS = {"recipes.md"}  # test_recipes.py and test_recipes_frameworks.py run them
@@ -147,7 +155,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_pictures_are_there(site: Path) -> None:
     pictures = {path.name for path in (site / "_images").iterdir()}
-    assert pictures >= {"schedules.png", "weights.png"}
+    assert pictures >= {"choosing.png", "schedules.png", "weights.png"}
 
 
 @pytest.mark.parametrize("module", MODULES)

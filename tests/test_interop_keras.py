@@ -33,6 +33,7 @@ PAIRS: list[tuple[str, str, dict[str, Any]]] = [
     ("Adadelta", "Adadelta", {"learning_rate": 0.5, "rho": 0.7, "weight_decay": 0.1}),
     ("AMSGrad", "Adam", {"amsgrad": True, "beta_2": 0.7, "weight_decay": 0.1}),
     ("Adamax", "Adamax", {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}),
+    ("LAMB", "Lamb", {"learning_rate": 0.1, "beta_2": 0.9, "weight_decay": 0.1}),
     ("Lion", "Lion", {"learning_rate": 0.1, "beta_1": 0.8, "clipvalue": 0.5}),
 ]
 pytestmark = [

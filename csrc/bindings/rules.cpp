@@ -39,7 +39,8 @@ PyObject* step(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) 
 }
 
 // The options of a rule with their ranges, the arrays of its state with whether a state may leave
-// them out, its step, and the numbers of its state with where they begin.
+// them out, its step, the numbers of its state with where they begin, and the sums that it wants of
+// an array before.
 py::tuple described(const Rule& rule) {
   py::dict options, arrays, scalars;
   for (const Option& option : rule.options) options[option.name] = text_of(option.range);
@@ -50,7 +51,8 @@ py::tuple described(const Rule& rule) {
   method = method_of(function_of(rule), step);
   const Object capsule = Object::made(PyCapsule_New(const_cast<Rule*>(&rule), nullptr, nullptr));
   return py::make_tuple(options, arrays,
-                        to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr()))), scalars);
+                        to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr()))), scalars,
+                        rule.variants[0].sums);
 }
 
 py::object default_of(const Declared& declared) {

@@ -118,30 +118,26 @@ class TensorUpdate {
       if (saved.arrays[i]) loops_.restore(n, changes, saved.values[i], saved.arrays[i]);
   }
 
-  // The rule sees copies, since decay comes before it and its states change.
+  // Decay, which comes before the rule, changes a copy.
   void measure_block(const Block& block, std::int64_t n, std::int64_t number, double* sums) const {
-    Block copies = block;
-    T param[block_size], states[Streams::max_states][block_size], changed[block_size];
-    std::copy_n(block.param, n, param);
-    copies.param = param;
-    for (int s = 0; s < Streams::max_states; ++s) {
-      if (!block.states[s]) continue;
-      std::copy_n(static_cast<T*>(block.states[s]), n, states[s]);
-      copies.states[s] = states[s];
+    Block seen = block;
+    T param[block_size], changed[block_size];
+    if (penalties_.decay != 0) {
+      std::copy_n(block.param, n, param);
+      seen.param = param;
     }
-    const T* g = apply_terms_before(copies, n, number, changed);
-    if (block.update_mask) {
-      if (g != changed) std::copy_n(g, n, changed);
-      g = changed;
-      const T zeros[block_size] = {};
-      std::uint8_t unpacked[block_size];
-      const std::uint8_t* takes_part = bytes(block.update_mask, Streams::update_mask, n, unpacked);
-      loops_.restore(n, takes_part, zeros, changed);
-      loops_.restore(n, takes_part, zeros, param);
-      for (int s = 0; s < Streams::max_states; ++s)
-        if (block.states[s]) loops_.restore(n, takes_part, zeros, states[s]);
+    const T* g = apply_terms_before(seen, n, number, changed);
+    double values[RuleVariant::max_sums * block_size];
+    rule_.measure(folded_, n, seen.param, g, block.states, values);
+    const std::uint8_t* takes_part = nullptr;
+    std::uint8_t unpacked[block_size];
+    if (block.update_mask) takes_part = bytes(block.update_mask, Streams::update_mask, n, unpacked);
+    for (int k = 0; k < step_.rule->sums; ++k) {
+      double* of_sum = values + k * block_size;
+      constexpr double zeros[block_size] = {};
+      if (takes_part) table_.float64.restore(n, takes_part, zeros, of_sum);
+      sums[k] = table_.float64.sums.plain(of_sum, /*scale=*/1, n);
     }
-    rule_.measure(folded_, n, param, g, copies.states, sums);
   }
 
   void update_all(const Block& block, std::int64_t n, std::int64_t number) const {

@@ -23,27 +23,18 @@ FASTOPT_NOINLINE void shrink_elements(const Rule& given, std::int64_t n, T thres
     param[i] = shrunk(param[i], threshold / rule.metric(state[i]...));
 }
 
-// Element i is added to lane i % 16 of every sum, as in reduce.inl.
+// What an element of a block is to add to each sum; the states stay as they are.
 template <class Rule, class T, class... State>
-FASTOPT_NOINLINE void measure_elements(const Rule& given, std::int64_t n, double* sums,
+FASTOPT_NOINLINE void measure_elements(const Rule& given, std::int64_t n,
+                                       double* FASTOPT_RESTRICT values,
                                        const T* FASTOPT_RESTRICT param,
                                        const T* FASTOPT_RESTRICT grad,
-                                       State* FASTOPT_RESTRICT... state) {
+                                       const State* FASTOPT_RESTRICT... state) {
   const Rule rule = given;
-  double in_lanes[Rule::sums][lanes] = {};
-  for (std::int64_t first = 0; first < n; first += lanes) {
-    const int count = n - first < lanes ? static_cast<int>(n - first) : lanes;
-    for (int lane = 0; lane < count; ++lane) {
-      const std::int64_t i = first + lane;
-      T values[Rule::sums];
-      rule.measure(param[i], grad[i], state[i]..., values);
-      for (int k = 0; k < Rule::sums; ++k) in_lanes[k][lane] += static_cast<double>(values[k]);
-    }
-  }
-  for (int k = 0; k < Rule::sums; ++k) {
-    for (int half = lanes / 2; half > 0; half /= 2)
-      for (int lane = 0; lane < half; ++lane) in_lanes[k][lane] += in_lanes[k][lane + half];
-    sums[k] = in_lanes[k][0];
+  for (std::int64_t i = 0; i < n; ++i) {
+    double of_element[Rule::sums];
+    rule.measure(param[i], grad[i], state[i]..., of_element);
+    for (int k = 0; k < Rule::sums; ++k) values[k * block_size + i] = of_element[k];
   }
 }
 
@@ -64,8 +55,8 @@ struct RuleKernels {
   }
 
   static void measure(const void* rule, std::int64_t n, const void* param, const void* grad,
-                      void* const* states, double* sums) {
-    measure_elements(*static_cast<const Rule<T>*>(rule), n, sums, static_cast<const T*>(param),
+                      void* const* states, double* values) {
+    measure_elements(*static_cast<const Rule<T>*>(rule), n, values, static_cast<const T*>(param),
                      static_cast<const T*>(grad), at(states, State)...);
   }
 

@@ -21,15 +21,16 @@ struct RuleLoops {
   void (*shrink)(const void* rule, std::int64_t n, double threshold, void* param,
                  void* const* states);
 
-  // Sums up what the rule wants to know of an array before it is applied to it; null where it has
-  // no such phase. The states are copies, which change.
+  // What each element of a block adds to the sums that the rule wants before it is applied to an
+  // array: of each sum block_size numbers. Null where it wants none.
   void (*measure)(const void* rule, std::int64_t n, const void* param, const void* grad,
-                  void* const* states, double* sums);
+                  void* const* states, double* values);
 };
 
 // Sums over n elements, each first multiplied by `scale`, in double, in an order of their own that
 // is the same everywhere; see reduce.inl.
 struct Sums {
+  double (*plain)(const void* x, double scale, std::int64_t n);
   double (*squares)(const void* x, double scale, std::int64_t n);
   double (*magnitudes)(const void* x, double scale, std::int64_t n);
   double (*zeros)(const void* x, double scale, std::int64_t n);      // their number

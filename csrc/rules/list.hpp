@@ -8,6 +8,7 @@
 #include "adam.hpp"
 #include "adamax.hpp"
 #include "amsgrad.hpp"
+#include "lamb.hpp"
 #include "lion.hpp"
 #include "momentum.hpp"
 #include "radam.hpp"
@@ -46,7 +47,8 @@ using Families = FamilyList<
     Family<AdamaxOptions, Adamax>,      //
     Family<LionOptions, Lion>,          //
     Family<AmsgradOptions, Amsgrad>,    //
-    Family<RadamOptions, Radam>         //
+    Family<RadamOptions, Radam>,        //
+    Family<LambOptions, Lamb>           //
         FASTOPT_MORE_FAMILIES>;
 
 template <template <class> class... A, template <class> class... B>

@@ -86,6 +86,7 @@ OPTAX: dict[str, Any] = {
     "rmsprop": lambda o, h: o.rmsprop(h.lr, h.rho, h.eps, eps_in_sqrt=False),
     "adadelta": lambda o, h: o.adadelta(h.lr, h.rho, h.eps),
     "adamax": lambda o, h: o.adamax(h.lr, h.beta1, h.beta2, h.eps),
+    "lamb": lambda o, h: o.lamb(h.lr, h.beta1, h.beta2, h.eps, weight_decay=h.trust_decay),
     "lion": lambda o, h: o.lion(h.lr, h.beta1, h.beta2, weight_decay=0.0),
     "recipe": lambda o, h: o.chain(
         o.clip_by_global_norm(h.clip_norm),

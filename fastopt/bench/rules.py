@@ -71,8 +71,12 @@ class Row:
 
     @property
     def reads(self) -> int:
-        """How many it cannot avoid to read: with clipping, the gradients once more before."""
-        return self.writes + self.is_step + ("clip_norm" in self.options)
+        """How many it cannot avoid to read: with clipping, the gradients once more before.
+
+        A rule that wants sums of an array before its step reads everything twice.
+        """
+        phases = 1 + (self.is_step and _core.rules[self.rule][4] > 0)
+        return phases * (self.writes + self.is_step) + ("clip_norm" in self.options)
 
     @property
     def bytes_per_param(self) -> float:

@@ -16,7 +16,7 @@ from fastopt.interop.table import (
     rule_in,
     steps_of,
 )
-from fastopt.rules import SGD, Adadelta, Adagrad, Adam, Adamax, AMSGrad, Lion, Momentum
+from fastopt.rules import LAMB, SGD, Adadelta, Adagrad, Adam, Adamax, AMSGrad, Lion, Momentum
 
 FROM, TO = "from_keras_variables", "to_keras_variables"
 
@@ -66,6 +66,12 @@ KERAS = {
         {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"},
         ours={"eps_outside_max": True},
     ),
+    "lamb": Row(
+        LAMB,
+        {"m": "momentum", "v": "velocity"},
+        {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"},
+        ours={"trust_decay": 0.0},
+    ),
     "lion": Row(
         Lion,
         {"m": "momentum"},
@@ -82,6 +88,7 @@ CLASSES = {
     "Adagrad": "adagrad",
     "Adadelta": "adadelta",
     "Adamax": "adamax",
+    "Lamb": "lamb",
     "Lion": "lion",
 }
 
@@ -99,8 +106,9 @@ def from_keras_variables(
     :class:`fastopt.AdamW`, which has the same state), with ``epsilon_hat=True``, as theirs is, and
     with `amsgrad` if it is true there.
     ``SGD`` becomes :class:`fastopt.Momentum` with ``lr_inside=True`` if it has momentum, else
-    :class:`fastopt.SGD`. ``Adagrad``, ``Adadelta``, ``Adamax`` and ``Lion`` become ours of that
-    name, with ``eps_inside_sqrt=True`` and ``eps_outside_max=True`` where these are options.
+    :class:`fastopt.SGD`. ``Adagrad``, ``Adadelta``, ``Adamax``, ``Lamb`` and ``Lion`` become ours
+    of that name, with ``eps_inside_sqrt=True``, ``eps_outside_max=True`` and ``trust_decay=0.0``
+    where these are options.
 
     Parameters
     ----------
@@ -184,8 +192,8 @@ def to_keras_variables(
     """Turn the state of our optimizer into the variables of a Keras optimizer.
 
     That of SGD and Momentum is for ``keras.optimizers.SGD``, that of Adam, AdamW and AMSGrad for
-    ``keras.optimizers.Adam`` and ``AdamW``, that of Adagrad, Adadelta, Adamax and Lion for Keras'
-    class of that name.
+    ``keras.optimizers.Adam`` and ``AdamW``, that of Adagrad, Adadelta, Adamax, LAMB and Lion for
+    Keras' class of that name.
 
     Parameters
     ----------
@@ -209,7 +217,8 @@ def to_keras_variables(
         If it is of RMSprop or has several groups; if `names` are not those of the state; if its
         arrays have not seen equally many updates; or if something would be lost, that Keras'
         optimizer has not: accumulated gradients, averages, schedules, what is frozen,
-        ``epsilon_hat=False``, ``eps_inside_sqrt=False``, ``eps_outside_max=False``, dampening,
+        ``epsilon_hat=False``, ``eps_inside_sqrt=False``, ``eps_outside_max=False``, `trust_decay`,
+        dampening,
         clipping by a norm with another `clip_eps` than 0, and
         options such as `l1`, `l2` or `nonneg` that are not at their default.
 

@@ -12,6 +12,7 @@ from fastopt.interop import table
 from fastopt.interop.table import Row, checked_array, checked_dtype, checked_names
 from fastopt.optimizers.group import one_or_named
 from fastopt.rules import (
+    LAMB,
     SGD,
     Adadelta,
     Adagrad,
@@ -82,12 +83,19 @@ TORCH = {
         {**LOOPS, "capturable": False, DECOUPLED: False},
     ),
 }
-LION = Row(
-    Lion,
-    {"m": "exp_avg"},
-    {"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2"},
-)
-"""That of lion-pytorch: torch itself has none."""
+OTHERS = {
+    "lion": Row(
+        Lion,
+        {"m": "exp_avg"},
+        {"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2"},
+    ),
+    "lamb": Row(
+        LAMB,
+        {"m": "exp_avg", "v": "exp_avg_sq"},
+        {"lr": "lr", "weight_decay": "trust_decay", "betas": "beta1 beta2", "eps": "eps"},
+    ),
+}
+"""Rules that torch has not, as lion-pytorch and timm call their parts."""
 WITH_DECAY = {
     rule: row._replace(
         options={**row.options, "weight_decay": "weight_decay"},

@@ -237,3 +237,28 @@ class Lion(Optimizer, keras_own("Lion")):  # type: ignore[misc]
 
     def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
         return fastopt.Lion(params, state=fastopt.LionState(0, *moments))
+
+
+@registered
+@append(
+    NOTES,
+    ours="LAMB",
+    options="``trust_decay=0.0``",
+    but="",
+    what_is_left="",
+    result="tensor([ 0.2094, -1.2094])",
+)
+class Lamb(Optimizer, keras_own("Lamb")):  # type: ignore[misc]
+    """LAMB: ``keras.optimizers.Lamb``."""
+
+    def _kind(self) -> Any:
+        return "lamb"
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self._momentums, self._velocities]
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        return {"beta1": self.beta_1, "beta2": self.beta_2, "eps": self.epsilon}
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        return fastopt.LAMB(params, state=fastopt.LAMBState(0, *moments), trust_decay=0.0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastopt import _core
 from fastopt.optimizers.group import Group, one_or_all, one_or_each
-from fastopt.tree import Tree, arrays_of, as_array, unflatten, zeros_like
+from fastopt.tree import Tree, arrays_of, as_array, zeros_like
 
 if TYPE_CHECKING:
     from fastopt.optimizers.held import Held
@@ -84,10 +84,11 @@ def _waiting(held: Held) -> Waiting | None:
 
 
 def _keep_sums(held: Held, where: str, waiting: Waiting) -> None:
-    """Take over what was added up; to new entries nothing was."""
-    tree = zeros_like(where, held.params)
-    zeros = dict(zip(held.names, arrays_of(tree), strict=True))
-    sums = unflatten(tree, iter([waiting.sums.get(name, zeros[name]) for name in held.names]))
+    """Take over what was added up, in memory like the parameters; to new entries nothing was."""
+    sums = zeros_like(where, held.params)
+    for name, array in zip(held.names, arrays_of(sums), strict=True):
+        if name in waiting.sums:
+            array[...] = waiting.sums[name]
     has = [waiting.has.get(name, 0) for name in held.names]
     of_groups = {name for group in held.groups if group["frozen"] for name in group.names}
     frozen = [waiting.frozen.get(name, int(name in of_groups)) for name in held.names]

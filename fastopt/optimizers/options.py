@@ -66,6 +66,10 @@ class OtherArguments(TypedDict, total=False):
     rho: float
     eps_inside_sqrt: bool
     eps_outside_max: bool
+    max_of_corrected: bool
+    trust_decay: float
+    always_adapt: bool
+    trust_clip: bool
     lr_decay: float
     scaled_prox: bool
     l1: float

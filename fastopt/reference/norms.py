@@ -113,24 +113,39 @@ def add(numbers: list[float]) -> float:
     return total
 
 
-CHUNK, LANES = 4096, 16
+CHUNK, BLOCK, LANES = 4096, 256, 16
 
 
 def sum_of(function: Any, array: Any, scale: float = 1.0, keep: Any = None) -> float:
-    """Add function(scale * x) chunk by chunk, in a chunk into 16 lanes, which are folded in halves.
-
-    The order is that of memory, with every axis walked forwards. What `keep` leaves out is zero.
-    """
-    forwards = (..., *(slice(None, None, -1 if s < 0 else 1) for s in array.strides))
-    outer_first = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    x = array[forwards].transpose(outer_first).ravel().astype(np.float64)
+    """Add function(scale * x), in chunks. What `keep` leaves out is zero."""
+    x = in_order(array, array).astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
         x *= scale
     if keep is not None:
-        x = np.where(keep[forwards].transpose(outer_first).ravel(), x, 0.0)
+        x = np.where(in_order(keep, array), x, 0.0)
+    return added(function, x, CHUNK)
+
+
+def total(values: Any, like: Any, keep: Any = None) -> float:
+    """Add what a rule wants to know of a parameter `like` these values, where it takes part."""
+    x = in_order(values, like)
+    if keep is not None:
+        x = np.where(in_order(keep, like), x, 0.0)
+    return added(np.positive, x, BLOCK)
+
+
+def in_order(array: Any, like: Any) -> Any:
+    """Return the elements in the order of memory of `like`, with every axis walked forwards."""
+    forwards = (..., *(slice(None, None, -1 if s < 0 else 1) for s in like.strides))
+    outer_first = sorted(range(like.ndim), key=lambda axis: -abs(like.strides[axis]))
+    return array[forwards].transpose(outer_first).ravel()
+
+
+def added(function: Any, x: Any, chunk_size: int) -> float:
+    """Add chunk by chunk, in a chunk into 16 lanes, which are folded in halves."""
     sums = []
-    for start in range(0, x.size, CHUNK):
-        chunk = x[start : start + CHUNK]
+    for start in range(0, x.size, chunk_size):
+        chunk = x[start : start + chunk_size]
         rows = np.zeros((-(-chunk.size // LANES), LANES))
         with np.errstate(over="ignore", under="ignore"):
             rows.ravel()[: chunk.size] = function(chunk)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from fastopt import _core
 from fastopt.options import DEFAULTS
+from fastopt.reference.norms import total
 from fastopt.reference.terms import advance, entries, measure
 from fastopt.rules import RULES, Rule
 from fastopt.tree import unflatten, zip_trees
@@ -37,6 +39,7 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
         for k, entry, p, *arrays in entries(o, params, grads, *trees):
             updates[k] += 1  # of an array without a gradient they stay behind
             g = entry.before_rule()
+            o.total = partial(total, like=p, keep=entry.update_mask)
             metric = rule.formula(p.dtype.type, updates[k], o, p, g, *arrays)
             entry.after_rule(*metric if getattr(o, "scaled_prox", False) else (None, o.lr))
         advance(o.drop, params)

@@ -17,6 +17,7 @@ from fastopt.rules import (
     adam,
     adamax,
     amsgrad,
+    lamb,
     lion,
     momentum,
     radam,
@@ -28,6 +29,7 @@ from fastopt.rules.adagrad import Adagrad, AdagradState, adagrad_init, adagrad_s
 from fastopt.rules.adam import Adam, AdamState, AdamW, adam_init, adam_step
 from fastopt.rules.adamax import Adamax, AdamaxState, adamax_init, adamax_step
 from fastopt.rules.amsgrad import AMSGrad, AMSGradState, amsgrad_init, amsgrad_step
+from fastopt.rules.lamb import LAMB, LAMBState, lamb_init, lamb_step
 from fastopt.rules.lion import Lion, LionState, lion_init, lion_step
 from fastopt.rules.momentum import Momentum, MomentumState, momentum_init, momentum_step
 from fastopt.rules.radam import RAdam, RAdamState, radam_init, radam_step
@@ -48,9 +50,10 @@ class Rule:
     """The rule for one array, in plain NumPy: the specification.
 
     It takes ``T``, the type of the dtype, to round numbers to; ``t``, which counts steps from 1;
-    ``o``, the options; then parameter, gradient and the arrays of the state, and changes them in
-    place. One with a metric returns a function that gives that of the state as it is by then, and
-    the learning rate that goes with it.
+    ``o``, the options, whose ``total`` adds up numbers of all elements as the kernels do; then
+    parameter, gradient and the arrays of the state, and changes them in place. One with a metric
+    returns a function that gives that of the state as it is by then, and the learning rate that
+    goes with it.
     """
     optimizers: tuple[type[Optimizer], ...]
 
@@ -66,9 +69,11 @@ RULES = {
     "lion": Rule(lion_step, lion_init, LionState, lion.formula, (Lion,)),
     "amsgrad": Rule(amsgrad_step, amsgrad_init, AMSGradState, amsgrad.formula, (AMSGrad,)),
     "radam": Rule(radam_step, radam_init, RAdamState, radam.formula, (RAdam,)),
+    "lamb": Rule(lamb_step, lamb_init, LAMBState, lamb.formula, (LAMB,)),
 }
 
 __all__ = [
+    "LAMB",
     "SGD",
     "AMSGrad",
     "AMSGradState",
@@ -81,6 +86,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "AdamaxState",
+    "LAMBState",
     "Lion",
     "LionState",
     "Momentum",
@@ -99,6 +105,8 @@ __all__ = [
     "adamax_step",
     "amsgrad_init",
     "amsgrad_step",
+    "lamb_init",
+    "lamb_step",
     "lion_init",
     "lion_step",
     "momentum_init",

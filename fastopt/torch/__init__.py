@@ -1,17 +1,29 @@
 """PyTorch's optimizers on fastopt: change one import, ``from fastopt.torch import Adam``.
 
 They are subclasses of torch's own, with their signatures, defaults, ``param_groups`` and
-``state_dict``; Lion, which torch has not, has the form of lion-pytorch's. Tested with
-torch 2.13; it needs 2.10 at least.
+``state_dict``; Lion and LAMB, which torch has not, have the names of lion-pytorch and timm.
+Tested with torch 2.13; it needs 2.10 at least.
 """
 
 from fastopt.torch.adadelta import Adadelta
 from fastopt.torch.adagrad import Adagrad
 from fastopt.torch.adam import Adam, AdamW
 from fastopt.torch.adamax import Adamax
+from fastopt.torch.lamb import LAMB
 from fastopt.torch.lion import Lion
 from fastopt.torch.radam import RAdam
 from fastopt.torch.rmsprop import RMSprop
 from fastopt.torch.sgd import SGD
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "RAdam", "RMSprop"]
+__all__ = [
+    "LAMB",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "RAdam",
+    "RMSprop",
+]

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from fastopt.interop.torch_reading import LION
+from fastopt.interop.torch_reading import OTHERS
 from fastopt.torch.optimizer import TERMS, OptimizerOptions
-from fastopt.torch.tabled import Tabled
+from fastopt.torch.tabled import Tabled, torchs_init
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-def _init(self: Any, params: ParamsT, **defaults: Any) -> None:
-    torch.optim.Optimizer.__init__(self, params, defaults)
 
 
 class Lion(Tabled):
@@ -63,7 +58,7 @@ ema_decay, flush_denormals, threads
     tensor([ 0.5000, -1.5000])
     """
 
-    _row = LION
+    _row = OTHERS["lion"]
     _counts = False
     _terms = TERMS | {"maximize": False}  # which lion-pytorch has not
 
@@ -78,7 +73,7 @@ ema_decay, flush_denormals, threads
         **options: Unpack[OptimizerOptions],
     ) -> None:
         self._begin(
-            _init,
+            torchs_init,
             {**options, "maximize": maximize},
             params=params,
             lr=lr,

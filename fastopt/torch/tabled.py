@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
+
 from fastopt.interop.table import Row
 from fastopt.interop.torch_reading import DECOUPLED
 from fastopt.rules import RULES
 from fastopt.torch.optimizer import UNAVAILABLE, Optimizer
+
+
+def torchs_init(self: Any, params: Any, **defaults: Any) -> None:
+    """Begin as a class that torch itself has not."""
+    torch.optim.Optimizer.__init__(self, params, defaults)
 
 
 class Tabled(Optimizer):

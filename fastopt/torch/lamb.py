@@ -1,0 +1,107 @@
+"""LAMB, which torch has not: names are those of timm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from fastopt.interop.torch_reading import OTHERS
+from fastopt.torch.optimizer import TERMS
+from fastopt.torch.options import ScaledOptions
+from fastopt.torch.tabled import Tabled, torchs_init
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class LAMB(Tabled):
+    """LAMB, on tensors in the memory of the host.
+
+    Parameters
+    ----------
+    params : iterable of tensors, or of dicts with ``"params"``
+        Dense tensors of float32 or float64 in the memory of the host, of any layout. Changed in
+        place.
+    lr : float or tensor without axes, default 0.001, >= 0
+        The learning rate: how long a step is, as a share of the norm of the tensor.
+    betas : tuple of two floats, default (0.9, 0.999), in [0, 1)
+        Decay rates of the running means of the gradient and of its square.
+    eps : float, default 1e-6, >= 0
+        Keeps the denominator from zero.
+    weight_decay : float, default 0.01, >= 0
+        Weight decay within the direction whose norm is taken: `trust_decay` of
+        :class:`fastopt.LAMB`.
+    bias_correction : bool, default True
+        Divide the means by ``1 - beta**t``.
+    always_adapt : bool, default True
+        With False the ratio of norms is 1 where `weight_decay` is 0.
+    trust_clip : bool, default False
+        Let the ratio of norms be 1 at most.
+    maximize : bool, default False
+        Ascend.
+    scaled_prox : bool, default False
+        The threshold of `l1_prox` is divided by the metric of the rule, element by element.
+    l1, l1_prox, nonneg, clip_value, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite, \
+ema_decay, flush_denormals, threads
+        As in :class:`fastopt.torch.Adam`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter could not be updated in place, or a number is out of range.
+
+    Notes
+    -----
+    The formula and its source are those of :class:`fastopt.LAMB`. States have the names of timm's
+    ``Lamb``, and a count of their own. That is ``always_adapt=False, clip_norm=1.0, clip_eps=0.0``
+    here.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.torch import LAMB
+    >>> w = torch.nn.Parameter(torch.tensor([3.0, -4.0]))
+    >>> opt = LAMB([w], lr=0.1, weight_decay=0.0)
+    >>> (w**2).sum().backward()
+    >>> opt.step()
+    >>> w.detach()
+    tensor([ 2.6464, -3.6464])
+    """
+
+    _row = OTHERS["lamb"]
+    _terms = TERMS | {
+        **{"bias_correction": True, "always_adapt": True, "trust_clip": False},
+        **{"scaled_prox": False, "maximize": False},
+    }
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 1e-2,
+        *,
+        bias_correction: bool = True,
+        always_adapt: bool = True,
+        trust_clip: bool = False,
+        maximize: bool = False,
+        **options: Unpack[ScaledOptions],
+    ) -> None:
+        flags = {
+            "bias_correction": bias_correction,
+            "always_adapt": always_adapt,
+            "trust_clip": trust_clip,
+            "maximize": maximize,
+        }
+        self._begin(
+            torchs_init,
+            {**options, **flags},
+            params=params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+        )
