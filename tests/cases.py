@@ -132,15 +132,18 @@ PLAIN_CASES = [
 MOST_ARRAYS = rmsprop_cases()[-1]
 STATE_CASES = [*PLAIN_CASES, MOST_ARRAYS]
 
+KINDS = [Case("sgd"), Case("momentum"), Case("adam"), Case("lamb"), MOST_ARRAYS]
+"""A rule without a state, and with one array in it, two, two and two phases, three."""
+
 
 def around(cases: list[Case], terms: list[dict[str, Any]]) -> list[Any]:
     """Return what a test of these cases and terms shall go through.
 
-    Terms know no rule and no option of it: all of them come around each rule, and the last, which
-    are many at once, around the other choices of its options.
+    Terms know no rule and no option of it: all of them come around a rule of each kind, and the
+    last, which are many at once, around all others and the other choices of their options.
     """
-    pairs = [*product([case for case in cases if case in STATE_CASES], terms)]
-    pairs += [(case, terms[-1]) for case in cases if case not in STATE_CASES]
+    pairs = [*product([case for case in cases if case in KINDS], terms)]
+    pairs += [(case, terms[-1]) for case in cases if case not in KINDS]
     return [pytest.param(*pair, id=f"{pair[0]}-{name_of_terms(pair[1])}") for pair in pairs]
 
 

@@ -49,8 +49,7 @@ def test_every_term(case: Case, terms: dict, dtype: type, rng: np.random.Generat
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("terms", ENTRY_TERMS, ids=name_of_terms)
-@pytest.mark.parametrize("case", STATE_CASES, ids=str)
+@pytest.mark.parametrize(("case", "terms"), around(STATE_CASES, ENTRY_TERMS))
 def test_every_term_of_entries(
     case: Case, terms: dict, dtype: type, rng: np.random.Generator
 ) -> None:
@@ -83,8 +82,7 @@ def test_every_number_of_dimensions(case: Case, shape: tuple, rng: np.random.Gen
         check_against_reference(case, random_like(np.empty(shape, np.float64), rng), rng, terms)
 
 
-@pytest.mark.parametrize("terms", [TERMS[-1], *ENTRY_TERMS], ids=name_of_terms)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "terms"), around(CASES, [TERMS[-1], *ENTRY_TERMS]))
 def test_trees_with_both_dtypes(case: Case, terms: dict, rng: np.random.Generator) -> None:
     like = {
         "layers": [

@@ -114,7 +114,7 @@ def test_rules_are_described() -> None:
     for number, (name, rule) in enumerate(RULES.items()):
         assert rule_number(name) == number
         assert functions.rule_name(number).decode() == name
-        options, arrays, _, scalars = _core.rules[name]
+        options, arrays, _, scalars, _ = _core.rules[name]
         assert names_of("option", number) == list(options)
         assert names_of("array", number) == list(arrays)
         assert names_of("scalar", number) == list(scalars)

@@ -166,6 +166,19 @@ def test_the_norms_of_lamb_are_those_of_arrays(rng: np.random.Generator) -> None
     assert_same_bits(params, alone)
 
 
+def test_lamb_looks_at_what_takes_part_alone(rng: np.random.Generator) -> None:
+    p, g = rng.standard_normal((2, 30, 40))
+    mask = rng.random(p.shape) < 0.3
+    g[~mask] = np.nan
+    alone, state = p[mask], fastopt.lamb_init(p)
+    before, of_alone = p.copy(), fastopt.lamb_init(alone)
+    for _ in range(3):
+        fastopt.lamb_step(p, g, state, lr=0.1, eps=0.0, update_mask=mask)
+        fastopt.lamb_step(alone, g[mask], of_alone, lr=0.1, eps=0.0)
+    np.testing.assert_allclose(p[mask], alone, rtol=1e-12)
+    assert_same_bits(p[~mask], before[~mask])
+
+
 OPTAX: list[tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, Any]]] = [
     (
         "adagrad",

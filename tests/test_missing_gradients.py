@@ -16,10 +16,10 @@ from cases import (
     STATE_CASES,
     TERMS,
     Case,
+    around,
     arrays_of,
     assert_same_bits,
     filled_terms,
-    name_of_terms,
     random_like,
     randomize_state,
     state_arrays,
@@ -52,8 +52,7 @@ def counts(state: Any, params: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("terms", [*TERMS, *ENTRY_TERMS], ids=name_of_terms)
-@pytest.mark.parametrize("case", [*STATE_CASES, Case("adam", {"epsilon_hat": True})], ids=str)
+@pytest.mark.parametrize(("case", "terms"), around(CASES, [*TERMS, *ENTRY_TERMS]))
 def test_functions_equal_the_reference(
     case: Case, terms: dict[str, Any], dtype: type, rng: np.random.Generator
 ) -> None:

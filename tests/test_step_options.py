@@ -54,6 +54,13 @@ VALUES: dict[str, Any] = {
 }
 
 
+INITS: dict[str, dict[str, Any]] = {
+    "rmsprop": {"momentum": 0.9},
+    "radam": {"epsilon_hat": False},
+    "lamb": {"trust_decay": 0.0},  # or it always adapts
+}
+
+
 def test_types_name_all_options() -> None:
     of_rules = {option for rule in RULES for option in _core.rules[rule][0]}
     of_steps = {*of_rules, *TERM_DEFAULTS, *SHARED_DEFAULTS} - NOT_OF_A_STEP
@@ -64,10 +71,12 @@ def test_types_name_all_options() -> None:
 @pytest.mark.parametrize("name", VALUES)
 def test_an_option_arrives(case: Case, name: str, rng: np.random.Generator) -> None:
     """As if it had been set before the step and set back after it."""
-    init = {"momentum": 0.9} if case.rule == "rmsprop" else {}
+    init = INITS.get(case.rule, {})
     params = [tree(np.float64, rng), tree(np.float64, rng)]
     given = [{"params": p, "l2": 0.01 * i} for i, p in enumerate(params)]
     opts = [make(case, copy.deepcopy(given), ema_decay=0.75, **init) for _ in range(3)]
+    for group in (group for each in opts for group in each.groups if group.state):
+        group.state.step = 9  # from which RAdam divides
     opt, other, without = opts
     targets = [other.options] if name in other.options else list(other.groups)
     if not any(name in target for target in targets):

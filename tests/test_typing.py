@@ -25,7 +25,15 @@ IN_REPOSITORY = (TOP / "docs" / "conf.py").is_file()
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))] if IN_REPOSITORY else []
 
 WITHOUT_CODE = (
-    *("changelog.md", "interop.md", "keras.md", "recipes.md", "sklearn.md", "thinc.md"),
+    *(
+        "changelog.md",
+        "choosing.md",
+        "interop.md",
+        "keras.md",
+        "recipes.md",
+        "sklearn.md",
+        "thinc.md",
+    ),
     "torch.md",
 )
 

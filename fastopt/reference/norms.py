@@ -126,12 +126,15 @@ def sum_of(function: Any, array: Any, scale: float = 1.0, keep: Any = None) -> f
     return added(function, x, CHUNK)
 
 
-def total(values: Any, like: Any, keep: Any = None) -> float:
-    """Add what a rule wants to know of a parameter `like` these values, where it takes part."""
-    x = in_order(values, like)
+def total(function: Any, values: Any, *, like: Any, keep: Any) -> float:
+    """Add function(x) over what takes part, in the order of a parameter that is `like` the values.
+
+    It is zero where x is: what `keep` leaves out adds nothing.
+    """
+    x = in_order(values, like).astype(np.float64)
     if keep is not None:
         x = np.where(in_order(keep, like), x, 0.0)
-    return added(np.positive, x, BLOCK)
+    return added(function, x, BLOCK)
 
 
 def in_order(array: Any, like: Any) -> Any:

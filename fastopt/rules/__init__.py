@@ -50,7 +50,7 @@ class Rule:
     """The rule for one array, in plain NumPy: the specification.
 
     It takes ``T``, the type of the dtype, to round numbers to; ``t``, which counts steps from 1;
-    ``o``, the options, whose ``total`` adds up numbers of all elements as the kernels do; then
+    ``o``, the options, whose ``total`` adds up a function of all elements as kernels do; then
     parameter, gradient and the arrays of the state, and changes them in place. One with a metric
     returns a function that gives that of the state as it is by then, and the learning rate that
     goes with it.

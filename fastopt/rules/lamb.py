@@ -60,16 +60,20 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any) -> tuple[Any
     def root() -> Any:
         return np.sqrt(v) * T(inv_sqrt_correction2) + T(o.eps)
 
+    def metric() -> Any:
+        with np.errstate(divide="ignore"):  # where norm(u) is infinite
+            return root() / T(ratio)
+
     m[...] = T(o.beta1) * m + T(1 - o.beta1) * g
     v[...] = T(o.beta2) * v + T(1 - o.beta2) * (g * g)
     u = T(inv_correction1) * (m / root()) + T(o.trust_decay) * p
-    of_p, of_u = (o.total(np.square(x, dtype=np.float64)) for x in (p, u))
+    of_p, of_u = o.total(np.square, p), o.total(np.square, u)
     adapts = o.always_adapt or o.trust_decay != 0
     ratio = sqrt(of_p) / sqrt(of_u) if adapts and of_p > 0 and of_u > 0 else 1.0
     if o.trust_clip:
         ratio = min(ratio, 1.0)
     p -= T(o.lr * ratio) * u
-    return lambda: root() / T(ratio), o.lr
+    return metric, o.lr
 
 
 @document_step
