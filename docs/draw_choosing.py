@@ -3,7 +3,7 @@
 python docs/draw_choosing.py [FILE.png]
 
 It prints the table of docs/choosing.md, too. Every rule has the best of a row of learning rates,
-by the loss at the end, and otherwise its defaults.
+by the loss at the end, and otherwise its defaults (LAMB no decay).
 """
 
 from __future__ import annotations

@@ -166,6 +166,31 @@ def test_the_norms_of_lamb_are_those_of_arrays(rng: np.random.Generator) -> None
     assert_same_bits(params, alone)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "p", "g", "options"),
+    [
+        ("f8", [1e200, 1.0], [1.0, 1.0], {}),
+        ("f8", [1e-200, 1e-200], [1.0, 1.0], {}),
+        ("f4", [1e6, 1.0], [3e-36, 0.0], {"eps": 0.1, "lr": 1.0}),
+        ("f4", [1e38, 1e38], [1.0, 1.0], {"lr": 1e9}),
+        ("f8", [1.0, 2.0], [1e-300, 0.0], {"eps": 1.0}),
+    ],
+)
+def test_norms_of_lamb_that_are_out_of_range(
+    dtype: str, p: Any, g: Any, options: dict[str, Any]
+) -> None:
+    """Elements without a gradient stay as they are, and others finite."""
+    for ratio in (True, False):
+        w, grad = np.array(p, dtype), np.array(g, dtype)
+        expected, state = w.copy(), fastopt.lamb_init(w)
+        own = {"trust_decay": 0.0, "trust_clip": not ratio, **options}
+        fastopt.lamb_step(w, grad, state, **own)
+        fastopt.reference.lamb_step(expected, grad, fastopt.lamb_init(expected), **own)
+        assert_same_bits(w, expected)
+        assert np.isfinite(w[grad == 0]).all()
+        assert (w[grad == 0] == np.array(p, dtype)[grad == 0]).all()
+
+
 def test_lamb_looks_at_what_takes_part_alone(rng: np.random.Generator) -> None:
     p, g = rng.standard_normal((2, 30, 40))
     mask = rng.random(p.shape) < 0.3

@@ -271,3 +271,26 @@ def test_masks_may_be_none_for_a_branch(rng: np.random.Generator) -> None:
     opt = fastopt.SGD(params, lr=1.0)
     opt.step(random_like(params, rng), mask=mask)
     opt.step(random_like(params, rng), update_mask={"a": None, "b": np.zeros(9, bool)})
+
+
+def test_amsgrad_of_adam() -> None:
+    for cls in (fastopt.Adam, fastopt.AdamW):
+        w, other = np.ones(3), np.ones(3)
+        decay = {"weight_decay": 0.01} if cls is fastopt.AdamW else {}
+        opt = cls(w, amsgrad=True, max_of_corrected=True)
+        same = fastopt.AMSGrad(other, max_of_corrected=True, **decay)
+        assert repr(opt).startswith(
+            f"{cls.__name__}(3 parameters in 1 arrays, step_count=0, amsgrad"
+        )
+        assert "max_of_corrected=False" not in repr(cls(w, amsgrad=True))
+        for scale in (3.0, -1.0, 0.5):
+            grad = np.array([scale, 1.0, -2.0])
+            opt.step(grad)
+            same.step(grad)
+        assert_same_bits(w, other)
+        with pytest.raises(ValueError, match=f"{cls.__name__}: max_of_corrected needs amsgrad"):
+            cls(w, max_of_corrected=True)
+        with pytest.raises(
+            TypeError, match=f"{cls.__name__}: amsgrad must be True or False, not 1"
+        ):
+            cls(w, amsgrad=1)

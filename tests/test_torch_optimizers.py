@@ -216,6 +216,11 @@ def test_lamb_is_ours(name: str) -> None:
     loaded.load_state_dict(opt.state_dict())
     assert loaded.state[params[0]].keys() == {"step", "exp_avg", "exp_avg_sq"}
     assert loaded.param_groups[0]["lr"] == 0.1
+    del loaded.state[params[0]]["step"]  # as timm has it
+    before = params[0].detach().clone()
+    with pytest.raises(ValueError, match="LAMB: a state has no 'step'"):
+        loaded.step()
+    assert torch.equal(params[0], before)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=ids)

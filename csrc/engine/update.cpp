@@ -122,6 +122,7 @@ class TensorUpdate {
   void measure_block(const Block& block, std::int64_t n, std::int64_t number, double* sums) const {
     Block seen = block;
     T param[block_size], changed[block_size];
+    if (n == block_size) prefetch_all(block);
     if (penalties_.decay != 0) {
       std::copy_n(block.param, n, param);
       seen.param = param;
@@ -134,10 +135,17 @@ class TensorUpdate {
     if (block.update_mask) takes_part = bytes(block.update_mask, Streams::update_mask, n, unpacked);
     for (int k = 0; k < step_.rule->sums; ++k) {
       double* of_sum = values + k * block_size;
-      constexpr double zeros[block_size] = {};
+      static constexpr double zeros[block_size] = {};
       if (takes_part) table_.float64.restore(n, takes_part, zeros, of_sum);
       sums[k] = table_.float64.sums.plain(of_sum, /*scale=*/1, n);
     }
+  }
+
+  void prefetch_all(const Block& block) const {
+    prefetch_block(block.param, 2 * block_size);
+    prefetch_block(block.grad, 2 * block_size);
+    for (int s = 0; s < Streams::max_states; ++s)
+      if (block.states[s]) prefetch_block(static_cast<T*>(block.states[s]), 2 * block_size);
   }
 
   void update_all(const Block& block, std::int64_t n, std::int64_t number) const {

@@ -10,7 +10,8 @@ namespace fastopt {
 // and a power takes as long as a dozen elements.
 class BiasCorrections {
  public:
-  // Those of this thread. A rule asks once, since this takes as long as looking through them.
+  // Those of this thread. A rule asks as rarely as it can, since this takes as long as looking
+  // through them.
   static FASTOPT_NOINLINE BiasCorrections& of_thread() {
     thread_local BiasCorrections latest;
     return latest;

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "../platform.hpp"
 #include "bias_correction.hpp"
@@ -31,7 +32,7 @@ struct Lamb {
   static constexpr int states = 2, sums = 2;
   double metric_lr, adapts, clips;
   T beta1, one_minus_beta1, beta2, one_minus_beta2, inv_correction1, inv_sqrt_correction2, eps;
-  T decay, ratio, step_size;
+  T decay, ratio, unit, step_size;
 
   Lamb(const LambOptions& given, double t)
       : metric_lr(given.lr),
@@ -46,6 +47,7 @@ struct Lamb {
         eps(T(given.eps)),
         decay(T(given.trust_decay)),
         ratio(1),
+        unit(1),
         step_size(T(given.lr)) {
     if (given.bias_correction == 0) return;
     BiasCorrections& corrections = BiasCorrections::of_thread();
@@ -59,18 +61,22 @@ struct Lamb {
     values[1] = u * u;
   }
 
-  // The ratio is 1 where there is none: of arrays, or directions, that are all zeros.
+  // A direction is first brought to the length 1 and then to that of the step: the ratio of the two
+  // norms may be out of range where they are not. Without norms in range, the ratio is 1.
   void adapt(const double* squares) {
-    double trust = 1;
-    if (adapts != 0 && squares[0] > 0 && squares[1] > 0)
-      trust = std::sqrt(squares[0]) / std::sqrt(squares[1]);
-    if (clips != 0 && trust > 1) trust = 1;
+    const double of_param = std::sqrt(squares[0]), inv_of_direction = 1 / std::sqrt(squares[1]);
+    const double length = metric_lr * of_param, most = std::numeric_limits<T>::max();
+    const bool in_range =
+        of_param > 0 && inv_of_direction > 0 && length <= most && inv_of_direction <= most;
+    const double trust = of_param * inv_of_direction;
+    if (adapts == 0 || !in_range || (clips != 0 && trust > 1)) return;
     ratio = T(trust);
-    step_size = T(metric_lr * trust);
+    unit = T(inv_of_direction);
+    step_size = T(length);
   }
 
   FASTOPT_INLINE void operator()(T& p, T g, T& m, T& v) const {
-    p -= step_size * direction(p, g, m, v);
+    p -= step_size * (unit * direction(p, g, m, v));
   }
 
   FASTOPT_INLINE T metric(T /*m*/, T v) const { return root(v) / ratio; }

@@ -214,13 +214,12 @@ def to_keras_variables(
     TypeError
         If `state_dict` is no dict, or a name no string.
     ValueError
-        If it is of RMSprop or has several groups; if `names` are not those of the state; if its
-        arrays have not seen equally many updates; or if something would be lost, that Keras'
+        If it is of RMSprop or RAdam, or has several groups; if `names` are not those of the state;
+        if its arrays have not seen equally many updates; or if something would be lost, that Keras'
         optimizer has not: accumulated gradients, averages, schedules, what is frozen,
         ``epsilon_hat=False``, ``eps_inside_sqrt=False``, ``eps_outside_max=False``, `trust_decay`,
-        dampening,
-        clipping by a norm with another `clip_eps` than 0, and
-        options such as `l1`, `l2` or `nonneg` that are not at their default.
+        dampening, clipping by a norm with another `clip_eps` than 0, and options such as `l1`, `l2`
+        or `nonneg` that are not at their default.
 
     Notes
     -----

@@ -229,6 +229,8 @@ class Settings:
         leaves = [entry for group in self.groups for entry in group._entries]
         count = sum(as_array("repr", name, leaf).size for name, leaf in leaves)
         head = f"{count:,} parameters in {len(self.names)} arrays, step_count={self.step_count}"
+        if self.rule != type(self).rule:
+            head += f", {self.rule}"
         lines = [f"{type(self).__name__}({head}"]
         if shared := self.options._shown(SHARED_DEFAULTS):
             lines.append(f"  {shared}")

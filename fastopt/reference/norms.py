@@ -127,7 +127,7 @@ def sum_of(function: Any, array: Any, scale: float = 1.0, keep: Any = None) -> f
 
 
 def total(function: Any, values: Any, *, like: Any, keep: Any) -> float:
-    """Add function(x) over what takes part, in the order of a parameter that is `like` the values.
+    """Add function(x) over what takes part, in the order in which the parameter `like` it lies.
 
     It is zero where x is: what `keep` leaves out adds nothing.
     """

@@ -45,7 +45,7 @@ class Rule:
     init: Callable[..., Any] | None
     """What makes its state; None where it has none."""
     state: type[Any] | None
-    """The class of that."""
+    """The class of its state; None where it has none."""
     formula: Callable[..., Any]
     """The rule for one array, in plain NumPy: the specification.
 

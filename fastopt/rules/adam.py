@@ -164,8 +164,10 @@ class Adam(Optimizer):
     Parameters
     ----------
     amsgrad : bool, default False
-        Divide by the largest mean of squares so far: the rule of :func:`amsgrad_step`, whose state
-        the optimizer has then; of the whole optimizer.
+        Divide by the largest mean of squares so far, as :func:`amsgrad_step`, whose state the
+        optimizer has then. The same for all groups.
+    max_of_corrected : bool, default False
+        That of :func:`amsgrad_step`; it needs `amsgrad`.
 
     Examples
     --------
@@ -195,6 +197,7 @@ class Adam(Optimizer):
         scaled_prox: bool = False,
         bias_correction: bool = True,
         amsgrad: bool = False,
+        max_of_corrected: bool = False,
         **options: Unpack[OptimizerOptions],
     ) -> None:
         if not isinstance(amsgrad, bool):
@@ -205,7 +208,9 @@ class Adam(Optimizer):
         if amsgrad:
             self.rule, self._new_state = "amsgrad", amsgrad_init
             self._never_negative = AMSGrad._never_negative
-            of_amsgrad["max_of_corrected"] = False
+            of_amsgrad["max_of_corrected"] = max_of_corrected
+        elif max_of_corrected:
+            raise ValueError(f"{type(self).__name__}: max_of_corrected needs amsgrad=True")
         super().__init__(
             params,
             state=state,
@@ -233,6 +238,7 @@ class AdamOptions(OptionsWithoutDecay, total=False):
     scaled_prox: bool
     bias_correction: bool
     amsgrad: bool
+    max_of_corrected: bool
 
 
 @document_class(adam_step)

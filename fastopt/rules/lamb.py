@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,18 +61,20 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any) -> tuple[Any
         return np.sqrt(v) * T(inv_sqrt_correction2) + T(o.eps)
 
     def metric() -> Any:
-        with np.errstate(divide="ignore"):  # where norm(u) is infinite
+        with np.errstate(all="ignore"):  # the ratio may be out of range
             return root() / T(ratio)
 
     m[...] = T(o.beta1) * m + T(1 - o.beta1) * g
     v[...] = T(o.beta2) * v + T(1 - o.beta2) * (g * g)
     u = T(inv_correction1) * (m / root()) + T(o.trust_decay) * p
-    of_p, of_u = o.total(np.square, p), o.total(np.square, u)
+    of_p, of_u = sqrt(o.total(np.square, p)), sqrt(o.total(np.square, u))
+    inv_of_u, most = 1 / of_u if of_u > 0 else inf, float(np.finfo(T).max)
     adapts = o.always_adapt or o.trust_decay != 0
-    ratio = sqrt(of_p) / sqrt(of_u) if adapts and of_p > 0 and of_u > 0 else 1.0
-    if o.trust_clip:
-        ratio = min(ratio, 1.0)
-    p -= T(o.lr * ratio) * u
+    in_range = of_p > 0 and inv_of_u > 0 and o.lr * of_p <= most and inv_of_u <= most
+    ratio, unit, length = of_p * inv_of_u, inv_of_u, o.lr * of_p
+    if not (adapts and in_range) or (o.trust_clip and ratio > 1):
+        ratio, unit, length = 1.0, 1.0, o.lr
+    p -= T(length) * (T(unit) * u)
     return metric, o.lr
 
 
@@ -100,7 +102,7 @@ def lamb_step(
         m = beta1*m + (1 - beta1)*g
         v = beta2*v + (1 - beta2)*g**2
         u = m/(1 - beta1**t) / (sqrt(v)/sqrt(1 - beta2**t) + eps) + trust_decay*p
-        ratio = norm(p)/norm(u)                     (1 where a norm is 0)
+        ratio = norm(p)/norm(u)                     (1 where a norm is 0 or out of range)
         p -= lr*ratio * u
 
         trust_clip: ratio = min(ratio, 1)
@@ -132,14 +134,17 @@ def lamb_step(
 
     Notes
     -----
-    The same as ``optax.lamb(weight_decay=trust_decay)``, whose default is 0; as
-    ``timm.optim.Lamb`` with ``always_adapt=False, clip_norm=1.0, clip_eps=0.0``; as Keras' ``Lamb``
-    with ``trust_decay=0.0``, whose ``weight_decay`` is `weight_decay` here and whose default
-    ``epsilon`` is 1e-7. Norms are added up in double precision in a fixed order; the memory is gone
-    over twice.
+    ``optax.lamb(weight_decay=w)`` is ``lamb_step(..., trust_decay=w)``, and ``w`` is 0 there by
+    default; ``timm.optim.Lamb`` is ``lamb_step(..., always_adapt=False, clip_norm=1.0,
+    clip_eps=0.0)``; Keras' ``Lamb`` is ``lamb_step(..., trust_decay=0.0)``, its ``weight_decay``
+    is `weight_decay` here, and its default ``epsilon`` is 1e-7.
 
-    The gradient of biases and scales of normalisation is often left as it is: give them a group
-    with ``trust_decay=0.0, always_adapt=False``.
+    The memory is gone over twice, first for the norms. Their squares are added up in double
+    precision in a fixed order: in float64, norms below 1e-154 count as 0 and those above 1e154 as
+    out of range. With `scaled_prox` the minimum is that of the L1 penalty if `trust_decay` is 0.
+
+    Biases and scales of normalisation are often left out of decay and ratio: give them a group with
+    ``trust_decay=0.0, always_adapt=False``.
 
     Source: You et al. 2020, "Large batch optimization for deep learning: training BERT in 76
     minutes", algorithm 2.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
@@ -54,9 +54,10 @@ ema_decay, flush_denormals, threads
 
     Notes
     -----
-    The formula and its source are those of :class:`fastopt.LAMB`. States have the names of timm's
-    ``Lamb``, and a count of their own. That is ``always_adapt=False, clip_norm=1.0, clip_eps=0.0``
-    here.
+    The formula and its source are those of :class:`fastopt.LAMB`. timm's ``Lamb(params)`` is
+    ``LAMB(params, always_adapt=False, clip_norm=1.0, clip_eps=0.0)`` here. States have the names of
+    timm's, but a count for each parameter, where timm has one for each group: its states are
+    refused.
 
     Examples
     --------
@@ -105,3 +106,9 @@ ema_decay, flush_denormals, threads
             eps=eps,
             weight_decay=weight_decay,
         )
+
+    @classmethod
+    def _steps_of(cls, state: dict[str, Any]) -> int:
+        if "exp_avg" in state and "step" not in state:
+            raise ValueError("LAMB: a state has no 'step'; timm's Lamb counts for whole groups")
+        return super()._steps_of(state)
