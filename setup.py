@@ -21,6 +21,12 @@ def find(*endings: str) -> list[str]:
     return sorted(path for end in endings for path in glob(f"csrc/**/*{end}", recursive=True))
 
 
+def sources() -> list[str]:
+    """Return what is compiled: of the bindings one file, which includes the others."""
+    others = [path for path in find(".cpp") if Path(path).parts[1] != "bindings"]
+    return [*others, "csrc/bindings/all.cpp"]
+
+
 def readme() -> str:
     """Return the README as a package index shows it, where links to files here lead nowhere."""
     text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
@@ -48,8 +54,12 @@ setup(
     ext_modules=[
         Pybind11Extension(
             "fastopt._core",
-            find(".cpp"),
-            depends=[*find(".hpp", ".inl"), "fastopt/include/fastopt.h", "compile_flags.txt"],
+            sources(),
+            depends=[
+                *find(".cpp", ".hpp", ".inl"),
+                "fastopt/include/fastopt.h",
+                "compile_flags.txt",
+            ],
             include_dirs=[numpy.get_include()],
             extra_compile_args=MSVC_FLAGS if sys.platform == "win32" else GCC_FLAGS,
         )

@@ -21,7 +21,11 @@ CASES = [
     ("adam", "momentum", "use beta1="),
     ("adam", "alpha", "use lr= for that of papers, l2= for that of scikit-learn"),
     ("adam", "wd", "use weight_decay= for decoupled decay, l2= for a penalty"),
-    ("momentum", "amsgrad", "use AMSGrad, Adam(params, amsgrad=True) or amsgrad_step"),
+    (
+        "momentum",
+        "amsgrad",
+        "it is for all groups: use AMSGrad, Adam(params, amsgrad=True) or amsgrad_step",
+    ),
     ("adam", "rho", "use beta2="),
     ("adam", "correct_bias", "use bias_correction="),
     ("adam", "max_grad_norm", "use clip_norm="),

@@ -193,3 +193,18 @@ def test_adam_in_float32_stays_close_to_torch(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(
         arrays_of(params)[0], theirs[0].detach().numpy(), rtol=1e-5, atol=1e-6
     )
+
+
+def test_radam_divides_from_the_same_step_on(rng: np.random.Generator) -> None:
+    """Where what it goes by comes to 5 within the last digits, after 90 steps."""
+    for beta2 in (0.6666666666666667, 0.6666666666666676, 0.67):
+        p = rng.standard_normal(5)
+        parameter = torch.nn.Parameter(torch.from_numpy(p.copy()))
+        theirs = torch.optim.RAdam([parameter], lr=0.1, betas=(0.9, beta2))
+        state = fastopt.radam_init(p)
+        for _ in range(110):
+            g = rng.standard_normal(5)
+            fastopt.radam_step(p, g, state, lr=0.1, beta2=beta2)
+            parameter.grad = torch.from_numpy(g)
+            theirs.step()
+            np.testing.assert_allclose(p, parameter.detach().numpy(), rtol=1e-12, atol=1e-12)

@@ -67,7 +67,7 @@ py::object bound(PyMethodDef& method, py::handle plan) {
 
 // A schedule may refer to the optimizer that it belongs to, through which the garbage collector
 // must find its way. (To break such a circle is left to the options in it.)
-int traverse(PyObject* self, visitproc visit, void* arg) {
+int traverse_plan(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
   if (!py::detail::is_holder_constructed(self)) return 0;
   return py::handle(self).cast<Plan&>().for_each_held([&](PyObject* held) {
@@ -78,7 +78,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
 
 void collect_garbage_in(PyHeapTypeObject* plans) {
   plans->ht_type.tp_flags |= Py_TPFLAGS_HAVE_GC;
-  plans->ht_type.tp_traverse = traverse;
+  plans->ht_type.tp_traverse = traverse_plan;
   plans->ht_type.tp_clear = [](PyObject*) { return 0; };
 }
 

@@ -32,7 +32,7 @@ const char* text_of(Range range) {
   return "";
 }
 
-PyObject* step(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) {
+PyObject* step_of_rule(PyObject* capsule, PyObject* const* arguments, Py_ssize_t count) {
   const auto* rule = static_cast<const Rule*>(PyCapsule_GetPointer(capsule, nullptr));
   return with_errors<PyObject*>(nullptr,
                                 [&] { return functional_step(*rule, arguments, count).release(); });
@@ -48,7 +48,7 @@ py::tuple described(const Rule& rule) {
   for (const StateScalar& scalar : rule.scalars) scalars[scalar.name] = scalar.start;
   static std::vector<PyMethodDef> methods(all_rules().count);
   PyMethodDef& method = methods[&rule - all_rules().begin()];
-  method = method_of(function_of(rule), step);
+  method = method_of(function_of(rule), step_of_rule);
   const Object capsule = Object::made(PyCapsule_New(const_cast<Rule*>(&rule), nullptr, nullptr));
   return py::make_tuple(options, arrays,
                         to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr()))), scalars,

@@ -41,7 +41,7 @@ struct Radam {
                  correction2 = corrections(given.beta2, t);
     // The length of a plain average that would know as much as this one, in the end and now.
     const double most = 2 / (1 - given.beta2) - 1;
-    const double length = most - 2 * t * (1 - correction2) / correction2;
+    const double length = most - 2 * t * std::pow(given.beta2, t) / correction2;
     if (length > 5) {
       adapts = 1;
       metric_lr *=

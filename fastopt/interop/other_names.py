@@ -79,7 +79,7 @@ SAID = {
     **dict.fromkeys(("lr_decay", "lr_schedule", "lr_scheduler", "schedule", "power_t"), SCHEDULE),
     **dict.fromkeys(("wd", "weight_decay_rate", "decoupled_weight_decay"), DECAY),
     "L2_is_weight_decay": DECAY,
-    "amsgrad": "use AMSGrad, Adam(params, amsgrad=True) or amsgrad_step",
+    "amsgrad": "it is for all groups: use AMSGrad, Adam(params, amsgrad=True) or amsgrad_step",
     "centered": "use RMSprop(params, centered=True), or rmsprop_init(params, centered=True)",
     "initial_accumulator_value": "use Adagrad(params, initial_accumulator_value=...), or "
     "adagrad_init(params, initial_accumulator_value=...)",

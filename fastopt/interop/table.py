@@ -51,6 +51,8 @@ class Row(NamedTuple):
         for name in self.options.keys() & theirs.keys():
             parts = self.options[name].split()
             values = theirs[name] if len(parts) > 1 else [theirs[name]]
+            if len(values) != len(parts):
+                raise ValueError(f"{name} must be {len(parts)} numbers, not {values!r:.60}")
             renamed.update(zip(parts, values, strict=True))
         return renamed
 

@@ -50,8 +50,9 @@ def from_torch_state(
         step of a parameter, which is less where some steps gave it no gradient. torch's SGD counts
         no steps: by default it is 1 where there is a momentum buffer, else 0.
     decoupled_weight_decay : bool or None
-        Only for states without ``decoupled_weight_decay`` in their groups, as older torch wrote
-        them, where nothing tells AdamW from Adam: True for AdamW, False for Adam.
+        Only for states of Adam and AdamW without ``decoupled_weight_decay`` in their groups, as
+        older torch wrote them, where nothing tells one from the other: True for AdamW, False for
+        Adam. (RAdam's without it are refused: their groups are those of Adamax.)
 
     Returns
     -------

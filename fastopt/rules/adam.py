@@ -209,7 +209,7 @@ class Adam(Optimizer):
             self.rule, self._new_state = "amsgrad", amsgrad_init
             self._never_negative = AMSGrad._never_negative
             of_amsgrad["max_of_corrected"] = max_of_corrected
-        elif max_of_corrected:
+        elif max_of_corrected is not False:
             raise ValueError(f"{type(self).__name__}: max_of_corrected needs amsgrad=True")
         super().__init__(
             params,

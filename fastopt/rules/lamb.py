@@ -102,7 +102,7 @@ def lamb_step(
         m = beta1*m + (1 - beta1)*g
         v = beta2*v + (1 - beta2)*g**2
         u = m/(1 - beta1**t) / (sqrt(v)/sqrt(1 - beta2**t) + eps) + trust_decay*p
-        ratio = norm(p)/norm(u)                     (1 where a norm is 0 or out of range)
+        ratio = norm(p)/norm(u)                     (1 where a norm is 0, NaN or too large)
         p -= lr*ratio * u
 
         trust_clip: ratio = min(ratio, 1)

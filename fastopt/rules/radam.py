@@ -56,7 +56,7 @@ def radam_init(params: Tree) -> RAdamState:
 def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any) -> tuple[Any, float]:
     correction1, correction2 = 1 - o.beta1**t, 1 - o.beta2**t
     most = 2 / (1 - o.beta2) - 1
-    length = most - 2 * t * (1 - correction2) / correction2
+    length = most - 2 * t * o.beta2**t / correction2
     metric_lr, inv_sqrt_correction2 = o.lr, 1.0
     adapts = length > 5
     if adapts:

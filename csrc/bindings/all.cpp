@@ -1,0 +1,11 @@
+// All of this folder, to be compiled at once: the headers of pybind11 take longer than all else.
+#include "c_functions.cpp"
+#include "dropout.cpp"
+#include "module.cpp"
+#include "options.cpp"
+#include "plans.cpp"
+#include "probes.cpp"
+#include "rules.cpp"
+#include "settings.cpp"
+#include "sums.cpp"
+#include "trees.cpp"
