@@ -34,11 +34,12 @@ OPTIMIZERS: dict[str, tuple[Callable[..., fastopt.Optimizer], str]] = {
     "Adam": (fastopt.Adam, "tab:blue"),
     "AMSGrad": (fastopt.AMSGrad, "tab:blue"),
     "Adamax": (fastopt.Adamax, "tab:blue"),
+    "NAdam": (fastopt.NAdam, "tab:blue"),
     "RAdam": (fastopt.RAdam, "tab:blue"),
     "LAMB": (lambda p, lr: fastopt.LAMB(p, lr=lr, trust_decay=0.0), "tab:red"),
     "Lion": (fastopt.Lion, "tab:orange"),
 }
-STYLES = ["-", "--", ":", "-."]
+STYLES = ["-", "--", ":", "-.", (0, (1, 4))]
 
 
 class Run(NamedTuple):
@@ -110,7 +111,7 @@ def save_picture(path: Path, runs: dict[str, tuple[Run, Run]]) -> None:
     for axes in panels:
         axes.grid(color="0.92")
     panels[0].legend(ncols=2, fontsize=8)
-    figure.savefig(path, format="png", dpi=90)
+    figure.savefig(path, format="png", dpi=88)
 
 
 def table(runs: dict[str, tuple[Run, Run]]) -> str:

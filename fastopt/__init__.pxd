@@ -78,6 +78,10 @@ cdef extern from "fastopt.h" nogil:
     int set_num_threads "fastopt_set_num_threads"(int threads) noexcept
     int get_num_threads "fastopt_get_num_threads"() noexcept
     const char *isa "fastopt_isa"() noexcept
+    int set_scalar_of "fastopt_set_scalar_of"(
+        fastopt_optimizer *optimizer, int64_t i, int scalar, double value) noexcept
+    double get_scalar_of "fastopt_get_scalar_of"(
+        const fastopt_optimizer *optimizer, int64_t i, int scalar) noexcept
 
 cdef extern from "fastopt.h":
     int fastopt_import() except -1

@@ -177,6 +177,11 @@ def unflatten(tree: Any, arrays: Iterator[Any]) -> LikeParams:
     return map_tree(lambda _: next(arrays), tree)
 
 
+def number_for_each(params: Tree, start: float) -> LikeParams:
+    """Return a tree with one number for each array: an array of shape () and dtype float64."""
+    return map_tree(lambda _: np.array(start), params)
+
+
 def zeros_like(function: str, params: Tree) -> LikeParams:
     """Return a tree of zeros like the parameters, which are checked."""
     return unflatten(params, iter(_core.zeros_like(function, params)))

@@ -102,6 +102,22 @@ def arrays_in(state: Any, rule: int, i: int | None = None) -> list[Any]:
     return [tree if tree is None or i is None else tree[i] for tree in trees]
 
 
+def trees_of_numbers(state: Any, rule: int) -> list[Any]:
+    return [getattr(state, name) for name in names_of("scalar", rule)] if state is not None else []
+
+
+class Numbers:
+    """The numbers of a state side by side, as C has them; they go back where they came from."""
+
+    def __init__(self, state: Any, rule: int) -> None:
+        self.trees = trees_of_numbers(state, rule)
+        self.values = np.array([float(tree) for tree in self.trees])
+
+    def put_back(self) -> None:
+        for tree, value in zip(self.trees, self.values, strict=True):
+            tree[...] = value
+
+
 class COptimizer:
     """A fastopt_optimizer with lists of arrays, of which Python's functions take the same."""
 
@@ -115,6 +131,10 @@ class COptimizer:
         for i, p in enumerate(params):
             own = arrays_in(state, self.rule, i) if state is not None else []
             self.call("set_array", i, p.size, address(p), pointers(own))
+        self.numbers = trees_of_numbers(state, self.rule)
+        for k, tree in enumerate(self.numbers):
+            for i, number in enumerate(tree):
+                self.call("set_scalar_of", i, k, float(number))
         for name, value in case.options.items():
             self.set(name, value)
 
@@ -156,4 +176,8 @@ class COptimizer:
         given = pointers(grads)
         if check:
             self.call("check_step", given)
-        return self.call("step", given)
+        code = self.call("step", given)
+        for k, tree in enumerate(self.numbers):
+            for i, number in enumerate(tree):
+                number[...] = functions.get_scalar_of(self.handle, i, k)
+        return code

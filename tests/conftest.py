@@ -52,6 +52,16 @@ def dataset(folder: Path) -> Dataset:
     return load_folder(folder)
 
 
+@pytest.fixture
+def exact_numbers() -> Iterator[None]:
+    """Let torch keep numbers of states, such as NAdam's product of momenta, in float64."""
+    torch: Any = pytest.importorskip("torch")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
 @pytest.fixture(scope="module")
 def one_thread_of_torch() -> Iterator[None]:
     torch: Any = pytest.importorskip("torch")

@@ -27,6 +27,8 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("Adamax", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
     ("Lamb", {}),
     ("Lamb", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
+    ("Nadam", {}),
+    ("Nadam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
     ("Lion", {}),
     ("Lion", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.7}),
 ]
@@ -45,6 +47,7 @@ NUMBERS = {
     "Adadelta": {"rho": 0.5, "epsilon": 1e-2},
     "Adamax": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
     "Lamb": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
+    "Nadam": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
     "Lion": {"beta_1": 0.5, "beta_2": 0.9},
 }
 NAMES = list(NUMBERS)

@@ -15,7 +15,7 @@ import numpy as np
 from optimizer_options import is_schedule
 
 import fastopt
-from fastopt import reference
+from fastopt import _core, reference
 from fastopt.reference.dropout import keep_prob as share_kept
 from fastopt.rules import RULES
 from fastopt.tree import names, paths, zip_trees
@@ -169,10 +169,17 @@ class Model:
             path="",
             group=self.group_of(name),
             p=array,
-            state={slot: np.zeros_like(array) for slot in self.states},
+            state=self.new_state(array),
             ema=array.copy(order="K") if self.averages else None,
             total=None,
         )
+
+    def new_state(self, array: Any) -> dict[str, Any]:
+        numbers = _core.rules[self.rule][3]
+        return {
+            slot: np.array(numbers[slot]) if slot in numbers else np.zeros_like(array)
+            for slot in self.states
+        }
 
     # What is frozen
 

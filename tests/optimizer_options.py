@@ -111,6 +111,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "scaled_prox": st.booleans(),
     }
     | TERMS,
+    "NAdam": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.9),
+        "beta2": numbers(0.0, 0.9, 0.999),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "momentum_decay": numbers(0.0, 4e-3, 1.0),
+        "warm_up": st.booleans(),
+        "scaled_prox": st.booleans(),
+    }
+    | TERMS,
     "RAdam": {name: each for name, each in ADAM.items() if name != "bias_correction"} | TERMS,
     "RMSprop": {
         "lr": RATES,

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
-from cases import DTYPES, assert_same_bits, random_like, zip_trees
+from cases import DTYPES, NUMBERS, assert_same_bits, random_like, zip_trees
 from hypothesis import strategies as st
 from model import STATES as STATE_CLASSES
 from model import Entry, Model
@@ -38,7 +38,7 @@ PATTERN_TREES = (
 
 # The arrays of the states of all classes; RMSprop's depend on its options.
 STATES = {
-    kind.__name__: tuple(_core.rules[name][1])
+    kind.__name__: (*_core.rules[name][1], *_core.rules[name][3])
     for name, rule in RULES.items()
     for kind in rule.optimizers
 }
@@ -132,6 +132,9 @@ class Design:
             return None
         arrays = {name: None for name in state_class.__slots__ if name != "step"}
         for name in model.states:
+            if name in NUMBERS:
+                arrays[name] = map_tree(lambda _: np.array(rng.random()), params)
+                continue
             arrays[name] = map_tree(
                 lambda p: laid_out(rng.random(p.shape).astype(p.dtype), rng), params
             )

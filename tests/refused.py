@@ -62,7 +62,7 @@ def check_refused(
     step = getattr(state, "step", None)
     check_nothing_written(
         lambda: case.step(params, grads, state, **more),
-        [params, grads, *state_arrays(state), *more.values()],
+        [params, grads, *state_arrays(state, numbers=True), *more.values()],
         error,
         rf"^{case.rule}_step: {message}",
     )

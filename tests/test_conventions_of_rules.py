@@ -237,6 +237,12 @@ OPTAX: list[tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, Any]]] = 
         {},
     ),
     (
+        "nadam",
+        lambda o: o.nadam(LR, 0.8, 0.9, 1e-3),
+        {"beta1": 0.8, "beta2": 0.9, "eps": 1e-3, "warm_up": False},
+        {},
+    ),
+    (
         "lion",
         lambda o: o.lion(LR, 0.8, 0.7, weight_decay=0.1),
         {"beta1": 0.8, "beta2": 0.7, "weight_decay": 0.1},

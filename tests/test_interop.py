@@ -43,6 +43,8 @@ PAIRS: list[tuple[str, str, Options]] = [
     ("AMSGrad", "AdamW", {"amsgrad": True}),
     ("RAdam", "RAdam", {"betas": (0.8, 0.9), "weight_decay": 0.1, "maximize": True}),
     ("RAdam", "RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("NAdam", "NAdam", {"betas": (0.8, 0.9), "momentum_decay": 0.1, "maximize": True}),
+    ("NAdam", "NAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
 ]
 for_every_pair = pytest.mark.parametrize(("ours", "theirs", "options"), PAIRS)
 
@@ -92,6 +94,7 @@ def test_from_torch(ours: str, theirs: str, options: Options, dtype: str, tolera
     check_equal(params, reference, tolerance)
 
 
+@pytest.mark.usefixtures("exact_numbers")
 @for_every_dtype
 @for_every_pair
 def test_to_torch(ours: str, theirs: str, options: Options, dtype: str, tolerance: float) -> None:

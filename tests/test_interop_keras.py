@@ -34,6 +34,7 @@ PAIRS: list[tuple[str, str, dict[str, Any]]] = [
     ("AMSGrad", "Adam", {"amsgrad": True, "beta_2": 0.7, "weight_decay": 0.1}),
     ("Adamax", "Adamax", {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}),
     ("LAMB", "Lamb", {"learning_rate": 0.1, "beta_2": 0.9, "weight_decay": 0.1}),
+    ("NAdam", "Nadam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9}),
     ("Lion", "Lion", {"learning_rate": 0.1, "beta_1": 0.8, "clipvalue": 0.5}),
 ]
 pytestmark = [
@@ -150,7 +151,7 @@ def changed(**config: Any) -> dict[str, Any]:
     [
         (VARIABLES, None, ["w"], TypeError, "serialized must be a dict with 'class_name'"),
         (VARIABLES, {"config": {}}, ["w"], ValueError, "one of SGD, Adam, AdamW, .*, it is None"),
-        (VARIABLES, ADAM | {"class_name": "Nadam"}, ["w"], ValueError, "it is 'Nadam'"),
+        (VARIABLES, ADAM | {"class_name": "Ftrl"}, ["w"], ValueError, "it is 'Ftrl'"),
         (VARIABLES, ADAM | {"config": {}}, ["w"], ValueError, "config has no 'learning_rate'"),
         (VARIABLES, changed(amsgrad=True), ["w"], ValueError, "for 1 names, .* has 5 variables"),
         (VARIABLES, changed(use_ema=True), ["w"], ValueError, "config has use_ema=True"),

@@ -36,10 +36,10 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
         "amsgrad must hold for all groups or none: [True, False]",
     ),
     (
-        lambda: (torch_state("NAdam"), NAMES),
+        lambda: (torch_state("Rprop"), NAMES),
         ValueError,
-        "this is no state of torch's SGD, Adam, AdamW, RAdam, RMSprop, Adagrad, Adadelta or "
-        "Adamax; param_groups[0] has lr, betas",
+        "this is no state of torch's SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta or "
+        "Adamax; param_groups[0] has lr, etas",
     ),
     (lambda: (torch_state("ASGD"), NAMES), ValueError, "this is no state of torch's SGD, Adam"),
     (lambda: (torch_state("Adam"), NAMES[:2]), ValueError, "there are 2 names for 3 parameters"),
@@ -135,7 +135,7 @@ LOST: list[tuple[str, Options, str]] = [
     ("AMSGrad", {"max_of_corrected": True}, "groups[0]: torch's optimizer has no max_of_corr"),
     ("Momentum", {"lr_inside": True}, "groups[0]: torch's optimizer has no lr_inside=True; set"),
     ("RMSprop", {"eps_inside_sqrt": True}, "groups[0]: torch's optimizer has no eps_inside_sqrt"),
-    ("SGD", {"weight_decay": 0.1}, "groups[0]: torch has a decoupled weight_decay=0.1 for Adam"),
+    ("SGD", {"weight_decay": 0.1}, "groups[0]: torch has no decoupled weight_decay=0.1 but for"),
     ("AdamW", {"l2": 0.1}, "groups[0]: torch has weight_decay=0.01 or l2=0.1, but not both"),
     (
         "Momentum",

@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import DTYPES, STATE_CASES, TERMS, Case, assert_same_bits, name_of_terms, random_like
+from cases import (
+    DTYPES,
+    NUMBERS,
+    STATE_CASES,
+    TERMS,
+    Case,
+    assert_same_bits,
+    name_of_terms,
+    random_like,
+)
 from numpy.lib.stride_tricks import as_strided
 
 import fastopt
@@ -82,7 +91,7 @@ def check_layouts(case: Case, terms: dict, p: Any, g: Any, lay: list, rng: Any) 
     state = case.new_state(p)
     expected_state = copy.deepcopy(state)
     if state is not None:
-        for name in set(type(state).__slots__) - {"step"}:
+        for name in set(type(state).__slots__) - {"step", *NUMBERS}:
             if getattr(state, name) is not None:
                 values = rng.random(p.shape).astype(p.dtype)
                 setattr(state, name, lay[2](values))
@@ -100,7 +109,7 @@ def check_layouts(case: Case, terms: dict, p: Any, g: Any, lay: list, rng: Any) 
         assert_same_bits([got_p, got_average], [p, average])
         assert_same_bits(got_g, g)
         if state is not None:
-            for name in set(type(state).__slots__) - {"step"}:
+            for name in set(type(state).__slots__) - {"step", *NUMBERS}:
                 if getattr(state, name) is not None:
                     assert_same_bits(getattr(state, name), getattr(expected_state, name))
     got_p[...] = 0

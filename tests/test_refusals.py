@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import PLAIN_CASES, Case, state_arrays
+from cases import NUMBERS, PLAIN_CASES, Case, state_arrays
 from refused import check_refused, scene
 
 import fastopt
@@ -113,7 +113,7 @@ def test_bad_grads(case: Case, bad: str) -> None:
 @every_bad_array
 def test_bad_state(case: Case, bad: str) -> None:
     make, error, _, message = BAD_ARRAYS[bad]
-    for name in set(type(case.new_state(np.zeros(1))).__slots__) - {"step"}:
+    for name in set(type(case.new_state(np.zeros(1))).__slots__) - {"step", *NUMBERS}:
         params, grads, state = scene(case)
         if getattr(state, name) is None:
             continue
@@ -168,7 +168,7 @@ def test_structure(case: Case) -> None:
         check_refused(case, params, spoil(grads), state, error, message)
         for _tree in state_arrays(state):
             params, grads, state = scene(case)
-            for name in set(type(state).__slots__) - {"step"}:
+            for name in set(type(state).__slots__) - {"step", *NUMBERS}:
                 if getattr(state, name) is not None:
                     setattr(state, name, spoil(getattr(state, name)))
             of_state = message.replace("grads", r"state\.\w+")

@@ -35,6 +35,7 @@ CLASSES: dict[str, dict[str, Any]] = {
     "Lion": {"beta1": 0.8},
     "AMSGrad": {"max_of_corrected": True},
     "RAdam": {"beta2": 0.9},
+    "NAdam": {"momentum_decay": 0.1},
     "LAMB": {"trust_decay": 0.1},
 }
 

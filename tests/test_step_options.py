@@ -35,6 +35,8 @@ VALUES: dict[str, Any] = {
     "eps_inside_sqrt": True,
     "eps_outside_max": True,
     "max_of_corrected": True,
+    "momentum_decay": 0.5,
+    "warm_up": False,
     "trust_decay": 0.5,
     "always_adapt": False,
     "trust_clip": True,

@@ -108,6 +108,22 @@ PAIRS: list[tuple[Case, str, dict[str, Any]]] = [
         "RAdam",
         {"weight_decay": 0.2, "decoupled_weight_decay": True, "maximize": True},
     ),
+    (Case("nadam"), "NAdam", {}),
+    (
+        Case("nadam", {"lr": 0.1, "beta1": 0.5, "eps": 0.1, "momentum_decay": 0.5, "l2": 0.2}),
+        "NAdam",
+        {"lr": 0.1, "betas": (0.5, 0.999), "eps": 0.1, "momentum_decay": 0.5, "weight_decay": 0.2},
+    ),
+    (
+        Case("nadam", {"weight_decay": 0.2, "beta2": 0.7, "maximize": True}),
+        "NAdam",
+        {
+            "weight_decay": 0.2,
+            "betas": (0.9, 0.7),
+            "decoupled_weight_decay": True,
+            "maximize": True,
+        },
+    ),
 ]
 
 
@@ -115,6 +131,7 @@ def new_params(rng: np.random.Generator) -> list[Any]:
     return [rng.standard_normal((5, 7)), rng.standard_normal(7), np.array(rng.standard_normal())]
 
 
+@pytest.mark.usefixtures("exact_numbers")
 @pytest.mark.parametrize(("case", "name", "options"), PAIRS, ids=str)
 def test_step_by_step(
     case: Case, name: str, options: dict[str, Any], rng: np.random.Generator

@@ -88,6 +88,7 @@ def requiring_grad(tensor: Any) -> Any:
     ("make", "message"),
     [
         (lambda p: ours.RAdam([p], capturable=True), "RAdam: capturable=True is not available"),
+        (lambda p: ours.NAdam([p], capturable=True), "NAdam: capturable=True is not available"),
         (lambda p: ours.Adam([p], capturable=True), "Adam: capturable=True is not available"),
         (lambda p: ours.SGD([p], differentiable=True), "SGD: differentiable=True is not"),
         (

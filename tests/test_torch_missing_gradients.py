@@ -81,6 +81,7 @@ SETUPS = [
     Setup("Adadelta", "Adadelta", ({"rho": 0.5}, L2), ({"rho": 0.5}, DECAY)),
     Setup("Adamax", "Adamax", ({"beta1": 0.5}, L2), ({"betas": (0.5, 0.999)}, DECAY)),
     Setup("AMSGrad", "Adam", (BETAS, L2), ({"betas": (0.5, 0.9)} | AMSGRAD, DECAY | AMSGRAD)),
+    Setup("NAdam", "NAdam", ({"beta2": 0.8}, L2), ({"betas": (0.9, 0.8)}, DECAY)),
     Setup("RAdam", "RAdam", ({"beta2": 0.8}, L2), ({"betas": (0.9, 0.8)}, DECAY)),
     Setup("RMSprop", "RMSprop", (L2, {}), (DECAY, {}), {"momentum": 0.8}),
     Setup(
@@ -275,6 +276,7 @@ def name_of(legs: Any) -> str:
     return "-".join(leg.__name__.lower() for leg in legs)
 
 
+@pytest.mark.usefixtures("exact_numbers")
 @pytest.mark.parametrize("legs", [*product((Ours, Theirs), repeat=3)], ids=name_of)
 @pytest.mark.parametrize("setup", SETUPS, ids=str)
 def test_objects(setup: Setup, legs: tuple[type, ...], tmp_path: Path) -> None:
@@ -288,6 +290,7 @@ def test_objects(setup: Setup, legs: tuple[type, ...], tmp_path: Path) -> None:
             assert steps == {name: updates(name) for name in group.names}
 
 
+@pytest.mark.usefixtures("exact_numbers")
 @pytest.mark.parametrize("legs", [*product((Functions, Theirs), repeat=3)], ids=name_of)
 @pytest.mark.parametrize("setup", SETUPS, ids=str)
 def test_functions(setup: Setup, legs: tuple[type, ...], tmp_path: Path) -> None:

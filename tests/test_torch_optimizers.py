@@ -43,6 +43,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("AdamW", {"amsgrad": True, "weight_decay": 0.3}),
     ("RAdam", {"lr": 0.1, "betas": (0.5, 0.8), "weight_decay": 0.1}),
     ("RAdam", {"decoupled_weight_decay": True, "weight_decay": 0.1, "maximize": True}),
+    ("NAdam", {"lr": 0.1, "betas": (0.5, 0.8), "weight_decay": 0.1, "momentum_decay": 0.1}),
+    ("NAdam", {"decoupled_weight_decay": True, "weight_decay": 0.1, "maximize": True}),
     ("Lion", {"lr": 0.1}),
     ("Lion", {"lr": 0.1, "betas": (0.5, 0.8), "weight_decay": 0.1}),
 ]

@@ -54,6 +54,10 @@ void ArrayChecks::check_dtype(int i) const {
     if ((type != NPY_FLOAT32 && type != NPY_FLOAT64) || !native)
       raise_type_error(here() + name(0) + " has dtype " + dtype_of(array(0)) +
                        ", it must be float32 or float64 in native byte order");
+  } else if (Streams::is_number(arguments_[i].stream)) {
+    if (type != NPY_FLOAT64 || !native)
+      raise_type_error(here() + name(i) + " has dtype " + dtype_of(array(i)) +
+                       ", it must be float64");
   } else if (type != param_type || !native) {
     raise_type_error(here() + name(i) + " has dtype " + dtype_of(array(i)) + ", " + name(0) +
                      " has " + dtype_of(array(0)));
@@ -61,6 +65,11 @@ void ArrayChecks::check_dtype(int i) const {
 }
 
 void ArrayChecks::check_shape(int i) const {
+  if (Streams::is_number(arguments_[i].stream)) {
+    if (PyArray_NDIM(array(i)) == 0) return;
+    raise_value_error(here() + name(i) + " has shape " + shape_of(array(i)) +
+                      ", it must have (), as it is one number");
+  }
   if (have_one_shape(array(0), array(i))) return;
   const npy_intp packed = packed_size(PyArray_SIZE(array(0)));
   const bool is_mask = Streams::is_mask(arguments_[i].stream);

@@ -73,7 +73,7 @@ class Collection::Collector {
   static constexpr int penalties = 4;
   static_assert(sizeof(Penalties) == penalties * sizeof(double));
   // Numbers come where nothing is known, averages that are looked at where it is.
-  static_assert(Streams::count + penalties + 1 <= max_trees);
+  static_assert(Streams::with_numbers + penalties + 1 <= max_trees);
 
   // Puts arrays that share their memory in place of tensors of other libraries. Those of which
   // there can be none are left to the checks, and gradients for which a glance will be enough.
@@ -171,8 +171,8 @@ class Collection::Collector {
   }
 
   Tensor* add_with_known(PyObject* const* nodes, const KnownArrays::Entry& entry, int number) {
-    PyObject* arrays[Streams::count];
-    int streams[Streams::count];
+    PyObject* arrays[Streams::with_numbers];
+    int streams[Streams::with_numbers];
     int count = arguments_.count;
     std::copy_n(nodes, count, arrays);
     std::copy_n(streams_, count, streams);
@@ -330,6 +330,11 @@ Tensor* add_arrays(Tensors& tensors, PyObject* const* arrays, const int* streams
   for (int i = 0; i < count; ++i) {
     if (i > 0 && arrays[i] == Py_None) continue;
     PyArrayObject* array = as_array(arrays[i]);
+    if (Streams::is_number(streams[i])) {
+      tensor.numbers[streams[i] - Streams::first_number] =
+          static_cast<double*>(PyArray_DATA(array));
+      continue;
+    }
     tensor.streams.at[streams[i]] = PyArray_DATA(array);
     contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(array);
     if (Streams::is_mask(streams[i]) && !have_one_shape(first, array))

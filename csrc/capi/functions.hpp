@@ -43,6 +43,8 @@ int set_count(fastopt_optimizer* optimizer, int64_t i, int64_t count) noexcept;
 int64_t get_count(const fastopt_optimizer* optimizer, int64_t i) noexcept;
 int set_scalar(fastopt_optimizer* optimizer, int scalar, double value) noexcept;
 double get_scalar(const fastopt_optimizer* optimizer, int scalar) noexcept;
+int set_scalar_of(fastopt_optimizer* optimizer, int64_t i, int scalar, double value) noexcept;
+double get_scalar_of(const fastopt_optimizer* optimizer, int64_t i, int scalar) noexcept;
 
 // step.cpp
 int step(fastopt_optimizer* optimizer, void* const* grads) noexcept;
@@ -72,7 +74,7 @@ const char* isa() noexcept;
   DO(set_drop) DO(find_option) DO(set_option) DO(get_option) DO(set_penalty) DO(set_count) \
   DO(get_count) DO(set_scalar) DO(get_scalar) DO(step) DO(check_step) DO(grad_norm) \
   DO(nonfinite_array) DO(global_norm) DO(dropout) DO(dropout_mask) DO(set_num_threads) \
-  DO(get_num_threads) DO(isa)
+  DO(get_num_threads) DO(isa) DO(set_scalar_of) DO(get_scalar_of)
 // clang-format on
 
 namespace fastopt {

@@ -14,7 +14,8 @@ fastopt_optimizer::fastopt_optimizer(const fastopt::Rule& rule, fastopt::Dtype d
     : rule(rule), dtype(dtype), function(std::string(rule.name) + "_step"), arrays(count) {
   using namespace fastopt;
   for (int i = 0; i < rule.options.count; ++i) options[i] = rule.options[i].otherwise;
-  for (int i = 0; i < rule.scalars.count; ++i) scalars[i] = rule.scalars[i].start;
+  for (Array& array : arrays)
+    for (int i = 0; i < rule.scalars.count; ++i) array.numbers[i] = rule.scalars[i].start;
   for (int i = 0; i < number_count; ++i)
     *number(rule.options.count + i) = step_numbers[i].otherwise;
   tensors.all.reserve(count);
@@ -61,6 +62,17 @@ double* penalty_of(Penalties& of, int place) {
          : place == weight_decay ? &of.weight_decay
          : place == l1_prox      ? &of.l1_prox
                                  : nullptr;
+}
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+bool has_scalar(const fastopt_optimizer& of, int scalar) {
+  return scalar >= 0 && scalar < of.rule.scalars.count;
+}
+
+void check_scalar(const fastopt_optimizer& of, int scalar) {
+  if (!has_scalar(of, scalar))
+    throw Refusal{of.function + ": there is no number " + std::to_string(scalar) + " of the state"};
 }
 
 [[noreturn]] void raise_no_option(const fastopt_optimizer& of, int option) {
@@ -191,17 +203,33 @@ int64_t get_count(const fastopt_optimizer* optimizer, int64_t i) noexcept {
 
 int set_scalar(fastopt_optimizer* optimizer, int scalar, double value) noexcept {
   return guarded([&] {
-    if (scalar < 0 || scalar >= optimizer->rule.scalars.count)
-      throw Refusal{optimizer->function + ": there is no number " + std::to_string(scalar) +
-                    " of the state"};
-    optimizer->scalars[scalar] = value;
+    check_scalar(*optimizer, scalar);
+    for (fastopt_optimizer::Array& array : optimizer->arrays) array.numbers[scalar] = value;
     return FASTOPT_OK;
   });
 }
 
 double get_scalar(const fastopt_optimizer* optimizer, int scalar) noexcept {
-  const bool is_there = scalar >= 0 && scalar < optimizer->rule.scalars.count;
-  return is_there ? optimizer->scalars[scalar] : std::numeric_limits<double>::quiet_NaN();
+  const auto& arrays = optimizer->arrays;
+  if (arrays.empty() || !has_scalar(*optimizer, scalar)) return nan;
+  const double first = arrays[0].numbers[scalar];
+  const bool agree = std::all_of(arrays.begin(), arrays.end(), [&](const auto& array) {
+    return array.size == 0 || array.numbers[scalar] == first;
+  });
+  return agree ? first : nan;
+}
+
+int set_scalar_of(fastopt_optimizer* optimizer, int64_t i, int scalar, double value) noexcept {
+  return guarded([&] {
+    check_scalar(*optimizer, scalar);
+    optimizer->at(i).numbers[scalar] = value;
+    return FASTOPT_OK;
+  });
+}
+
+double get_scalar_of(const fastopt_optimizer* optimizer, int64_t i, int scalar) noexcept {
+  const bool is_there = i >= 0 && i < static_cast<int64_t>(optimizer->arrays.size());
+  return is_there && has_scalar(*optimizer, scalar) ? optimizer->arrays[i].numbers[scalar] : nan;
 }
 
 }  // namespace fastopt::c

@@ -15,6 +15,7 @@ struct fastopt_optimizer {
     std::int64_t size = 0, count = 0;
     void* param = nullptr;
     void* state[fastopt::Streams::max_states] = {};  // as the rule lists them
+    double numbers[fastopt::Rule::max_scalars] = {};
     void* average = nullptr;
     const void* masks[2] = {};  // FASTOPT_MASK, FASTOPT_UPDATE_MASK
     bool packed[2] = {};
@@ -35,7 +36,6 @@ struct fastopt_optimizer {
   double options[fastopt::Rule::max_options];
   fastopt::Terms terms;
   fastopt::Shared shared;
-  double scalars[fastopt::Rule::max_scalars];
   std::optional<fastopt::DropoutStream> drop;
   double grad_norm = 0;  // of the latest step that measured it
 
@@ -45,7 +45,7 @@ struct fastopt_optimizer {
   std::vector<fastopt::Penalties> penalties;
   fastopt::Tensors tensors;
   fastopt::Gradients gradients;
-  fastopt::PhaseRoom phases;
+  fastopt::Room room;
 
   fastopt_optimizer(const fastopt::Rule& rule, fastopt::Dtype dtype, std::int64_t arrays);
 

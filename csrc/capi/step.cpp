@@ -31,11 +31,10 @@ class StepOfArrays {
       if (of_.shared.zero_grads != 0) clear_gradients(of_.tensors, threads());
       return FASTOPT_SKIPPED;
     }
-    const bool two_phases = fold();
-    if (two_phases) of_.phases.make_for(of_.tensors);
-    count();
-    launch(of_.tensors, of_.updates.data(), of_.shared.flush_denormals != 0, threads(),
-           two_phases ? &of_.phases : nullptr);
+    fold();
+    of_.room.make_for(of_.tensors, of_.updates.data());
+    for (const Tensor& tensor : of_.tensors.all) ++of_.arrays[tensor.entry].count;
+    launch(of_.tensors, of_.updates.data(), of_.shared.flush_denormals != 0, threads(), of_.room);
     return FASTOPT_OK;
   }
 
@@ -72,18 +71,12 @@ class StepOfArrays {
     }
     written_ = 1u << Streams::param;
     if (of_.shared.zero_grads != 0) written_ |= 1u << Streams::grad;
-    for (std::size_t i = 0; i < of_.arrays.size(); ++i) {
+    for (std::size_t i = 0; i < of_.arrays.size(); ++i)
       if (takes_part(i)) collect(i);
-      left_out_ = left_out_ || (of_.arrays[i].size > 0 && !grads_[i]);
-    }
-    if (of_.rule.scalars.count > 0 && (of_.parts.size() > 1 || left_out_))
-      refuse(
-          "gradients must be there for all arrays, and all have seen the same updates, as the "
-          "state has numbers for all of them");
   }
 
   void collect(std::size_t i) {
-    const Array& array = of_.arrays[i];
+    Array& array = of_.arrays[i];
     Tensor tensor{};
     tensor.size = array.size;
     tensor.dtype = of_.dtype;
@@ -100,6 +93,7 @@ class StepOfArrays {
       written_ |= 1u << stream;
       tensor.streams.at[stream++] = array.state[k];
     }
+    for (int k = 0; k < of_.rule.scalars.count; ++k) tensor.numbers[k] = &array.numbers[k];
     for (int kind = 0; kind < 2; ++kind) {
       if (!array.masks[kind]) continue;
       tensor.streams.at[mask_streams[kind]] = const_cast<void*>(array.masks[kind]);
@@ -151,21 +145,20 @@ class StepOfArrays {
       const Misfit misfit = find_misfit(*tensor.penalties, of_.options[0], of_.dtype);
       if (misfit.name) refuse(text_of(misfit, of_.dtype) + of_.name("params", tensor.entry));
     }
-    for (std::size_t number = 0; number < of_.parts.size(); ++number) {
-      const auto& part = of_.parts[number];
-      check_count(of_.function, "state.step", part.count);
+    int seen = 0;  // of the parts, which tensors begin one after the other
+    for (const Tensor& tensor : of_.tensors.all) {
+      const auto& part = of_.parts[tensor.group];
+      const bool is_first = tensor.group == seen;
+      seen += is_first;
+      if (is_first) check_count(of_.function, "state.step", part.count);
+      if (!is_first && of_.rule.scalars.count == 0) continue;
       const Misfit misfit =
           find_misfit({of_.rule, *part.variant, of_.options, static_cast<double>(part.count + 1),
-                       of_.scalars, shared.grad_scale, keep_scale(), of_.terms.penalties()},
+                       of_.arrays[tensor.entry].numbers, shared.grad_scale, keep_scale(),
+                       of_.terms.penalties()},
                       of_.dtype);
-      if (misfit.name) refuse(text_of(misfit, of_.dtype) + name_of_first(number));
+      if (misfit.name) refuse(text_of(misfit, of_.dtype) + of_.name("params", tensor.entry));
     }
-  }
-
-  std::string name_of_first(std::size_t part) const {
-    const auto is_of_it = [&](const Tensor& tensor) { return tensor.group == int(part); };
-    const auto found = std::find_if(of_.tensors.all.begin(), of_.tensors.all.end(), is_of_it);
-    return of_.name("params", found->entry);
   }
 
   void check_memory() const {
@@ -200,34 +193,23 @@ class StepOfArrays {
     }
   }
 
-  // Tells whether a rule has two phases.
-  bool fold() {
+  void fold() {
     const StepScale common{of_.shared, of_.gradients, keep_scale(), drop(), written_};
     bool has[dtypes] = {};
     has[int(of_.dtype)] = true;
-    bool two_phases = false;
     for (std::size_t number = 0; number < of_.parts.size(); ++number) {
       const auto& [count, variant] = of_.parts[number];
       Update& update = of_.updates[number];
       prepare(update, variant, common);
-      std::copy_n(of_.scalars, of_.rule.scalars.count, scalars_);
-      update.fold(of_.rule, of_.options, static_cast<double>(count + 1), scalars_, has);
+      update.fold(of_.rule, of_.options, static_cast<double>(count + 1), has);
       update.note_what_is_absent();
-      two_phases = two_phases || variant->sums > 0;
     }
-    return two_phases;
-  }
-
-  void count() {
-    for (const Tensor& tensor : of_.tensors.all) ++of_.arrays[tensor.entry].count;
-    if (!of_.parts.empty()) std::copy_n(scalars_, of_.rule.scalars.count, of_.scalars);
   }
 
   fastopt_optimizer& of_;
   void* const* grads_;
   unsigned written_ = 0;
-  bool has_mask_ = false, has_average_ = false, left_out_ = false;
-  double scalars_[Rule::max_scalars];  // as they are after the step
+  bool has_mask_ = false, has_average_ = false;
 };
 
 }  // namespace

@@ -15,10 +15,10 @@ namespace {
 FASTOPT_NOINLINE void update_in_phases(const Rule& rule, const RuleVariant& variant, Tensor tensor,
                                        double* scalars, double t, const double* options) {
   static thread_local Tensors list;
-  static thread_local PhaseRoom room;
+  static thread_local Room room;
+  for (int i = 0; i < rule.scalars.count; ++i) tensor.numbers[i] = &scalars[i];
   list.clear();
   list.add(tensor);
-  room.make_for(list);
   bool has[dtypes] = {};
   has[int(tensor.dtype)] = true;
   Update update{};
@@ -26,10 +26,11 @@ FASTOPT_NOINLINE void update_in_phases(const Rule& rule, const RuleVariant& vari
   update.terms.clip_value = Terms::never;
   update.grad_scale = {1};
   update.keep_scale = 1;
-  update.fold(rule, options, t, scalars, has);
+  update.fold(rule, options, t, has);
   update.note_what_is_absent();
+  room.make_for(list, &update);
   constexpr int one_thread = 1;
-  launch(list, &update, /*flush_denormals=*/false, one_thread, &room);
+  launch(list, &update, /*flush_denormals=*/false, one_thread, room);
 }
 
 }  // namespace

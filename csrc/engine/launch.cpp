@@ -29,16 +29,21 @@ struct Task {
   const Update* groups;
   const KernelTable& table;
   bool flush_denormals;
-  PhaseRoom* room;
+  Room& room;
 
   const Folded& rule_for(const Tensor& tensor) const {
     const Update& group = groups[tensor.group];
-    return group.rule->sums > 0 ? room->of_tensors[&tensor - &list.all[0]]
-                                : group.folded(tensor.dtype);
+    return has_own_rule(group) ? own_rule(tensor) : group.folded(tensor.dtype);
   }
 
+  static bool has_own_rule(const Update& group) {
+    return group.rule->sums > 0 || group.has_numbers();
+  }
+
+  Folded& own_rule(const Tensor& tensor) const { return room.of_tensors[&tensor - &list.all[0]]; }
+
   double* sums_at(const Tensor& tensor, std::int64_t element) const {
-    return &room->of_blocks[(tensor.offset + element) / block_size * RuleVariant::max_sums];
+    return &room.of_blocks[(tensor.offset + element) / block_size * RuleVariant::max_sums];
   }
 };
 
@@ -55,12 +60,12 @@ void run_range(const void* context, std::int64_t begin, std::int64_t end) {
 void measure_range(const void* context, std::int64_t begin, std::int64_t end) {
   const Task& task = *static_cast<const Task*>(context);
   const FlushDenormals mode(task.flush_denormals);
-  task.list.for_each_piece(begin, end,
-                           [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
-                             if (task.groups[tensor.group].rule->sums > 0)
-                               measure_tensor(task.table, task.groups[tensor.group], task.list,
-                                              tensor, from, to, task.sums_at(tensor, from));
-                           });
+  task.list.for_each_piece(
+      begin, end, [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
+        if (task.groups[tensor.group].rule->sums > 0)
+          measure_tensor(task.table, task.groups[tensor.group], task.rule_for(tensor), task.list,
+                         tensor, from, to, task.sums_at(tensor, from));
+      });
 }
 
 void clear_range(const void* context, std::int64_t begin, std::int64_t end) {
@@ -75,28 +80,43 @@ void clear_range(const void* context, std::int64_t begin, std::int64_t end) {
   });
 }
 
-// Gives every tensor a rule of its own, with the sums over its blocks.
+// Gives a tensor a rule of its own.
+void fold_for(const Task& task, const Tensor& tensor) {
+  const Update& group = task.groups[tensor.group];
+  if (!Task::has_own_rule(group)) return;
+  if (group.has_numbers())
+    group.fold_for(tensor, task.own_rule(tensor));
+  else
+    task.own_rule(tensor) = group.folded(tensor.dtype);
+}
+
+// Tells it the sums over its blocks.
 void adapt(const Task& task, const Tensor& tensor) {
   const Update& group = task.groups[tensor.group];
   double sums[RuleVariant::max_sums] = {};
   for (std::int64_t at = 0; at < tensor.size; at += block_size)
     for (int k = 0; k < group.rule->sums; ++k) sums[k] += task.sums_at(tensor, at)[k];
-  Folded& own = task.room->of_tensors[&tensor - &task.list.all[0]];
-  own = group.folded(tensor.dtype);
-  group.rule->adapt[int(tensor.dtype)](sums, &own);
+  group.rule->adapt[int(tensor.dtype)](sums, &task.own_rule(tensor));
 }
 
 }  // namespace
 
-void PhaseRoom::make_for(const Tensors& list) {
-  of_blocks.resize(list.extent / block_size * RuleVariant::max_sums);
-  of_tensors.resize(list.all.size());
+void Room::make_for(const Tensors& list, const Update* groups) {
+  of_tensors.clear();
+  of_blocks.clear();
+  for (const Tensor& tensor : list.all) {
+    const Update& group = groups[tensor.group];
+    if (Task::has_own_rule(group)) of_tensors.resize(list.all.size());
+    if (group.rule->sums > 0) of_blocks.resize(list.extent / block_size * RuleVariant::max_sums);
+  }
 }
 
 void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads,
-            PhaseRoom* room) {
+            Room& room) {
   const Task task{list, groups, current_table(), flush_denormals, room};
-  if (room) {
+  for (const Tensor& tensor : list.all)
+    if (!room.of_tensors.empty()) fold_for(task, tensor);
+  if (!room.of_blocks.empty()) {
     run_chunks(list.index_space(), update_unit, threads, measure_range, &task);
     for (const Tensor& tensor : list.all)
       if (groups[tensor.group].rule->sums > 0) adapt(task, tensor);

@@ -5,21 +5,21 @@
 
 namespace fastopt {
 
-// Room for what a first phase sums up, kept by the caller to spare allocations.
-struct PhaseRoom {
-  std::vector<double> of_blocks;  // RuleVariant::max_sums for each
+// Room for what tensors have for themselves: the rule, where their numbers or sums over them are
+// folded into it; and what a first phase sums up. It is kept by the caller to spare allocations.
+struct Room {
   std::vector<Folded> of_tensors;
+  std::vector<double> of_blocks;  // RuleVariant::max_sums for each
 
   // To be called before `launch`, which then needs no memory.
-  void make_for(const Tensors& list);
+  void make_for(const Tensors& list, const Update* groups);
 };
 
 // Updates all tensors, each as its group is to be. Rules that want sums over each array have two
 // phases: the first adds them up, block by block and then in the order of blocks, in double; the
-// second computes anew what it needs besides, which costs less than to store it. Without such
-// rules, room is not needed.
+// second computes anew what it needs besides, which costs less than to store it.
 void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads,
-            PhaseRoom* room = nullptr);
+            Room& room);
 
 // Sets all gradients to zero, as a step with `zero_grads` leaves them.
 void clear_gradients(const Tensors& list, int threads);

@@ -5,6 +5,7 @@
 
 #include "../dtype.hpp"
 #include "../rules/option.hpp"
+#include "streams.hpp"
 
 namespace fastopt {
 
@@ -28,7 +29,7 @@ struct RuleVariant {
 
   // Folds options into what the arithmetic of step t needs (t counts from 1), for each dtype.
   // `scalars` are those of the state, and become those after the step. Returns the learning rate in
-  // the metric of the rule, or just that where it has none.
+  // the metric of the rule, which must not depend on them, or just that where it has none.
   double (*fold[dtypes])(const double* options, double t, double* scalars, void* folded);
 
   // Whether all that is folded is finite and within [-limit, limit], in double.
@@ -40,7 +41,8 @@ struct RuleVariant {
 };
 
 struct Rule {
-  static constexpr int max_options = 16, max_scalars = 4;
+  static constexpr int max_parts = Streams::max_states + Streams::max_numbers;
+  static constexpr int max_options = 16, max_scalars = Streams::max_numbers;
 
   const char* name;
   View<Option> options;  // the first is "lr"
@@ -49,6 +51,26 @@ struct Rule {
   int required;                 // of the arrays: so many come first that a state always has
   int scaled_prox;              // which option that is, or -1
   const RuleVariant* variants;  // counted in binary by which optional arrays there are
+
+  // What a state has besides its count: its arrays, then its numbers.
+  struct Part {
+    const char* name;
+    bool optional, is_number;
+  };
+  int parts() const { return arrays.count + scalars.count; }
+  Part part(int i) const {
+    if (i < arrays.count) return {arrays[i].name, arrays[i].optional, false};
+    return {scalars[i - arrays.count].name, false, true};
+  }
+};
+
+// Tells, part by part of a state, in which stream it goes: optional arrays leave no gap.
+class StateStreams {
+ public:
+  int operator()(const Rule::Part& part) { return part.is_number ? number_++ : array_++; }
+
+ private:
+  int array_ = Streams::first_state, number_ = Streams::first_number;
 };
 
 View<Rule> all_rules();

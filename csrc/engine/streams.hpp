@@ -11,8 +11,13 @@ struct Streams {
   static constexpr int param = 0, grad = 1, mask = 2, update_mask = 3, ema = 4, first_state = 5,
                        max_states = 6;
   static constexpr int count = first_state + max_states;
+
+  // What comes with a tensor besides: a number of its state each, with a place of its own.
+  static constexpr int first_number = count, max_numbers = 4;
+  static constexpr int with_numbers = count + max_numbers;
   void* at[count];
 
+  static constexpr bool is_number(int stream) { return stream >= first_number; }
   static constexpr bool is_mask(int stream) { return stream == mask || stream == update_mask; }
 };
 

@@ -27,7 +27,8 @@ struct Tensor {
   int entry;        // which leaf of the trees it is; empty arrays are leaves, but no tensors
   int group;        // which of the groups of a step it belongs to
   unsigned packed;  // a bit for each stream that is a mask in packed bits
-  const Penalties* penalties;  // of its own; null where those of its group hold
+  const Penalties* penalties;             // of its own; null where those of its group hold
+  double* numbers[Streams::max_numbers];  // of its state, which a step advances
 
   // Where element `begin` is in every stream. The tensor must be contiguous, and where masks are in
   // packed bits, `begin` a multiple of 8.

@@ -243,9 +243,10 @@ void update_elements(const KernelTable& table, const Update& step, const Folded&
 }
 
 template <class T>
-void measure_elements(const KernelTable& table, const Update& step, const Tensors& list,
-                      const Tensor& tensor, std::int64_t begin, std::int64_t end, double* sums) {
-  const TensorUpdate<T> update(table, step, step.folded(tensor.dtype), list, tensor);
+void measure_elements(const KernelTable& table, const Update& step, const Folded& rule,
+                      const Tensors& list, const Tensor& tensor, std::int64_t begin,
+                      std::int64_t end, double* sums) {
+  const TensorUpdate<T> update(table, step, rule, list, tensor);
   constexpr unsigned nothing = 0;
   list.for_each_tile(tensor, begin, end, nothing,
                      [&](const Streams& at, std::int64_t first, std::int64_t count) {
@@ -264,18 +265,26 @@ bool only_rule(const Update& step, const Tensor& tensor) {
 
 }  // namespace
 
-void Update::fold(const Rule& of, const double* options, double t, double* scalars,
-                  const bool* has) {
-  double before[Rule::max_scalars];
-  std::copy_n(scalars, of.scalars.count, before);
+void Update::fold(const Rule& of, const double* options, double t, const bool* has) {
+  scalars_ = of.scalars;
+  options_ = options;
+  t_ = t;
   lr = prox_lr = options[0];
   scaled_prox = of.scaled_prox >= 0 && options[of.scaled_prox] != 0;
   for (int dtype = 0; dtype < dtypes; ++dtype) {
-    if (!has[dtype] && of.scalars.count == 0) continue;
-    std::copy_n(before, of.scalars.count, scalars);
+    if (!has[dtype]) continue;
+    double scalars[Rule::max_scalars];
+    for (int i = 0; i < of.scalars.count; ++i) scalars[i] = of.scalars[i].start;
     const double metric_lr = rule->fold[dtype](options, t, scalars, &folded_[dtype]);
     if (scaled_prox) prox_lr = metric_lr;
   }
+}
+
+void Update::fold_for(const Tensor& tensor, Folded& own) const {
+  double scalars[Rule::max_scalars];
+  for (int i = 0; i < scalars_.count; ++i) scalars[i] = *tensor.numbers[i];
+  rule->fold[int(tensor.dtype)](options_, t_, scalars, &own);
+  for (int i = 0; i < scalars_.count; ++i) *tensor.numbers[i] = scalars[i];
 }
 
 void Update::note_what_is_absent() {
@@ -300,11 +309,12 @@ void update_tensor(const KernelTable& table, const Update& step, const Folded& r
   update(table, step, rule, list, tensor, begin, end);
 }
 
-void measure_tensor(const KernelTable& table, const Update& step, const Tensors& list,
-                    const Tensor& tensor, std::int64_t begin, std::int64_t end, double* sums) {
+void measure_tensor(const KernelTable& table, const Update& step, const Folded& rule,
+                    const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end,
+                    double* sums) {
   const auto measure =
       tensor.dtype == Dtype::float32 ? measure_elements<float> : measure_elements<double>;
-  measure(table, step, list, tensor, begin, end, sums);
+  measure(table, step, rule, list, tensor, begin, end, sums);
 }
 
 }  // namespace fastopt

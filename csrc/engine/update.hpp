@@ -41,10 +41,15 @@ struct Update {
   unsigned written;           // a bit for each stream that is an output
   bool bare;  // the rule is all there is to do, but for what a tensor brings with it
 
-  // Takes over the options of the rule for step t, which counts from 1, and advances the scalars of
-  // the state. (Bias corrections take as long as a hundred elements: they are made only for the
-  // dtypes that a list has.)
-  void fold(const Rule& of, const double* options, double t, double* scalars, const bool* has);
+  // Takes over the options of the rule, which must outlive this, for step t, which counts from 1.
+  // (Bias corrections take as long as a hundred elements: they are made only for the dtypes that a
+  // list has.)
+  void fold(const Rule& of, const double* options, double t, const bool* has);
+
+  // Whether tensors have numbers of their own, with which the rule is folded for each. Advances
+  // them.
+  bool has_numbers() const { return scalars_.count > 0; }
+  void fold_for(const Tensor& tensor, Folded& own) const;
 
   // To be called when all is set.
   void note_what_is_absent();
@@ -52,6 +57,9 @@ struct Update {
   const Folded& folded(Dtype dtype) const { return folded_[int(dtype)]; }
 
  private:
+  View<StateScalar> scalars_;
+  const double* options_;
+  double t_;
   Folded folded_[dtypes];
 };
 
@@ -62,7 +70,8 @@ void update_tensor(const KernelTable& table, const Update& step, const Folded& r
 
 // Changes nothing, and writes the sums that the rule wants of each block, one after the other. Of
 // elements that take no part, all is zero.
-void measure_tensor(const KernelTable& table, const Update& step, const Tensors& list,
-                    const Tensor& tensor, std::int64_t begin, std::int64_t end, double* sums);
+void measure_tensor(const KernelTable& table, const Update& step, const Folded& rule,
+                    const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end,
+                    double* sums);
 
 }  // namespace fastopt

@@ -3,17 +3,18 @@
 #pragma once
 #include <type_traits>
 
-#include "adadelta.hpp"
-#include "adagrad.hpp"
-#include "adam.hpp"
-#include "adamax.hpp"
-#include "amsgrad.hpp"
-#include "lamb.hpp"
-#include "lion.hpp"
-#include "momentum.hpp"
-#include "radam.hpp"
-#include "rmsprop.hpp"
-#include "sgd.hpp"
+#include "adagrad/adadelta.hpp"
+#include "adagrad/adagrad.hpp"
+#include "adagrad/rmsprop.hpp"
+#include "adam/adam.hpp"
+#include "adam/adamax.hpp"
+#include "adam/amsgrad.hpp"
+#include "adam/lamb.hpp"
+#include "adam/nadam.hpp"
+#include "adam/radam.hpp"
+#include "sgd/lion.hpp"
+#include "sgd/momentum.hpp"
+#include "sgd/sgd.hpp"
 #ifdef FASTOPT_MORE_RULES  // of tests, which use what the rules here do not
 #include FASTOPT_MORE_RULES
 #else
@@ -48,7 +49,8 @@ using Families = FamilyList<
     Family<LionOptions, Lion>,          //
     Family<AmsgradOptions, Amsgrad>,    //
     Family<RadamOptions, Radam>,        //
-    Family<LambOptions, Lamb>           //
+    Family<LambOptions, Lamb>,          //
+    Family<NadamOptions, Nadam>         //
         FASTOPT_MORE_FAMILIES>;
 
 template <template <class> class... A, template <class> class... B>

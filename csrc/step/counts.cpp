@@ -86,16 +86,6 @@ std::uint64_t Counts::add_offset(const char* function, PyObject* drop) {
   return value;
 }
 
-double Counts::add_scalar(const char* function, PyObject* state, PyObject* name) {
-  Object scalar = attribute(function, "state", state, name);
-  if (!PyFloat_CheckExact(scalar.ptr()))
-    raise_type_error(std::string(function) + ": state." + text_of(name) + " must be a float, not " +
-                     type_of(scalar.ptr()));
-  const double value = PyFloat_AS_DOUBLE(scalar.ptr());
-  counts_.push_back({state, name, scalar, scalar, Slot(Py_TYPE(state), name)});
-  return value;
-}
-
 Counts::Count& Counts::find(PyObject* object, PyObject* name) {
   for (Count& count : counts_)
     if (count.object == object && count.name == name) return count;
@@ -104,10 +94,6 @@ Counts::Count& Counts::find(PyObject* object, PyObject* name) {
 
 void Counts::set_offset(std::uint64_t value) {
   find(drop_, name_of_offset()).after = Object::made(PyLong_FromUnsignedLongLong(value));
-}
-
-void Counts::set_scalar(PyObject* state, PyObject* name, double value) {
-  find(state, name).after = Object::made(PyFloat_FromDouble(value));
 }
 
 void Counts::clear() {

@@ -29,11 +29,9 @@ class Counts {
   // What add_step has returned, as a tree.
   PyObject* spelled_out(PyObject* state);  // borrowed
 
-  // Reads drop.offset, or a number of the state, and notes it; what it shall be then is set later.
+  // Reads drop.offset, and notes it; what it shall be then is set later.
   std::uint64_t add_offset(const char* function, PyObject* drop);
-  double add_scalar(const char* function, PyObject* state, PyObject* name);
   void set_offset(std::uint64_t value);
-  void set_scalar(PyObject* state, PyObject* name, double value);
 
   void advance();
   void clear();

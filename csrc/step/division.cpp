@@ -67,10 +67,6 @@ const int* Step::divide(const Collection& read) {
     work_->parts[number] = {static_cast<int>(number), group.step, group.ema_weight, used};
   }
   if (!divided_) return nullptr;
-  if (rule_.scalars.count > 0)  // which would be those of each part
-    raise_value_error(
-        std::string(function_) +
-        ": gradients must be there for all arrays, as the state has numbers for all of them");
   count(read);
   return work_->part_of_entry.data();
 }

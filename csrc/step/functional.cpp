@@ -136,20 +136,21 @@ Object functional_step(const Rule& rule, PyObject* const* arguments, Py_ssize_t 
   std::copy_n(rule_options, rule.options.count, group.options);
   step.terms(0) = options.terms();
   step.set_ema_decay(0, options.shared().ema_decay);
-  if (rule.arrays.count > 0) step.count_in(function, 0, state, slot_in(rule, state, state_class));
+  if (rule.parts() > 0) step.count_in(function, 0, state, slot_in(rule, state, state_class));
   step.take({params, grads, options.objects[mask], options.objects[drop],
              options.objects[update_mask], options.objects[ema]},
             nullptr);
-  Object held[Streams::max_states];
-  int variant = 0, present = 0;
-  for (int i = 0; i < rule.arrays.count; ++i) {
-    const StateArray& array = rule.arrays[i];
-    held[i] = attribute(function, "state", state, array_names(rule)[i]);
-    const bool is_there = !array.optional || !held[i].is_none();
-    if (array.optional) variant = 2 * variant + is_there;
-    if (is_there) step.take_state(array.name, present++, held[i].ptr());
+  Object held[Rule::max_parts];
+  int variant = 0;
+  StateStreams next;
+  for (int i = 0; i < rule.parts(); ++i) {
+    const Rule::Part part = rule.part(i);
+    held[i] = attribute(function, "state", state, part_names(rule)[i]);
+    const bool is_there = !part.optional || !held[i].is_none();
+    if (part.optional) variant = 2 * variant + is_there;
+    if (is_there) step.take_state(part.name, next(part), held[i].ptr());
     for (int k = 0; !is_there && k < rule.options.count; ++k)
-      if (rule.options[k].needs && rule.options[k].needs == std::string(array.name) &&
+      if (rule.options[k].needs && rule.options[k].needs == std::string(part.name) &&
           rule_options[k] != 0)
         raise_needed(rule, rule.options[k], rule_options[k]);
   }

@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "../engine/streams.hpp"
 #include "../python/errors.hpp"
 #include "../python/object.hpp"
 #include "options/declared.hpp"
@@ -13,8 +12,7 @@ namespace {
 
 struct RuleNames {
   std::string function;
-  PyObject* arrays[Streams::max_states];
-  PyObject* scalars[Rule::max_scalars];
+  PyObject* parts[Rule::max_parts];
 };
 
 PyObject* teller = nullptr;
@@ -35,8 +33,7 @@ void intern_names() {
   for (const Rule& rule : all_rules()) {
     RuleNames& names = rule_names.emplace_back();
     names.function = std::string(rule.name) + "_step";
-    for (int i = 0; i < rule.arrays.count; ++i) names.arrays[i] = interned(rule.arrays[i].name);
-    for (int i = 0; i < rule.scalars.count; ++i) names.scalars[i] = interned(rule.scalars[i].name);
+    for (int i = 0; i < rule.parts(); ++i) names.parts[i] = interned(rule.part(i).name);
   }
 }
 
@@ -50,8 +47,7 @@ std::string instead_of(const Rule* rule, PyObject* name) {
 }
 
 const char* function_of(const Rule& rule) { return names_of(rule).function.c_str(); }
-PyObject* const* array_names(const Rule& rule) { return names_of(rule).arrays; }
-PyObject* const* scalar_names(const Rule& rule) { return names_of(rule).scalars; }
+PyObject* const* part_names(const Rule& rule) { return names_of(rule).parts; }
 PyObject* option_name(int option) { return option_names[option]; }
 
 }  // namespace fastopt

@@ -14,9 +14,8 @@ void intern_names();
 // What the step of a rule is called: "adam_step".
 const char* function_of(const Rule& rule);
 
-// The names of the arrays and of the numbers of its state.
-PyObject* const* array_names(const Rule& rule);
-PyObject* const* scalar_names(const Rule& rule);
+// The names of what its state has besides the count: its arrays, then its numbers.
+PyObject* const* part_names(const Rule& rule);
 
 // What a message about an option shall add that a rule has not (null: that groups have not in
 // common), or "": what to use in place of it. What tells it is given to `use_other_names` once.

@@ -52,11 +52,11 @@ void Plan::note_groups() {
     if (!place.empty()) group.function += ": " + place;
     PyObject* state = parts_.states.at(number).ptr();
     int variant = 0;
-    if (rule.arrays.count > 0) group.step = slot_of_step(function(), Py_TYPE(state));
-    for (int i = 0; i < rule.arrays.count; ++i) {
-      group.slots[i] = Slot(Py_TYPE(state), array_names(rule)[i]);
-      group.arrays[i] = attribute(function(), "state", state, array_names(rule)[i]);
-      if (rule.arrays[i].optional) variant = 2 * variant + !group.arrays[i].is_none();
+    if (rule.parts() > 0) group.step = slot_of_step(function(), Py_TYPE(state));
+    for (int i = 0; i < rule.parts(); ++i) {
+      group.slots[i] = Slot(Py_TYPE(state), part_names(rule)[i]);
+      group.arrays[i] = attribute(function(), "state", state, part_names(rule)[i]);
+      if (rule.part(i).optional) variant = 2 * variant + !group.arrays[i].is_none();
     }
     if (number > 0 && variant != variant_)
       raise_type_error(step_function_ + ": the states of all groups must have the same arrays");
@@ -75,7 +75,7 @@ PyObject* Plan::array_of(const Group& group, int i, int place) const {
   if (group.entries == 1 && !PyTuple_Check(arrays)) return arrays;
   if (PyTuple_Check(arrays) && PyTuple_GET_SIZE(arrays) == group.entries)
     return PyTuple_GET_ITEM(arrays, place);
-  raise_type_error(parts_.owner + ": state." + parts_.rule->arrays[i].name +
+  raise_type_error(parts_.owner + ": state." + parts_.rule->part(i).name +
                    " must be a tuple of all arrays of the group");
 }
 
@@ -100,10 +100,10 @@ KnownArrays Plan::known_arrays() {
   PyObject* list = add(params, Streams::param);
   for (int k = 0; k < entries; ++k) PyList_SET_ITEM(list, k, Py_NewRef(leaves.of(k)[0]));
   flat_params_ = lists[0];
-  int stream = Streams::first_state;
-  for (int i = 0; i < rule.arrays.count; ++i) {
+  StateStreams next_stream;
+  for (int i = 0; i < rule.parts(); ++i) {
     if (groups_.empty() || groups_[0].arrays[i].is_none()) continue;  // then no group has it
-    list = add({rule.arrays[i].name, "state."}, stream++);
+    list = add({rule.part(i).name, "state."}, next_stream(rule.part(i)));
     std::vector<int> next(groups_.size(), 0);
     for (int k = 0; k < entries; ++k) {
       const int number = parts_.group_of_entry[k];
@@ -134,11 +134,11 @@ void Plan::check_state(int number) const {
   const Rule& rule = *parts_.rule;
   const Group& group = groups_[number];
   PyObject* state = parts_.states[number].ptr();
-  for (int i = 0; i < rule.arrays.count; ++i) {
+  for (int i = 0; i < rule.parts(); ++i) {
     PyObject* expected = group.arrays[i].ptr();
     if (group.slots[i].peek(state) != expected &&
-        attribute(function(), "state", state, array_names(rule)[i]).ptr() != expected)
-      raise_value_error(group.function + ": state." + rule.arrays[i].name +
+        attribute(function(), "state", state, part_names(rule)[i]).ptr() != expected)
+      raise_value_error(group.function + ": state." + rule.part(i).name +
                         " is another object than when the optimizer was made; its arrays may be "
                         "changed in place, not replaced");
   }
@@ -162,7 +162,7 @@ void Plan::fill_group(int number, const Overrides& overrides, ScheduleValues& sc
   std::copy_n(of_rule, rule.options.count, group.options);
   set_numbers(step.terms(number), 0, of_rule + rule.options.count, term_count);
   group.variant = &rule.variants[variant_];
-  if (rule.arrays.count == 0) return;
+  if (rule.parts() == 0) return;
   check_state(number);
   step.count_in(function, number, parts_.states[number].ptr(), groups_[number].step);
 }

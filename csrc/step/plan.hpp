@@ -119,9 +119,9 @@ class Plan {
 
  private:
   struct Group {
-    std::string function;                   // for messages about its options
-    Slot step, slots[Streams::max_states];  // of the state
-    Object arrays[Streams::max_states];     // of the state: tuples, or None where it has them not
+    std::string function;               // for messages about its options
+    Slot step, slots[Rule::max_parts];  // of the state
+    Object arrays[Rule::max_parts];     // of the state: tuples, or None where it has them not
     int entries = 0, first_entry = 0;
   };
 

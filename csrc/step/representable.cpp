@@ -9,9 +9,15 @@ namespace fastopt {
 
 void Step::check_numbers(bool own_penalties) const {
   const Collection& arrays = work_->arrays;
-  for (std::size_t number = 0; number < work_->parts.size(); ++number)
+  const int scalars = rule_.scalars.count;
+  for (std::size_t number = 0; scalars == 0 && number < work_->parts.size(); ++number)
     for (int dtype = 0; work_->parts[number].used && dtype < dtypes; ++dtype)
-      if (arrays.has()[dtype]) check_numbers_of(static_cast<int>(number), Dtype(dtype));
+      if (arrays.has()[dtype]) check_numbers_of(static_cast<int>(number), Dtype(dtype), nullptr);
+  for (const Tensor& tensor : arrays.tensors.all) {
+    double own[Rule::max_scalars];
+    for (int i = 0; i < scalars; ++i) own[i] = *tensor.numbers[i];
+    if (scalars > 0) check_numbers_of(tensor.group, tensor.dtype, own);
+  }
   if (!own_penalties) return;
   for (const Tensor& tensor : arrays.tensors.all) {
     const double lr = work_->groups[work_->parts[tensor.group].group].options[0];
@@ -20,11 +26,11 @@ void Step::check_numbers(bool own_penalties) const {
   }
 }
 
-void Step::check_numbers_of(int number, Dtype dtype) const {
+void Step::check_numbers_of(int number, Dtype dtype, const double* scalars) const {
   const StepPart& part = work_->parts[number];
   const StepGroup& group = work_->groups[part.group];
   const Misfit misfit = find_misfit(
-      {rule_, *group.variant, group.options, static_cast<double>(part.step + 1), group.scalars,
+      {rule_, *group.variant, group.options, static_cast<double>(part.step + 1), scalars,
        shared_.grad_scale, keep_scale_, work_->updates[number].terms.penalties()},
       dtype);
   if (misfit.name) refuse(misfit, number, dtype);

@@ -82,8 +82,6 @@ void Step::count_in(const char* function, int number, PyObject* state, Slot slot
   StepGroup& group = work_->groups[number];
   group.state = state;
   group.steps = work_->counts.add_step(function, state, slot, group.step);
-  for (int i = 0; i < rule_.scalars.count; ++i)
-    group.scalars[i] = work_->counts.add_scalar(function, state, scalar_names(rule_)[i]);
 }
 
 int Step::threads() const {
@@ -128,8 +126,8 @@ void Step::take_drop(PyObject* drop) {
   keep_scale_ = drop_->keep_scale();
 }
 
-void Step::take_state(const char* name, int number, PyObject* tree) {
-  add({name, "state.", tree}, Streams::first_state + number, true);
+void Step::take_state(const char* name, int stream, PyObject* tree) {
+  add({name, "state.", tree}, stream, true);
 }
 
 void Step::add(NamedTree tree, int stream, bool written, bool optional) {
@@ -150,14 +148,14 @@ bool Step::run(const PenaltyTree* penalties) {
     return false;
   }
   fold();
-  if (two_phases_) work_->phases.make_for(arrays.tensors);
+  work_->room.make_for(arrays.tensors, work_->updates.data());
   if (drop_) work_->counts.set_offset(drop_->offset + std::uint64_t(arrays.entries()));
   work_->counts.advance();
   // Nothing fails from here on, nor does code of the user's run.
   latest = {threads(), shared_.flush_denormals != 0, arrays.entries(), arrays.glances()};
   const WithoutGil released(arrays.tensors.elements >= release_threshold);
   launch(arrays.tensors, work_->updates.data(), latest.flush_denormals, latest.threads,
-         two_phases_ ? &work_->phases : nullptr);
+         work_->room);
   return true;
 }
 
@@ -199,14 +197,8 @@ void Step::fold() {
     StepGroup& group = work_->groups[part.group];
     Update& update = work_->updates[number];
     if (debiases_) update.ema_decay = debiased_decay(part, update.ema_decay);
-    two_phases_ = two_phases_ || group.variant->sums > 0;
     prepare(update, group.variant, common);
-    double scalars[Rule::max_scalars];
-    std::copy_n(group.scalars, rule_.scalars.count, scalars);
-    update.fold(rule_, group.options, static_cast<double>(part.step + 1), scalars,
-                work_->arrays.has());
-    for (int i = 0; i < rule_.scalars.count; ++i)
-      work_->counts.set_scalar(group.state, scalar_names(rule_)[i], scalars[i]);
+    update.fold(rule_, group.options, static_cast<double>(part.step + 1), work_->arrays.has());
     update.note_what_is_absent();
   }
 }

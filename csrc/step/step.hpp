@@ -22,7 +22,6 @@ struct StepGroup {
                               // of ints, or of an optimizer a tuple or ArrayCounts
   long long step;             // else those of all
   double ema_weight;          // of their averages before
-  double scalars[Rule::max_scalars];
 };
 
 // Arrays of one group that have seen the same updates. The first of a group has its number; where a
@@ -44,7 +43,7 @@ struct Workspace {
   std::vector<StepPart> parts;
   std::vector<int> part_of_entry;  // where a group has several, or arrays are left out
   std::vector<unsigned char> frozen;
-  PhaseRoom phases;
+  Room room;
 };
 
 // What the latest step of a thread was told, for tests: options must arrive.
@@ -91,8 +90,8 @@ class Step : private Division {
   // Looks for infinities and NaN alone, not for what is too large to be squared.
   void allow_large_squares() { refuses_large_squares_ = false; }
 
-  // Takes the arrays that a state has under this name.
-  void take_state(const char* name, int number, PyObject* tree);
+  // Takes what a state has under this name, and where it goes.
+  void take_state(const char* name, int stream, PyObject* tree);
 
   // Checks, measures, counts, launches. Returns false if the step is skipped. Whatever throws does
   // so before anything is changed.
@@ -132,7 +131,7 @@ class Step : private Division {
   void add(NamedTree tree, int stream, bool written, bool optional = false);
   void take_drop(PyObject* drop);
   void check_numbers(bool own_penalties) const;
-  void check_numbers_of(int part, Dtype dtype) const;
+  void check_numbers_of(int part, Dtype dtype, const double* scalars) const;
   void refuse(const Misfit& misfit, int part, Dtype dtype) const;
   bool measure(const Arguments& given);
   void skip();
@@ -146,11 +145,11 @@ class Step : private Division {
   const KnownArrays* known_ = nullptr;
   PyObject* averages_ = nullptr;  // the tree of those that are known
   std::optional<DropoutStream> drop_;
-  ArrayArgument arguments_[Streams::count];
+  ArrayArgument arguments_[Streams::with_numbers];
   int count_ = 0;
   unsigned written_ = 0;
   double keep_scale_ = 1;
-  bool skipped_ = false, two_phases_ = false, refuses_large_squares_ = true;
+  bool skipped_ = false, refuses_large_squares_ = true;
   bool divided_ = false, debiases_ = false;
   const unsigned char* left_out_ = nullptr;
   const double* ema_weights_ = nullptr;

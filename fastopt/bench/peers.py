@@ -51,10 +51,14 @@ TORCH: dict[str, Any] = {
     "adadelta": lambda h: ("Adadelta", {"rho": h.rho, "eps": h.eps}),
     "adamax": lambda h: ("Adamax", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
     "amsgrad": lambda h: ("Adam", TORCH["adam"](h)[1] | {"amsgrad": True}),
+    "nadam": lambda h: (
+        "NAdam",
+        {"betas": (h.beta1, h.beta2), "eps": h.eps, "momentum_decay": h.momentum_decay},
+    ),
     "radam": lambda h: ("RAdam", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
     "recipe": lambda h: ("AdamW", TORCH["adam"](h)[1] | {"weight_decay": h.weight_decay}),
 }
-NOT_FUSED = {"rmsprop", "adadelta", "adamax", "radam"}
+NOT_FUSED = {"rmsprop", "adadelta", "adamax", "nadam", "radam"}
 
 
 def _torch(kind: str, row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:

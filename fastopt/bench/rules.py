@@ -92,9 +92,11 @@ class Row:
 
 
 def moments(state: Any) -> list[Arrays]:
-    """Return what a state has besides the step count."""
-    entries = [getattr(state, entry.name) for entry in dataclasses.fields(state)] if state else []
-    return [entry for entry in entries if entry is not None and not isinstance(entry, int)]
+    """Return the arrays of a state like the parameters: neither its count nor its numbers."""
+    names = {name for _, arrays, *_ in _core.rules.values() for name in arrays}
+    entries = dataclasses.fields(state) if state else ()
+    found = [getattr(state, entry.name) for entry in entries if entry.name in names]
+    return [entry for entry in found if entry is not None]
 
 
 def _packed_masks(params: Arrays) -> Arrays:

@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 #define FASTOPT_ABI 1         /* another number: all is different */
-#define FASTOPT_ABI_MINOR 0   /* a larger one: there are more functions */
+#define FASTOPT_ABI_MINOR 1   /* a larger one: there are more functions */
 
 enum { /* what functions return */
     FASTOPT_OK = 0,
@@ -139,7 +139,7 @@ typedef struct fastopt_functions {
     /* The updates that array i has seen. */
     int (*set_count)(fastopt_optimizer *optimizer, int64_t i, int64_t count);
     int64_t (*get_count)(const fastopt_optimizer *optimizer, int64_t i);
-    /* A number of the state. */
+    /* A number of the state: of all arrays; NaN where they differ. */
     int (*set_scalar)(fastopt_optimizer *optimizer, int scalar, double value);
     double (*get_scalar)(const fastopt_optimizer *optimizer, int scalar);
     /* One step. `grads` has a pointer for each array; an array whose gradient is NULL is left out,
@@ -173,6 +173,12 @@ typedef struct fastopt_functions {
     int (*get_num_threads)(void);
     /* "baseline", "avx2", "avx512": the instruction set of all kernels. */
     const char *(*isa)(void);
+
+    /* ---- Since minor version 1 */
+
+    /* A number of the state of array i alone. */
+    int (*set_scalar_of)(fastopt_optimizer *optimizer, int64_t i, int scalar, double value);
+    double (*get_scalar_of)(const fastopt_optimizer *optimizer, int64_t i, int scalar);
 } fastopt_functions;
 
 #ifdef FASTOPT_ENGINE
@@ -219,6 +225,8 @@ static const fastopt_functions *fastopt_table = NULL;
 #define fastopt_set_num_threads FASTOPT_CALL.set_num_threads
 #define fastopt_get_num_threads FASTOPT_CALL.get_num_threads
 #define fastopt_isa FASTOPT_CALL.isa
+#define fastopt_set_scalar_of FASTOPT_CALL.set_scalar_of
+#define fastopt_get_scalar_of FASTOPT_CALL.get_scalar_of
 
 #if defined(PY_VERSION_HEX) && !defined(FASTOPT_ENGINE)
 /* Imports fastopt and finds its functions. Returns -1 with Python's error set where it is not

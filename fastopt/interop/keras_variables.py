@@ -16,7 +16,7 @@ from fastopt.interop.table import (
     rule_in,
     steps_of,
 )
-from fastopt.rules import LAMB, SGD, Adadelta, Adagrad, Adam, Adamax, AMSGrad, Lion, Momentum
+from fastopt.rules import LAMB, SGD, Adadelta, Adagrad, Adam, Adamax, AMSGrad, Lion, Momentum, NAdam
 
 FROM, TO = "from_keras_variables", "to_keras_variables"
 
@@ -72,13 +72,21 @@ KERAS = {
         {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"},
         ours={"trust_decay": 0.0},
     ),
+    "nadam": Row(
+        NAdam,
+        {"m": "momentum", "v": "velocity"},
+        {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"},
+        ours={"momentum_decay": 1.0},
+        numbers={"mu_product": "u_product"},
+    ),
     "lion": Row(
         Lion,
         {"m": "momentum"},
         {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2"},
     ),
 }
-"""Keras has the arrays one after another, parameter by parameter, but for those of `LAST`."""
+"""Keras has the arrays one after another, parameter by parameter, but for those of `LAST`; behind
+them the numbers, each for all parameters together."""
 LAST = {"v_max"}
 
 CLASSES = {
@@ -90,6 +98,7 @@ CLASSES = {
     "Adamax": "adamax",
     "Lamb": "lamb",
     "Lion": "lion",
+    "Nadam": "nadam",
 }
 
 
@@ -106,9 +115,9 @@ def from_keras_variables(
     :class:`fastopt.AdamW`, which has the same state), with ``epsilon_hat=True``, as theirs is, and
     with `amsgrad` if it is true there.
     ``SGD`` becomes :class:`fastopt.Momentum` with ``lr_inside=True`` if it has momentum, else
-    :class:`fastopt.SGD`. ``Adagrad``, ``Adadelta``, ``Adamax``, ``Lamb`` and ``Lion`` become ours
-    of that name, with ``eps_inside_sqrt=True``, ``eps_outside_max=True`` and ``trust_decay=0.0``
-    where these are options.
+    :class:`fastopt.SGD`. ``Adagrad``, ``Adadelta``, ``Adamax``, ``Lamb``, ``Lion`` and ``Nadam``
+    become ours of that name, with ``eps_inside_sqrt=True``, ``eps_outside_max=True``,
+    ``trust_decay=0.0`` and ``momentum_decay=1.0`` where these are options.
 
     Parameters
     ----------
@@ -167,7 +176,7 @@ def from_keras_variables(
     if rule == "adam" and config.get("amsgrad"):
         rule = "amsgrad"
     row, arrays = KERAS[rule], list(variables)
-    wanted = 2 + len(names) * len(row.arrays)
+    wanted = 2 + len(names) * len(row.arrays) + len(row.numbers)
     said = f"for {len(names)} names, Keras' {class_name} has {wanted} variables, not {len(arrays)}"
     ensure(FROM, len(arrays) == wanted, said)
     count = _numpy(arrays[0])
@@ -177,9 +186,13 @@ def from_keras_variables(
     options = row.read({key: value for key, value in config.items() if value is not None})
     clips = {name: options.pop(name) for name in CLIPS if name in options}
     state: dict[str, Any] = {slot: {} for slot in row.arrays}
-    for (name, slot), variable in zip(_order(row, names), arrays[2:], strict=True):
+    of_arrays = arrays[2 : len(arrays) - len(row.numbers)]
+    for (name, slot), variable in zip(_order(row, names), of_arrays, strict=True):
         array, place = _numpy(variable), f"{slot} of {name!r}"
         state[slot][name] = checked_array(FROM, place, array, row.is_non_negative(slot))
+    for slot, variable in zip(row.numbers, arrays[len(arrays) - len(row.numbers) :], strict=True):
+        number = checked_array(FROM, slot, np.array(float(_numpy(variable))), True)
+        state[slot] = {name: number.copy() for name in names}
     group = {"names": ranked, "options": options, "step": step if state else None, "state": state}
     new = row.state(step, [group])
     new["options"] |= {**clips, "clip_eps": 0.0} if clips else {}
@@ -192,8 +205,8 @@ def to_keras_variables(
     """Turn the state of our optimizer into the variables of a Keras optimizer.
 
     That of SGD and Momentum is for ``keras.optimizers.SGD``, that of Adam, AdamW and AMSGrad for
-    ``keras.optimizers.Adam`` and ``AdamW``, that of Adagrad, Adadelta, Adamax, LAMB and Lion for
-    Keras' class of that name.
+    ``keras.optimizers.Adam`` and ``AdamW``, that of Adagrad, Adadelta, Adamax, LAMB, Lion and NAdam
+    for Keras' class of that name.
 
     Parameters
     ----------
@@ -218,12 +231,13 @@ def to_keras_variables(
         if its arrays have not seen equally many updates; or if something would be lost, that Keras'
         optimizer has not: accumulated gradients, averages, schedules, what is frozen,
         ``epsilon_hat=False``, ``eps_inside_sqrt=False``, ``eps_outside_max=False``, `trust_decay`,
-        dampening, clipping by a norm with another `clip_eps` than 0, and options such as `l1`, `l2`
-        or `nonneg` that are not at their default.
+        another `momentum_decay` than 1, dampening, clipping by a norm with another `clip_eps` than
+        0, and options such as `l1`, `l2` or `nonneg` that are not at their default.
 
     Notes
     -----
     Keras has one iteration for all parameters, and counts it also for those that had no gradient.
+    Its product of NAdam's momenta is one for all, too.
 
     Where Momentum has not `lr_inside`, its `buf` is multiplied by ``-lr``. Training goes on the
     same then as long as the learning rate stays.
@@ -256,7 +270,9 @@ def to_keras_variables(
         array = group["state"][slot][name]
         array = -array * array.dtype.type(lr) if outside else array
         arrays.append(np.array(array, order="C"))
-    return [np.array(step if row.arrays else state_dict["step_count"]), np.array(lr), *arrays]
+    numbers = [np.array(_one_number(slot, group["state"][slot])) for slot in row.numbers]
+    steps = np.array(step if row.arrays else state_dict["step_count"])
+    return [steps, np.array(lr), *arrays, *numbers]
 
 
 def _order(row: Row, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -288,6 +304,12 @@ def _one_step(steps: Mapping[str, Any]) -> Any:
     for name, other in steps.items():
         ensure(TO, other == step, f"{said}, {name!r} has seen {other}")
     return step
+
+
+def _one_number(slot: str, numbers: Mapping[str, Any]) -> float:
+    found = set(map(float, numbers.values()))
+    ensure(TO, len(found) < 2, f"Keras has one {slot} for all parameters, not {found}")
+    return found.pop() if found else 1.0
 
 
 def _numpy(value: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastopt import _core
 from fastopt.optimizers.state_checks import what_is_wrong
 
 FLAGS = {"centered", "maximize", "nesterov"}
@@ -36,6 +37,12 @@ class Row(NamedTuple):
     """Their options that we have with this value alone, or have no use for."""
     ours: Mapping[str, Any] = {}
     """Our options that they have with this value alone, where that is not our default."""
+    numbers: Mapping[str, str] = {}
+    """What we call a number of the state, one for each array: what they call it."""
+
+    def start(self, number: str) -> float:
+        """Return where a number of the state begins."""
+        return float(_core.rules[self.optimizer.rule][3][number])
 
     def is_non_negative(self, slot: str) -> bool:
         """Tell whether an array of the state holds no negative numbers."""

@@ -21,6 +21,7 @@ from fastopt.rules import (
     AMSGrad,
     Lion,
     Momentum,
+    NAdam,
     RAdam,
     RMSprop,
 )
@@ -82,6 +83,18 @@ TORCH = {
         {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
         {**LOOPS, "capturable": False, DECOUPLED: False},
     ),
+    "nadam": Row(
+        NAdam,
+        {"m": "exp_avg", "v": "exp_avg_sq"},
+        {
+            **OPTIONS,
+            "betas": "beta1 beta2",
+            "eps": "eps",
+            "momentum_decay": "momentum_decay",
+        },
+        {**LOOPS, "capturable": False, DECOUPLED: False},
+        numbers={"mu_product": "mu_product"},
+    ),
 }
 OTHERS = {
     "lion": Row(
@@ -119,7 +132,6 @@ TELLING = {key for row in TORCH.values() for key in row.options}
 TELLING |= {
     "amsgrad",
     DECOUPLED,
-    "momentum_decay",
     "correct_bias",
     "bias_correction",
 }
@@ -188,6 +200,8 @@ class TorchState:
                 )
                 for key, name in own.items()
             }
+        for slot in self.row.numbers:
+            state[slot] = {name: self._number(key, name, slot) for key, name in own.items()}
         step = one_or_named(steps, steps.values()) if self.row.arrays else None
         return {"names": list(steps), "options": options, "step": step, "state": state}
 
@@ -219,6 +233,14 @@ class TorchState:
         ensure(whole, f"state[{key!r}]['step'] of {name!r} must count updates, it is {step}")
         return int(step)
 
+    def _number(self, key: Any, name: str, slot: str) -> Any:
+        """Return a number of the state of a parameter: where it begins, if there is no state."""
+        state, theirs = self.states.get(key, {}), self.row.numbers[slot]
+        ensure(not state or theirs in state, f"state[{key!r}] of {name!r} has no {theirs!r}")
+        number = float(state[theirs]) if state else self.row.start(slot)
+        place = f"state[{key!r}][{theirs!r}]"
+        return checked_array(FROM, place, np.array(number), self.row.is_non_negative(slot))
+
     def _array(self, key: Any, name: str, slot: str, may_be_made: bool, start: float) -> Any:
         arrays = self.arrays.get(key, {})
         if slot in arrays:
@@ -248,7 +270,7 @@ def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]
 
 
 def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
-    """Return the rule that has what the groups have. NAdam, ASGD and others differ."""
+    """Return the rule that has what the groups have. ASGD, Rprop and others differ."""
     fitting = [
         rule
         for rule, row in TORCH.items()
@@ -262,7 +284,7 @@ def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
         )
     ]
     has = ", ".join(map(str, groups[0]))
-    known = "SGD, Adam, AdamW, RAdam, RMSprop, Adagrad, Adadelta or Adamax"
+    known = "SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta or Adamax"
     none = f"this is no state of torch's {known}; param_groups[0] has {has}"
     ensure(fitting, none)
     if fitting[0] == "adam":

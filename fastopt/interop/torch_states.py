@@ -26,9 +26,9 @@ def from_torch_state(
 
     The class is known by what the groups hold: ``torch.optim.Adam`` and ``AdamW`` become
     :class:`fastopt.Adam` and :class:`fastopt.AdamW` (which have the same state; with `amsgrad` if
-    it is true there), ``RAdam``, ``RMSprop``, ``Adagrad``, ``Adadelta`` and ``Adamax`` become ours
-    of that name, and ``SGD`` becomes :class:`fastopt.Momentum` if a group has momentum or a
-    buffer, else :class:`fastopt.SGD`.
+    it is true there), ``RAdam``, ``NAdam``, ``RMSprop``, ``Adagrad``, ``Adadelta`` and ``Adamax``
+    become ours of that name, and ``SGD`` becomes :class:`fastopt.Momentum` if a group has momentum
+    or a buffer, else :class:`fastopt.SGD`.
 
     Parameters
     ----------
@@ -128,8 +128,8 @@ def to_torch_state(
 ) -> dict[str, Any]:
     """Turn the state of our optimizer into one for ``load_state_dict`` of torch's.
 
-    That of SGD and Momentum is for ``torch.optim.SGD``, that of RAdam, RMSprop, Adagrad, Adadelta
-    and Adamax for torch's class of that name; that of Adam, AdamW and AMSGrad is for
+    That of SGD and Momentum is for ``torch.optim.SGD``, that of RAdam, NAdam, RMSprop, Adagrad,
+    Adadelta and Adamax for torch's class of that name; that of Adam, AdamW and AMSGrad is for
     ``torch.optim.AdamW`` if it has `weight_decay`, for ``torch.optim.Adam`` if it has `l2`. (AdamW
     would take an L2 penalty for decoupled decay.)
 
@@ -194,6 +194,9 @@ def to_torch_state(
             }
             # torch makes zeros at the first update, so what never saw one may have no state.
             filled = rule in COUNTING and any(map(torch.any, state.values()))
+            for slot, torch_name in row.numbers.items():
+                number = float(group["state"][slot][name])
+                state[torch_name] = torch.tensor(number, dtype=_dtype_of(number))
             if steps[name] or filled or rule in EAGER:
                 states[key] = state
                 if rule in COUNTING:
@@ -203,16 +206,16 @@ def to_torch_state(
     return {"state": states, "param_groups": param_groups}
 
 
-def _dtype_of(step: int) -> Any:
-    """Return torch's own dtype of a count, float32, or float64 where that would round it."""
+def _dtype_of(number: float) -> Any:
+    """Return torch's own dtype of numbers, float32, or float64 where that would round it."""
     torch: Any = importlib.import_module("torch")
-    return torch.float32 if int(np.float32(step)) == step else torch.float64
+    return torch.float32 if float(np.float32(number)) == number else torch.float64
 
 
 def _row_of(rule: str, place: str, ours: Mapping[str, Any]) -> Row:
     """Return the row of a group, if torch has one for it."""
     l2, decay = ours["l2"], ours["weight_decay"]
-    decoupled = f"{place} torch has a decoupled weight_decay={decay} for Adam and RAdam alone"
+    decoupled = f"{place} torch has no decoupled weight_decay={decay} but for Adam, NAdam and RAdam"
     ensure(TO, decay == 0 or rule in WITH_DECAY, decoupled)
     both = f"{place} torch has weight_decay={decay} or l2={l2}, but not both"
     ensure(TO, decay == 0 or l2 == 0, both)

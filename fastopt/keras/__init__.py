@@ -4,6 +4,28 @@ They are subclasses of Keras' own, with their signatures, configs and variables.
 fastopt's on Keras' PyTorch backend. Tested with Keras 3.15.
 """
 
-from fastopt.keras.classes import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lamb, Lion, RMSprop
+from fastopt.keras.classes import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lamb,
+    Lion,
+    Nadam,
+    RMSprop,
+)
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion", "RMSprop"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lamb",
+    "Lion",
+    "Nadam",
+    "RMSprop",
+]

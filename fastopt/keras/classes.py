@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 import fastopt
 from fastopt.docstrings import append
@@ -262,3 +263,38 @@ class Lamb(Optimizer, keras_own("Lamb")):  # type: ignore[misc]
 
     def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
         return fastopt.LAMB(params, state=fastopt.LAMBState(0, *moments), trust_decay=0.0)
+
+
+@registered
+@append(
+    NOTES,
+    ours="NAdam",
+    options="``momentum_decay=1.0``",
+    but="",
+    what_is_left="",
+    result="tensor([ 0.6346, -1.6346])",
+)
+class Nadam(Optimizer, keras_own("Nadam")):  # type: ignore[misc]
+    """NAdam: ``keras.optimizers.Nadam``."""
+
+    def _kind(self) -> Any:
+        return "nadam"
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self._momentums, self._velocities]
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        return {"beta1": self.beta_1, "beta2": self.beta_2, "eps": self.epsilon}
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        products = [np.ones(()) for _ in params]  # which each step takes from Keras' own
+        momentums, velocities = moments
+        state = fastopt.NAdamState(0, momentums, velocities, products)
+        return fastopt.NAdam(params, state=state, momentum_decay=1.0)
+
+    def _step(self, bound: Any, *arguments: Any) -> None:
+        products = bound.group._arrays()["mu_product"]
+        for product in products:
+            product[...] = float(self._u_product.value.detach())
+        super()._step(bound, *arguments)
+        self._u_product.assign(float(products[0]))

@@ -132,10 +132,15 @@ class Optimizer:
         if bound.optimizer is None:
             return False
         try:
-            bound.step(grads, params, numbers, self._updates())
+            self._step(bound, grads, params, numbers)
         except (TypeError, ValueError):
             return False
         return True
+
+    def _step(
+        self, bound: Bound, grads: list[Any], params: list[Any], numbers: dict[str, float]
+    ) -> None:
+        bound.step(grads, params, numbers, self._updates())
 
     def _updates(self) -> int:
         """Return how many updates there have been, of which a batch may be a part alone."""

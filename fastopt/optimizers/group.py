@@ -42,7 +42,7 @@ class Group(Options):
         state: Any,
         patterns: tuple[str, ...],
     ) -> None:
-        slots = tuple(_core.rules[rule][1])
+        slots = (*_core.rules[rule][1], *_core.rules[rule][3])
         lacking = [name for name in slots if getattr(state, name) is None]
         place = _place(*numbered)
         super(Options, self).__init__(owner, place, rule, dict(values), count, lacking)

@@ -67,6 +67,8 @@ class OtherArguments(TypedDict, total=False):
     eps_inside_sqrt: bool
     eps_outside_max: bool
     max_of_corrected: bool
+    momentum_decay: float
+    warm_up: bool
     trust_decay: float
     always_adapt: bool
     trust_clip: bool

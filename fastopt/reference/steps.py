@@ -21,6 +21,7 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
     """Return the step of a rule, with the signature of the one in :mod:`fastopt`."""
     signature = inspect.signature(rule.step)
     own = list(signature.parameters)[3 : -len(DEFAULTS)]
+    arrays_of_state = len(_core.rules[name][1])
 
     def step(params: Any, grads: Any, state: Any = None, **given: Any) -> Any:
         bound = signature.bind(params, grads, state, **given)
@@ -32,15 +33,19 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
         if result and result.skipped:
             return result
         trees = [] if state is None else [getattr(state, f.name) for f in fields(state)][1:]
+        trees, of_numbers = trees[:arrays_of_state], trees[arrays_of_state:]
+        numbers = [own for _, *own in zip_trees(params, *of_numbers)]
         counts = 0 if state is None else state.step
         if isinstance(counts, _core.ArrayCounts):  # of an optimizer
             counts = tuple(counts)
         updates = [step for _, step in zip_trees(params, counts)]
         for k, entry, p, *arrays in entries(o, params, grads, *trees):
             updates[k] += 1  # of an array without a gradient they stay behind
+            if p.size == 0:
+                continue
             g = entry.before_rule()
             o.total = partial(total, like=p, keep=entry.update_mask)
-            metric = rule.formula(p.dtype.type, updates[k], o, p, g, *arrays)
+            metric = rule.formula(p.dtype.type, updates[k], o, p, g, *arrays, *numbers[k])
             entry.after_rule(*metric if getattr(o, "scaled_prox", False) else (None, o.lr))
         advance(o.drop, params)
         if state is not None and updates:

@@ -20,6 +20,7 @@ from fastopt.rules import (
     lamb,
     lion,
     momentum,
+    nadam,
     radam,
     rmsprop,
     sgd,
@@ -32,6 +33,7 @@ from fastopt.rules.amsgrad import AMSGrad, AMSGradState, amsgrad_init, amsgrad_s
 from fastopt.rules.lamb import LAMB, LAMBState, lamb_init, lamb_step
 from fastopt.rules.lion import Lion, LionState, lion_init, lion_step
 from fastopt.rules.momentum import Momentum, MomentumState, momentum_init, momentum_step
+from fastopt.rules.nadam import NAdam, NAdamState, nadam_init, nadam_step
 from fastopt.rules.radam import RAdam, RAdamState, radam_init, radam_step
 from fastopt.rules.rmsprop import RMSprop, RMSpropState, rmsprop_init, rmsprop_step
 from fastopt.rules.sgd import SGD, sgd_step
@@ -70,6 +72,7 @@ RULES = {
     "amsgrad": Rule(amsgrad_step, amsgrad_init, AMSGradState, amsgrad.formula, (AMSGrad,)),
     "radam": Rule(radam_step, radam_init, RAdamState, radam.formula, (RAdam,)),
     "lamb": Rule(lamb_step, lamb_init, LAMBState, lamb.formula, (LAMB,)),
+    "nadam": Rule(nadam_step, nadam_init, NAdamState, nadam.formula, (NAdam,)),
 }
 
 __all__ = [
@@ -91,6 +94,8 @@ __all__ = [
     "LionState",
     "Momentum",
     "MomentumState",
+    "NAdam",
+    "NAdamState",
     "RAdam",
     "RAdamState",
     "RMSprop",
@@ -111,6 +116,8 @@ __all__ = [
     "lion_step",
     "momentum_init",
     "momentum_step",
+    "nadam_init",
+    "nadam_step",
     "radam_init",
     "radam_step",
     "rmsprop_init",

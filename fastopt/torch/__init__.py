@@ -11,6 +11,7 @@ from fastopt.torch.adam import Adam, AdamW
 from fastopt.torch.adamax import Adamax
 from fastopt.torch.lamb import LAMB
 from fastopt.torch.lion import Lion
+from fastopt.torch.nadam import NAdam
 from fastopt.torch.radam import RAdam
 from fastopt.torch.rmsprop import RMSprop
 from fastopt.torch.sgd import SGD
@@ -24,6 +25,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Lion",
+    "NAdam",
     "RAdam",
     "RMSprop",
 ]

@@ -99,14 +99,30 @@ class Bound:
 
     def _array(self, number: int, state: dict[str, Any], name: str) -> Any:
         p, array = self.params[number], state.get(name)
+        if name in self.kind._starts:
+            return self._number(number, name, array)
         if array is None:
             start, keep = self.starts[number], torch.preserve_format
             return torch.full_like(p, start, memory_format=keep, requires_grad=False)
         return self._checked(number, name, array)
 
+    def _number(self, number: int, name: str, given: Any) -> Any:
+        """Return a number of a state as steps change it, which torch may have in less precision."""
+        start = torch.tensor(self.kind._starts[name], dtype=torch.float64)
+        if given is None:
+            return start
+        where = self._where(number, name)
+        if not isinstance(given, torch.Tensor) or given.dim() != 0:
+            raise TypeError(f"{where} must be a tensor without axes, not {given!r:.60}")
+        if not given.isfinite():
+            raise ValueError(f"{where} is not finite")
+        return given if given.dtype == torch.float64 else start.copy_(given)
+
+    def _where(self, number: int, name: str) -> str:
+        return f"{self.kind.__name__}: {name} of parameter {self.places[number]}"
+
     def _checked(self, number: int, name: str, array: Any) -> Any:
-        p = self.params[number]
-        where = f"{self.kind.__name__}: {name} of parameter {self.places[number]}"
+        p, where = self.params[number], self._where(number, name)
         if not isinstance(array, torch.Tensor):
             raise TypeError(f"{where} must be a tensor, not {type(array).__name__}")
         if (array.shape, array.dtype) != (p.shape, p.dtype):

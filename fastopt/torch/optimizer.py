@@ -95,6 +95,8 @@ class Optimizer(torch.optim.Optimizer):
     _deciding: ClassVar[tuple[str, ...]]
     """The entries of a group, besides `lr`, that a step depends on."""
     _terms: ClassVar[dict[str, Any]] = TERMS
+    _starts: ClassVar[dict[str, float]] = {}
+    """What of the arrays of a state is a number, by torch's name, and where it begins."""
 
     @classmethod
     def _variant(cls, groups: list[dict[str, Any]]) -> Any:

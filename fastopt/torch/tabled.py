@@ -24,6 +24,7 @@ class Tabled(Optimizer):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls._starts = {theirs: cls._row.start(ours) for ours, theirs in cls._row.numbers.items()}
         also = {*UNAVAILABLE, "amsgrad", DECOUPLED}
         cls._deciding = (
             *(name for name in cls._row.options if name != "lr"),
@@ -37,7 +38,8 @@ class Tabled(Optimizer):
 
     @classmethod
     def _arrays_of(cls, variant: Any) -> dict[str, str]:
-        return dict(cls._row_of(variant).arrays)
+        row = cls._row_of(variant)
+        return {**row.arrays, **row.numbers}
 
     @classmethod
     def _numbers(cls, group: dict[str, Any], variant: Any) -> dict[str, Any]:

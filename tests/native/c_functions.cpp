@@ -67,6 +67,34 @@ void check_rule(int rule, int dtype, int threads) {
   fastopt_free_optimizer(optimizer);
 }
 
+// An array without a gradient is left out, with its count and its numbers, which are its own.
+void check_left_out(int rule) {
+  Model<double> models[2] = {Model<double>(rule), Model<double>(rule)};
+  Model<double> alone(rule);
+  double options[FASTOPT_MAX_OPTIONS];
+  for (int i = 0; fastopt_option_name(rule, i); ++i) options[i] = fastopt_option_default(rule, i);
+  fastopt_optimizer* optimizer;
+  require_ok(fastopt_new_optimizer(rule, FASTOPT_FLOAT64, 2, &optimizer));
+  for (int i = 0; i < 2; ++i)
+    require_ok(fastopt_set_array(optimizer, i, n, models[i].param.data(), models[i].state));
+  void* const some[] = {models[0].grad.data(), nullptr};
+  void* const all[] = {models[0].grad.data(), models[1].grad.data()};
+  require_ok(fastopt_step(optimizer, some));
+  require(models[1] == alone, "C: an array without a gradient was changed");
+  const double start = fastopt_scalar_start(rule, 0);
+  if (fastopt_scalar_name(rule, 0)) {
+    require(fastopt_get_scalar_of(optimizer, 1, 0) == start, "C: a number without a gradient");
+    require(std::isnan(fastopt_get_scalar(optimizer, 0)), "C: a number that differs");
+    require(fastopt_set_scalar_of(optimizer, 2, 0, 1) == FASTOPT_REFUSED, "C: an array too many");
+  }
+  require(fastopt_set_scalar_of(optimizer, 0, 3, 1) == FASTOPT_REFUSED, "C: a number too many");
+  require_ok(fastopt_step(optimizer, all));
+  fastopt_update(rule, FASTOPT_FLOAT64, n, alone.param.data(), alone.grad.data(), alone.state,
+                 alone.scalars, 0, options);
+  require(models[1] == alone, "C: an array that was left out before");
+  fastopt_free_optimizer(optimizer);
+}
+
 }  // namespace
 
 void check_c_functions(int threads) {
@@ -74,6 +102,7 @@ void check_c_functions(int threads) {
   for (int rule = 0; fastopt_rule_name(rule); ++rule) {
     check_rule<float>(rule, FASTOPT_FLOAT32, threads);
     check_rule<double>(rule, FASTOPT_FLOAT64, threads);
+    check_left_out(rule);
   }
 }
 

@@ -107,8 +107,6 @@ class Problem {
         if (has(stream))
           arrays_[tensor][stream] = std::make_unique<Array>(
               item_size(stream, kind.dtype), shapes[tensor], order_of(tensor, stream, strided));
-    for (auto& of_group : scalars_)
-      for (int i = 0; i < kind.rule.scalars.count; ++i) of_group[i] = kind.rule.scalars[i].start;
     for (int tensor = 0; tensor < tensors; ++tensor) {
       own_[tensor] = {tensor & 2 ? 0.01 : 0, tensor & 4 ? 0.02 : 0, tensor & 1 ? 0.03 : 0, 0};
       for (int stream = 0; stream < Streams::count; ++stream) fill(tensor, stream);
@@ -124,8 +122,8 @@ class Problem {
       }
       for (int group = 0; group < groups; ++group) prepare(group, step);
       expect_workers();  // asked twice in quick succession, the pool believes that they soon are
-      room_.make_for(list_);
-      launch(list_, updates_, /*flush_denormals*/ false, threads, &room_);
+      room_.make_for(list_, updates_);
+      launch(list_, updates_, /*flush_denormals*/ false, threads, room_);
     }
   }
 
@@ -171,6 +169,10 @@ class Problem {
     if (given_.mask == Masks::bits) tensor.packed |= 1u << Streams::mask;
     if (given_.update_mask == Masks::bits) tensor.packed |= 1u << Streams::update_mask;
     if (given_.own_penalties) tensor.penalties = &own_[number];
+    for (int i = 0; i < kind_.rule.scalars.count; ++i) {
+      scalars_[number][i] = kind_.rule.scalars[i].start;
+      tensor.numbers[i] = &scalars_[number][i];
+    }
     StridedArray in_memory[Streams::count];
     int count = 0;
     for (int stream = 0; stream < Streams::count; ++stream)
@@ -189,7 +191,8 @@ class Problem {
   // The groups have different learning rates and counts of steps.
   void prepare(int group, int step) {
     Update& update = updates_[group];
-    std::array<double, Rule::max_options> options = options_of(kind_, given_);
+    std::array<double, Rule::max_options>& options = options_[group];
+    options = options_of(kind_, given_);
     if (group == 1) options[0] /= 2;
     const bool generated = given_.mask == Masks::generated;
     update.rule = &kind_.rule.variants[kind_.variant];
@@ -208,7 +211,7 @@ class Problem {
       update.written |= 1u << (Streams::first_state + state);
     bool has[dtypes] = {};
     has[int(kind_.dtype)] = true;
-    update.fold(kind_.rule, options.data(), step + group, scalars_[group], has);
+    update.fold(kind_.rule, options.data(), step + group, has);
     update.note_what_is_absent();
   }
 
@@ -221,8 +224,9 @@ class Problem {
   Penalties own_[tensors];
   Tensors list_;
   Update updates_[groups];
-  double scalars_[groups][Rule::max_scalars];
-  PhaseRoom room_;
+  std::array<double, Rule::max_options> options_[groups];
+  double scalars_[tensors][Rule::max_scalars];
+  Room room_;
 };
 
 void add_case(Lines& lines, int threads, const Kind& kind, const Case& given) {

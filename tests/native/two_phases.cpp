@@ -35,7 +35,7 @@ void check_two_phases(int threads) {
   std::vector<double> expected_states[6];
   for (int s = 0; s < 6; ++s) expected_states[s] = states[s];
   double product = 1, scalar = 1;
-  PhaseRoom room;
+  Room room;
   for (int t = 1; t <= 2; ++t) {
     Tensors list;
     Tensor tensor{};
@@ -46,6 +46,7 @@ void check_two_phases(int threads) {
     tensor.streams.at[Streams::grad] = grad.data();
     tensor.streams.at[Streams::update_mask] = takes_part.data();
     for (int s = 0; s < 6; ++s) tensor.streams.at[Streams::first_state + s] = states[s].data();
+    tensor.numbers[0] = &scalar;
     list.add(tensor);
     Update update{};
     update.rule = &rule.variants[0];
@@ -55,10 +56,10 @@ void check_two_phases(int threads) {
     update.keep_scale = 1;
     const double options[] = {lr, beta};
     const bool has[] = {false, true};
-    update.fold(rule, options, t, &scalar, has);
+    update.fold(rule, options, t, has);
     update.note_what_is_absent();
-    room.make_for(list);
-    launch(list, &update, false, threads, &room);
+    room.make_for(list, &update);
+    launch(list, &update, false, threads, room);
 
     product *= beta;
     require(scalar == product, "the number of the state did not advance");

@@ -3,8 +3,8 @@
 #include <array>
 #include <cmath>
 
-#include "../platform.hpp"
-#include "option.hpp"
+#include "../../platform.hpp"
+#include "../option.hpp"
 
 namespace fastopt {
 

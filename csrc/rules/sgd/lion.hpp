@@ -2,8 +2,8 @@
 #pragma once
 #include <array>
 
-#include "../platform.hpp"
-#include "option.hpp"
+#include "../../platform.hpp"
+#include "../option.hpp"
 
 namespace fastopt {
 

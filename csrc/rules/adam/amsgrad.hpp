@@ -4,11 +4,11 @@
 #include <array>
 #include <cmath>
 
-#include "../platform.hpp"
+#include "../../platform.hpp"
+#include "../option.hpp"
 #include "adam.hpp"
 #include "bias_correction.hpp"
 #include "larger.hpp"
-#include "option.hpp"
 
 namespace fastopt {
 

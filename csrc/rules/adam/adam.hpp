@@ -4,9 +4,9 @@
 #include <array>
 #include <cmath>
 
-#include "../platform.hpp"
+#include "../../platform.hpp"
+#include "../option.hpp"
 #include "bias_correction.hpp"
-#include "option.hpp"
 
 namespace fastopt {
 

@@ -1,6 +1,6 @@
 // The larger of two numbers.
 #pragma once
-#include "../platform.hpp"
+#include "../../platform.hpp"
 
 namespace fastopt {
 

@@ -3,10 +3,10 @@
 #include <array>
 #include <cmath>
 
-#include "../platform.hpp"
+#include "../../platform.hpp"
+#include "../option.hpp"
 #include "bias_correction.hpp"
 #include "larger.hpp"
-#include "option.hpp"
 
 namespace fastopt {
 

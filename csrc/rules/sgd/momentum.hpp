@@ -3,8 +3,8 @@
 #pragma once
 #include <array>
 
-#include "../platform.hpp"
-#include "option.hpp"
+#include "../../platform.hpp"
+#include "../option.hpp"
 
 namespace fastopt {
 

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <limits>
 
-#include "../platform.hpp"
+#include "../../platform.hpp"
+#include "../option.hpp"
 #include "bias_correction.hpp"
-#include "option.hpp"
 
 namespace fastopt {
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <cmath>
 
-#include "../platform.hpp"
+#include "../../platform.hpp"
 
 namespace fastopt {
 
