@@ -27,7 +27,7 @@ from cases import (
 )
 
 import fastopt
-from fastopt import reference
+from fastopt import _core, reference
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -62,7 +62,7 @@ def test_every_term_of_entries(
 def test_thresholds_in_the_metric_of_the_rule(
     case: Case, dtype: type, rng: np.random.Generator
 ) -> None:
-    for size in SIZES:
+    for size in (1, 9, 33, 255, 513, 2049):
         for terms in ({"l1_prox": 0.1}, TERMS[-1], ENTRY_TERMS[-1]):
             check_against_reference(case, random_like(np.empty(size, dtype), rng), rng, terms)
 
@@ -104,7 +104,7 @@ def test_special_values(case: Case, dtype: type, rng: np.random.Generator) -> No
     p, g, s = (part.ravel().copy() for part in np.meshgrid(values, values, values))
     state = case.new_state(p)
     for name in set(getattr(type(state), "__slots__", ())) - {"step"}:
-        if getattr(state, name) is not None:
+        if name not in _core.rules[case.rule][3] and getattr(state, name) is not None:
             getattr(state, name)[...] = np.abs(s) if name in NEVER_NEGATIVE[type(state)] else s
     expected_state = copy.deepcopy(state)
     for row in TERMS + ENTRY_TERMS:
@@ -116,7 +116,9 @@ def test_special_values(case: Case, dtype: type, rng: np.random.Generator) -> No
             case.reference_step(want, g.copy(), expected_state, **expected_terms)
         assert_same_bits(got, want)
         assert_same_bits(terms.get("ema"), expected_terms.get("ema"))
-        assert_same_bits(state_arrays(state), state_arrays(expected_state))
+        assert_same_bits(
+            state_arrays(state, numbers=True), state_arrays(expected_state, numbers=True)
+        )
 
 
 def test_a_term_that_is_zero_is_absent() -> None:
