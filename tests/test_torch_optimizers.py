@@ -225,6 +225,7 @@ def test_lamb_is_ours(name: str) -> None:
     assert torch.equal(params[0], before)
 
 
+@pytest.mark.usefixtures("exact_numbers")
 @pytest.mark.parametrize(("name", "options"), CASES, ids=ids)
 def test_all_mixed(name: str, options: dict[str, Any]) -> None:
     for seed in range(4):
