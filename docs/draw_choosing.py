@@ -35,6 +35,9 @@ OPTIMIZERS: dict[str, tuple[Callable[..., fastopt.Optimizer], str]] = {
     "AMSGrad": (fastopt.AMSGrad, "tab:blue"),
     "Adamax": (fastopt.Adamax, "tab:blue"),
     "NAdam": (fastopt.NAdam, "tab:blue"),
+    "ADOPT": (fastopt.ADOPT, "tab:purple"),
+    "AdaBelief": (fastopt.AdaBelief, "tab:purple"),
+    "AdEMAMix": (fastopt.AdEMAMix, "tab:purple"),
     "RAdam": (fastopt.RAdam, "tab:blue"),
     "LAMB": (lambda p, lr: fastopt.LAMB(p, lr=lr, trust_decay=0.0), "tab:red"),
     "Lion": (fastopt.Lion, "tab:orange"),
@@ -111,7 +114,7 @@ def save_picture(path: Path, runs: dict[str, tuple[Run, Run]]) -> None:
     for axes in panels:
         axes.grid(color="0.92")
     panels[0].legend(ncols=2, fontsize=8)
-    figure.savefig(path, format="png", dpi=88)
+    figure.savefig(path, format="png", dpi=76)
 
 
 def table(runs: dict[str, tuple[Run, Run]]) -> str:

@@ -106,6 +106,18 @@ def trees_of_numbers(state: Any, rule: int) -> list[Any]:
     return [getattr(state, name) for name in names_of("scalar", rule)] if state is not None else []
 
 
+def all_in(state: Any, params: Sequence[Any]) -> list[Any]:
+    """Return all arrays and numbers of a state, but the numbers of arrays that C has not: empty."""
+    trees = [] if state is None else [getattr(state, name) for name in type(state).__slots__[1:]]
+    return [
+        array
+        for tree in trees
+        if tree is not None
+        for array, p in zip(tree, params, strict=True)
+        if p.size or array.shape == p.shape
+    ]
+
+
 class Numbers:
     """The numbers of a state side by side, as C has them; they go back where they came from."""
 

@@ -100,6 +100,13 @@ CASES = [
     Case("nadam"),
     Case("nadam", {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3, "momentum_decay": 1.0}),
     Case("nadam", {"warm_up": False}),
+    Case("ademamix"),
+    Case("ademamix", {"alpha": 2.0, "beta3": 0.99, "alpha_warmup": 3.0, "beta3_warmup": 4.0}),
+    Case("ademamix", {"beta1": 0.0, "beta3": 0.0, "beta3_warmup": 9.0, "eps": 1e-3}),
+    Case("adopt"),
+    Case("adopt", {"update_clip": False, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
+    Case("adabelief"),
+    Case("adabelief", {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
 ]
 
 # Rules that divide by a metric, which can scale the threshold of proximal L1.
@@ -117,6 +124,8 @@ SCALED_CASES = [
     Case("radam", {"scaled_prox": True, "lr": 0.3, "beta2": 0.8}),
     Case("lamb", {"scaled_prox": True, "lr": 0.3}),
     Case("nadam", {"scaled_prox": True, "lr": 0.3}),
+    Case("ademamix", {"scaled_prox": True, "lr": 0.3}),
+    Case("adabelief", {"scaled_prox": True, "lr": 0.3, "eps": 1e-8}),
 ]
 
 PLAIN_CASES = [
@@ -132,6 +141,9 @@ PLAIN_CASES = [
     Case("radam"),
     Case("lamb"),
     Case("nadam"),
+    Case("ademamix"),
+    Case("adopt"),
+    Case("adabelief"),
 ]
 
 MOST_ARRAYS = rmsprop_cases()[-1]

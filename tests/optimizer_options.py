@@ -111,6 +111,34 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "scaled_prox": st.booleans(),
     }
     | TERMS,
+    "AdEMAMix": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.9),
+        "beta2": numbers(0.0, 0.9, 0.999),
+        "beta3": numbers(0.0, 0.99, 0.9999),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "alpha": numbers(0.0, 2.0, 5.0),
+        "alpha_warmup": numbers(0.0, 3.0, 100.0),
+        "beta3_warmup": numbers(0.0, 3.0, 100.0),
+        "scaled_prox": st.booleans(),
+    }
+    | TERMS,
+    "ADOPT": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.9),
+        "beta2": numbers(0.0, 0.9, 0.999),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "update_clip": st.booleans(),
+    }
+    | TERMS,
+    "AdaBelief": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.9),
+        "beta2": numbers(0.0, 0.9, 0.999),
+        "eps": numbers(1e-16, 1e-8, 1e-3),
+        "scaled_prox": st.booleans(),
+    }
+    | TERMS,
     "NAdam": {
         "lr": RATES,
         "beta1": numbers(0.0, 0.5, 0.9),

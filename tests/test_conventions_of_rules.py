@@ -237,6 +237,30 @@ OPTAX: list[tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, Any]]] = 
         {},
     ),
     (
+        "adabelief",
+        lambda o: o.adabelief(LR, 0.8, 0.7, 1e-3, 1e-3),
+        {"beta1": 0.8, "beta2": 0.7, "eps": 1e-3},
+        {},
+    ),
+    (
+        "adopt",
+        lambda o: o.contrib.adopt(LR, 0.8, 0.7, 1e-3),
+        {"beta1": 0.8, "beta2": 0.7, "eps": 1e-3},
+        {},
+    ),
+    (
+        "adopt",
+        lambda o: o.contrib.adopt(LR, use_clipping=False),
+        {"update_clip": False},
+        {},
+    ),
+    (
+        "ademamix",
+        lambda o: o.contrib.ademamix(LR, 0.8, 0.7, 0.99, 3.0, 1e-3, weight_decay=0.1),
+        {"beta1": 0.8, "beta2": 0.7, "beta3": 0.99, "alpha": 3.0, "eps": 1e-3, "weight_decay": 0.1},
+        {},
+    ),
+    (
         "nadam",
         lambda o: o.nadam(LR, 0.8, 0.9, 1e-3),
         {"beta1": 0.8, "beta2": 0.9, "eps": 1e-3, "warm_up": False},

@@ -36,6 +36,9 @@ CLASSES: dict[str, dict[str, Any]] = {
     "AMSGrad": {"max_of_corrected": True},
     "RAdam": {"beta2": 0.9},
     "NAdam": {"momentum_decay": 0.1},
+    "AdEMAMix": {"alpha_warmup": 50.0, "beta3_warmup": 50.0},
+    "ADOPT": {"beta2": 0.99},
+    "AdaBelief": {"eps": 1e-8},
     "LAMB": {"trust_decay": 0.1},
 }
 

@@ -171,7 +171,9 @@ def test_steps_return_nothing_and_change_arrays_in_place() -> None:
     for case in PLAIN_CASES:
         p, g = np.ones(3), np.ones(3)
         address = p.ctypes.data
-        assert case.step(p, g, case.new_state(p)) is None
+        state = case.new_state(p)
+        assert case.step(p, g, state) is None
+        case.step(p, g, state)  # ADOPT's first step moves nothing
         assert p.ctypes.data == address
         assert (p < 1).all()
         assert g.tolist() == [1, 1, 1]

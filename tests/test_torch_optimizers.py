@@ -191,40 +191,6 @@ def edit_state(opt: Any, params: list[Any]) -> None:
 FAILING = {"Adagrad": {"new group", "forget"}, "Lion": {"copy", "pickle"}}
 
 
-LAMBS = {
-    "decay": ({"weight_decay": 0.1}, {"trust_decay": 0.1}),
-    "plain": ({"weight_decay": 0.0, "always_adapt": False, "bias_correction": False},) * 2,
-    "terms": ({"trust_clip": True, "maximize": True, "l1_prox": 0.1, "scaled_prox": True},) * 2,
-}
-
-
-@pytest.mark.parametrize("name", LAMBS)
-def test_lamb_is_ours(name: str) -> None:
-    """It is no class of torch's: `fastopt.LAMB` is compared with timm's."""
-    its, own = LAMBS[name]
-    options = {"trust_decay" if key == "weight_decay" else key: own[key] for key in own}
-    params, arrays = parameters(), [p.detach().numpy().copy(order="K") for p in parameters()]
-    opt = ours.LAMB(params, lr=0.1, betas=(0.8, 0.9), eps=1e-3, **its)
-    other = fastopt.LAMB(arrays, lr=0.1, beta1=0.8, beta2=0.9, eps=1e-3, **options)
-    for step in range(8):
-        grads = [None if (step + i) % 3 == 2 else p for i, p in enumerate(parameters(100 + step))]
-        for p, g in zip(params, grads, strict=True):
-            p.grad = None if g is None else g.detach()
-        opt.step()
-        other.step([None if g is None else g.detach().numpy() for g in grads])
-        for p, array in zip(params, arrays, strict=True):
-            np.testing.assert_array_equal(p.detach().numpy(), array)
-    loaded = ours.LAMB(params, lr=0.5)
-    loaded.load_state_dict(opt.state_dict())
-    assert loaded.state[params[0]].keys() == {"step", "exp_avg", "exp_avg_sq"}
-    assert loaded.param_groups[0]["lr"] == 0.1
-    del loaded.state[params[0]]["step"]  # as timm has it
-    before = params[0].detach().clone()
-    with pytest.raises(ValueError, match="LAMB: a state has no 'step'"):
-        loaded.step()
-    assert torch.equal(params[0], before)
-
-
 @pytest.mark.usefixtures("exact_numbers")
 @pytest.mark.parametrize(("name", "options"), CASES, ids=ids)
 def test_all_mixed(name: str, options: dict[str, Any]) -> None:

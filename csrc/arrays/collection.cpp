@@ -320,7 +320,6 @@ Tensor* add_arrays(Tensors& tensors, PyObject* const* arrays, const int* streams
   PyArrayObject* first = as_array(arrays[0]);
   Tensor tensor{};
   tensor.size = PyArray_SIZE(first);
-  if (tensor.size == 0) return nullptr;
   tensor.entry = entry;
   tensor.dtype = dtype_known(first);
   tensor.layout = -1;
@@ -341,6 +340,11 @@ Tensor* add_arrays(Tensors& tensors, PyObject* const* arrays, const int* streams
       tensor.packed |= 1u << streams[i];
     strided[strided_count++] = {streams[i], PyArray_DATA(array),
                                 reinterpret_cast<const std::int64_t*>(PyArray_STRIDES(array))};
+  }
+  if (tensor.size == 0) {
+    if (!tensor.numbers[0]) return nullptr;
+    tensors.empty.push_back(tensor);
+    return &tensors.empty.back();
   }
   if (contiguous) return &tensors.add(tensor, alignment);
   return &tensors.add(tensor, PyArray_NDIM(first),

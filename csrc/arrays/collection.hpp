@@ -110,7 +110,7 @@ class Collection {
 };
 
 // Adds the arrays of one entry, which must have been checked, each to its stream; the first is the
-// parameter. Returns null where they are empty.
+// parameter. Returns null where they are empty, and the state has no numbers.
 Tensor* add_arrays(Tensors& tensors, PyObject* const* arrays, const int* streams, int count,
                    int entry, std::int64_t alignment, const DropoutStream* drop = nullptr);
 

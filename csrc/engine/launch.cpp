@@ -116,6 +116,10 @@ void launch(const Tensors& list, const Update* groups, bool flush_denormals, int
   const Task task{list, groups, current_table(), flush_denormals, room};
   for (const Tensor& tensor : list.all)
     if (!room.of_tensors.empty()) fold_for(task, tensor);
+  for (const Tensor& tensor : list.empty) {
+    Folded unused;
+    groups[tensor.group].fold_for(tensor, unused);
+  }
   if (!room.of_blocks.empty()) {
     run_chunks(list.index_space(), update_unit, threads, measure_range, &task);
     for (const Tensor& tensor : list.all)

@@ -73,6 +73,7 @@ std::uint8_t* Tensors::new_mask(std::int64_t size) {
 
 void Tensors::clear() {
   all.clear();
+  empty.clear();
   masks_.clear();
   layouts.clear();
   constexpr std::size_t many = 256;  // at 6 KB each; not worth keeping for a step that is large

@@ -52,6 +52,7 @@ class Tensors {
  public:
   std::vector<Tensor> all;
   std::vector<Layout> layouts;
+  std::vector<Tensor> empty;  // without elements, which have numbers all the same
   std::int64_t elements = 0;  // the sum of the sizes
   std::int64_t extent = 0;    // the end of the index space
 

@@ -6,8 +6,11 @@
 #include "adagrad/adadelta.hpp"
 #include "adagrad/adagrad.hpp"
 #include "adagrad/rmsprop.hpp"
+#include "adam/adabelief.hpp"
 #include "adam/adam.hpp"
 #include "adam/adamax.hpp"
+#include "adam/ademamix.hpp"
+#include "adam/adopt.hpp"
 #include "adam/amsgrad.hpp"
 #include "adam/lamb.hpp"
 #include "adam/nadam.hpp"
@@ -43,14 +46,17 @@ using Families = FamilyList<
     Family<MomentumOptions, Momentum>,  //
     Family<AdamOptions, Adam>,          //
     Family<RmspropOptions, Rmsprop, RmspropMomentum, RmspropCentered, RmspropCenteredMomentum>,
-    Family<AdagradOptions, Adagrad>,    //
-    Family<AdadeltaOptions, Adadelta>,  //
-    Family<AdamaxOptions, Adamax>,      //
-    Family<LionOptions, Lion>,          //
-    Family<AmsgradOptions, Amsgrad>,    //
-    Family<RadamOptions, Radam>,        //
-    Family<LambOptions, Lamb>,          //
-    Family<NadamOptions, Nadam>         //
+    Family<AdagradOptions, Adagrad>,     //
+    Family<AdadeltaOptions, Adadelta>,   //
+    Family<AdamaxOptions, Adamax>,       //
+    Family<LionOptions, Lion>,           //
+    Family<AmsgradOptions, Amsgrad>,     //
+    Family<RadamOptions, Radam>,         //
+    Family<LambOptions, Lamb>,           //
+    Family<NadamOptions, Nadam>,         //
+    Family<AdemamixOptions, Ademamix>,   //
+    Family<AdoptOptions, Adopt>,         //
+    Family<AdabeliefOptions, Adabelief>  //
         FASTOPT_MORE_FAMILIES>;
 
 template <template <class> class... A, template <class> class... B>

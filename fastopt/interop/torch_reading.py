@@ -12,12 +12,15 @@ from fastopt.interop import table
 from fastopt.interop.table import Row, checked_array, checked_dtype, checked_names
 from fastopt.optimizers.group import one_or_named
 from fastopt.rules import (
+    ADOPT,
     LAMB,
     SGD,
+    AdaBelief,
     Adadelta,
     Adagrad,
     Adam,
     Adamax,
+    AdEMAMix,
     AMSGrad,
     Lion,
     Momentum,
@@ -107,8 +110,26 @@ OTHERS = {
         {"m": "exp_avg", "v": "exp_avg_sq"},
         {"lr": "lr", "weight_decay": "trust_decay", "betas": "beta1 beta2", "eps": "eps"},
     ),
+    "ademamix": Row(
+        AdEMAMix,
+        {"m": "exp_avg", "m_slow": "exp_avg_slow", "v": "exp_avg_sq"},
+        {
+            **{"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2 beta3"},
+            **{name: name for name in ("eps", "alpha", "alpha_warmup", "beta3_warmup")},
+        },
+    ),
+    "adopt": Row(
+        ADOPT,
+        {"m": "exp_avg", "v": "exp_avg_sq"},
+        {"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2", "eps": "eps"},
+    ),
+    "adabelief": Row(
+        AdaBelief,
+        {"m": "exp_avg", "s": "exp_avg_var"},
+        {"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2", "eps": "eps"},
+    ),
 }
-"""Rules that torch has not, as lion-pytorch and timm call their parts."""
+"""Rules that torch has not, as lion-pytorch, timm and the papers' own code call their parts."""
 WITH_DECAY = {
     rule: row._replace(
         options={**row.options, "weight_decay": "weight_decay"},

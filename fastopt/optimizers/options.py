@@ -56,6 +56,7 @@ class OtherArguments(TypedDict, total=False):
     lr: float
     beta1: float
     beta2: float
+    beta3: float
     eps: float
     epsilon_hat: bool
     bias_correction: bool
@@ -67,6 +68,10 @@ class OtherArguments(TypedDict, total=False):
     eps_inside_sqrt: bool
     eps_outside_max: bool
     max_of_corrected: bool
+    alpha: float
+    alpha_warmup: float
+    beta3_warmup: float
+    update_clip: bool
     momentum_decay: float
     warm_up: bool
     trust_decay: float

@@ -41,8 +41,6 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
         updates = [step for _, step in zip_trees(params, counts)]
         for k, entry, p, *arrays in entries(o, params, grads, *trees):
             updates[k] += 1  # of an array without a gradient they stay behind
-            if p.size == 0:
-                continue
             g = entry.before_rule()
             o.total = partial(total, like=p, keep=entry.update_mask)
             metric = rule.formula(p.dtype.type, updates[k], o, p, g, *arrays, *numbers[k])

@@ -12,10 +12,13 @@ from typing import Any
 
 from fastopt.optimizers import Optimizer
 from fastopt.rules import (
+    adabelief,
     adadelta,
     adagrad,
     adam,
     adamax,
+    ademamix,
+    adopt,
     amsgrad,
     lamb,
     lion,
@@ -25,10 +28,18 @@ from fastopt.rules import (
     rmsprop,
     sgd,
 )
+from fastopt.rules.adabelief import (
+    AdaBelief,
+    AdaBeliefState,
+    adabelief_init,
+    adabelief_step,
+)
 from fastopt.rules.adadelta import Adadelta, AdadeltaState, adadelta_init, adadelta_step
 from fastopt.rules.adagrad import Adagrad, AdagradState, adagrad_init, adagrad_step
 from fastopt.rules.adam import Adam, AdamState, AdamW, adam_init, adam_step
 from fastopt.rules.adamax import Adamax, AdamaxState, adamax_init, adamax_step
+from fastopt.rules.ademamix import AdEMAMix, AdEMAMixState, ademamix_init, ademamix_step
+from fastopt.rules.adopt import ADOPT, ADOPTState, adopt_init, adopt_step
 from fastopt.rules.amsgrad import AMSGrad, AMSGradState, amsgrad_init, amsgrad_step
 from fastopt.rules.lamb import LAMB, LAMBState, lamb_init, lamb_step
 from fastopt.rules.lion import Lion, LionState, lion_init, lion_step
@@ -73,13 +84,24 @@ RULES = {
     "radam": Rule(radam_step, radam_init, RAdamState, radam.formula, (RAdam,)),
     "lamb": Rule(lamb_step, lamb_init, LAMBState, lamb.formula, (LAMB,)),
     "nadam": Rule(nadam_step, nadam_init, NAdamState, nadam.formula, (NAdam,)),
+    "ademamix": Rule(ademamix_step, ademamix_init, AdEMAMixState, ademamix.formula, (AdEMAMix,)),
+    "adopt": Rule(adopt_step, adopt_init, ADOPTState, adopt.formula, (ADOPT,)),
+    "adabelief": Rule(
+        adabelief_step, adabelief_init, AdaBeliefState, adabelief.formula, (AdaBelief,)
+    ),
 }
 
 __all__ = [
+    "ADOPT",
     "LAMB",
     "SGD",
+    "ADOPTState",
     "AMSGrad",
     "AMSGradState",
+    "AdEMAMix",
+    "AdEMAMixState",
+    "AdaBelief",
+    "AdaBeliefState",
     "Adadelta",
     "AdadeltaState",
     "Adagrad",
@@ -100,6 +122,8 @@ __all__ = [
     "RAdamState",
     "RMSprop",
     "RMSpropState",
+    "adabelief_init",
+    "adabelief_step",
     "adadelta_init",
     "adadelta_step",
     "adagrad_init",
@@ -108,6 +132,10 @@ __all__ = [
     "adam_step",
     "adamax_init",
     "adamax_step",
+    "ademamix_init",
+    "ademamix_step",
+    "adopt_init",
+    "adopt_step",
     "amsgrad_init",
     "amsgrad_step",
     "lamb_init",

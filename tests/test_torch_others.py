@@ -1,0 +1,103 @@
+"""The classes for rules that torch has not, which are ours, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastopt
+
+torch: Any = pytest.importorskip("torch", minversion="2.10")
+ours: Any = pytest.importorskip("fastopt.torch")
+
+
+def parameters(seed: int = 0) -> list[Any]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(3, 4), (4,), (), (2, 3, 4, 5), (1,), (0, 2)]
+    new = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    new[3] = new[3].to(memory_format=torch.channels_last)
+    return [torch.nn.Parameter(p) for p in new]
+
+
+LAMBS = {
+    "decay": ({"weight_decay": 0.1}, {"trust_decay": 0.1}),
+    "plain": ({"weight_decay": 0.0, "always_adapt": False, "bias_correction": False},) * 2,
+    "terms": ({"trust_clip": True, "maximize": True, "l1_prox": 0.1, "scaled_prox": True},) * 2,
+}
+
+
+@pytest.mark.parametrize("name", LAMBS)
+def test_lamb_is_ours(name: str) -> None:
+    """It is no class of torch's: `fastopt.LAMB` is compared with timm's."""
+    its, own = LAMBS[name]
+    options = {"trust_decay" if key == "weight_decay" else key: own[key] for key in own}
+    params, arrays = parameters(), [p.detach().numpy().copy(order="K") for p in parameters()]
+    opt = ours.LAMB(params, lr=0.1, betas=(0.8, 0.9), eps=1e-3, **its)
+    other = fastopt.LAMB(arrays, lr=0.1, beta1=0.8, beta2=0.9, eps=1e-3, **options)
+    for step in range(8):
+        grads = [None if (step + i) % 3 == 2 else p for i, p in enumerate(parameters(100 + step))]
+        for p, g in zip(params, grads, strict=True):
+            p.grad = None if g is None else g.detach()
+        opt.step()
+        other.step([None if g is None else g.detach().numpy() for g in grads])
+        for p, array in zip(params, arrays, strict=True):
+            np.testing.assert_array_equal(p.detach().numpy(), array)
+    loaded = ours.LAMB(params, lr=0.5)
+    loaded.load_state_dict(opt.state_dict())
+    assert loaded.state[params[0]].keys() == {"step", "exp_avg", "exp_avg_sq"}
+    assert loaded.param_groups[0]["lr"] == 0.1
+    del loaded.state[params[0]]["step"]  # as timm has it
+    before = params[0].detach().clone()
+    with pytest.raises(ValueError, match="LAMB: a state has no 'step'"):
+        loaded.step()
+    assert torch.equal(params[0], before)
+
+
+OURS: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
+    (
+        "AdEMAMix",
+        {"betas": (0.8, 0.9, 0.95), "alpha": 2.0, "alpha_warmup": 3.0, "beta3_warmup": 5.0},
+        {
+            **{"beta1": 0.8, "beta2": 0.9, "beta3": 0.95},
+            **{"alpha": 2.0, "alpha_warmup": 3.0, "beta3_warmup": 5.0},
+        },
+        {"exp_avg", "exp_avg_slow", "exp_avg_sq"},
+    ),
+    (
+        "ADOPT",
+        {"betas": (0.8, 0.9), "update_clip": False},
+        {"beta1": 0.8, "beta2": 0.9, "update_clip": False},
+        {"exp_avg", "exp_avg_sq"},
+    ),
+    (
+        "AdaBelief",
+        {"betas": (0.8, 0.9), "scaled_prox": True},
+        {"beta1": 0.8, "beta2": 0.9, "scaled_prox": True},
+        {"exp_avg", "exp_avg_var"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "its", "own", "arrays_of_state"), OURS)
+def test_what_torch_has_not_is_ours(
+    name: str, its: dict[str, Any], own: dict[str, Any], arrays_of_state: set[str]
+) -> None:
+    """Bit for bit, with gradients that are missing, and from a state in the middle."""
+    common = {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.1, "l1_prox": 0.1, "maximize": True}
+    params, arrays = parameters(), [p.detach().numpy().copy(order="K") for p in parameters()]
+    opt = getattr(ours, name)(params, **its, **common)
+    other = getattr(fastopt, name)(arrays, **own, **common)
+    for step in range(8):
+        if step == 4:
+            state, opt = opt.state_dict(), getattr(ours, name)(params, lr=0.5)
+            opt.load_state_dict(state)
+        grads = [None if (step + i) % 3 == 2 else p for i, p in enumerate(parameters(100 + step))]
+        for p, g in zip(params, grads, strict=True):
+            p.grad = None if g is None else g.detach()
+        opt.step()
+        other.step([None if g is None else g.detach().numpy() for g in grads])
+        for p, array in zip(params, arrays, strict=True):
+            np.testing.assert_array_equal(p.detach().numpy(), array)
+    assert opt.state[params[0]].keys() == {"step", *arrays_of_state}
