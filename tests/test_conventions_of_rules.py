@@ -296,6 +296,27 @@ def test_optax(
         run(lambda p, g: step(p, g, state, lr=LR, **options), theirs)
 
 
+def test_ademamix_warms_up_as_in_the_paper(rng: np.random.Generator) -> None:
+    """Algorithm 1 with the schedules of alpha and beta3 of section 3, and of their appendix."""
+    beta1, beta2, beta3, alpha, over, lr, eps = 0.8, 0.9, 0.99, 3.0, 6, 0.1, 1e-3
+    p, state = rng.standard_normal(50), fastopt.ademamix_init(np.zeros(50))
+    q, m, slow, v = p.copy(), np.zeros(50), np.zeros(50), np.zeros(50)
+    betas = {"beta1": beta1, "beta2": beta2, "beta3": beta3}
+    warm_up = {"alpha": alpha, "alpha_warmup": over, "beta3_warmup": over}
+    for t in range(1, 21):
+        g = rng.standard_normal(50)
+        fastopt.ademamix_step(p, g, state, lr=lr, eps=eps, **betas, **warm_up)
+        share = t / over
+        logs = np.log(beta1) * np.log(beta3)
+        grown = np.exp(logs / ((1 - share) * np.log(beta3) + share * np.log(beta1)))
+        decay = min(grown, beta3) if t < over else beta3
+        m, slow = beta1 * m + (1 - beta1) * g, decay * slow + (1 - decay) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        ahead = m / (1 - beta1**t) + min(share, 1) * alpha * slow
+        q -= lr * ahead / (np.sqrt(v / (1 - beta2**t)) + eps)
+        np.testing.assert_allclose(p, q, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("start", [-0.1, np.nan, np.inf, -np.inf])
 def test_what_a_sum_of_squares_cannot_start_with(start: float) -> None:
     for make in (fastopt.adagrad_init, fastopt.Adagrad):
