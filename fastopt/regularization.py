@@ -48,8 +48,8 @@ def penalty(
     -----
     scikit-learn's ``ElasticNet(alpha, l1_ratio)`` has ``l1 = alpha*l1_ratio`` and
     ``l2 = alpha*(1 - l1_ratio)``. Keras' ``L1(a)`` is ``l1=a``, its ``L2(a)`` is ``l2=2*a``. In
-    Adam and all like it, LAMB (without `trust_decay`), RMSprop, Adagrad and Adamax `l1_prox`
-    minimises this with ``scaled_prox=True`` alone, in Adadelta and Lion not at all.
+    rules that have `scaled_prox` (LAMB: without `trust_decay`) `l1_prox` minimises this with
+    ``scaled_prox=True`` alone, in Adadelta, ADOPT and Lion not at all.
 
     Examples
     --------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from test_optimizers import make, tree
 import fastopt
 from fastopt import reference
 from fastopt.tree import map_tree, names, zip_trees
+
+all_of = partial(state_arrays, numbers=True)
 
 
 def with_gaps(params: Any, rng: np.random.Generator, share: float = 0.5) -> Any:
@@ -74,9 +77,7 @@ def test_functions_equal_the_reference(
         assert_same_bits(params, expected)
         assert_same_bits(terms.get("ema", []), expected_terms.get("ema", []))
         assert_same_bits(grads, expected_grads)
-        assert_same_bits(
-            state_arrays(state, numbers=True), state_arrays(expected_state, numbers=True)
-        )
+        assert_same_bits(all_of(state), all_of(expected_state))
         assert state is None or state.step == expected_state.step
 
 
@@ -97,8 +98,8 @@ def test_every_array_is_as_if_it_were_alone(case: Case, rng: np.random.Generator
         assert_same_bits(arrays_of(params), alone)
         if state is not None:
             assert counts(state, params) == expected
-    for i, got in enumerate(state_arrays(state, numbers=True)):
-        assert_same_bits(arrays_of(got), [state_arrays(each, numbers=True)[i] for each in states])
+    for i, got in enumerate(all_of(state)):
+        assert_same_bits(arrays_of(got), [all_of(each)[i] for each in states])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -138,9 +139,7 @@ def test_objects_equal_functions(
         (group,) = opt.groups
         if state is not None:
             assert group._steps() == counts(state, params)
-            assert_same_bits(
-                state_arrays(group.state, numbers=True), state_arrays(state, numbers=True)
-            )
+            assert_same_bits(all_of(group.state), all_of(state))
 
 
 def check_debiased(weights: list[float], k: int, average: Any, p: Any) -> None:

@@ -63,7 +63,7 @@ OURS: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
             **{"beta1": 0.8, "beta2": 0.9, "beta3": 0.95},
             **{"alpha": 2.0, "alpha_warmup": 3.0, "beta3_warmup": 5.0},
         },
-        {"exp_avg", "exp_avg_slow", "exp_avg_sq"},
+        {"exp_avg_fast", "exp_avg_slow", "exp_avg_sq"},
     ),
     (
         "ADOPT",
@@ -101,3 +101,21 @@ def test_what_torch_has_not_is_ours(
         for p, array in zip(params, arrays, strict=True):
             np.testing.assert_array_equal(p.detach().numpy(), array)
     assert opt.state[params[0]].keys() == {"step", *arrays_of_state}
+
+
+def test_numbers_of_states_are_loaded_as_they_were() -> None:
+    """torch casts what it loads to the dtype of the parameter, as arrays need it."""
+    w = torch.nn.Parameter(torch.ones(3))
+    opt = ours.NAdam([w], lr=0.03, betas=(0.8, 0.9))
+    for _ in range(3):
+        w.grad = torch.ones(3)
+        opt.step()
+    product = opt.state[w]["mu_product"]
+    loaded = ours.NAdam([w])
+    loaded.load_state_dict(opt.state_dict())
+    assert product.dtype == loaded.state[w]["mu_product"].dtype == torch.float64
+    assert float(loaded.state[w]["mu_product"]) == float(product)
+    assert float(product) != float(np.float32(float(product)))
+    w.grad = torch.ones(3)
+    loaded.step()
+    assert float(opt.state[w]["mu_product"]) == float(product)  # each has its own

@@ -212,9 +212,11 @@ int set_scalar(fastopt_optimizer* optimizer, int scalar, double value) noexcept 
 double get_scalar(const fastopt_optimizer* optimizer, int scalar) noexcept {
   const auto& arrays = optimizer->arrays;
   if (arrays.empty() || !has_scalar(*optimizer, scalar)) return nan;
-  const double first = arrays[0].numbers[scalar];
+  const auto is_there = [](const auto& array) { return array.size > 0; };
+  const auto found = std::find_if(arrays.begin(), arrays.end(), is_there);
+  const double first = (found == arrays.end() ? arrays[0] : *found).numbers[scalar];
   const bool agree = std::all_of(arrays.begin(), arrays.end(), [&](const auto& array) {
-    return array.size == 0 || array.numbers[scalar] == first;
+    return !is_there(array) || array.numbers[scalar] == first;
   });
   return agree ? first : nan;
 }

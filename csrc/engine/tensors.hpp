@@ -24,7 +24,7 @@ struct Tensor {
   std::int64_t offset;  // where it begins in the index space that the whole list shares
   Dtype dtype;
   int layout;       // index into Tensors::layouts, or -1 where all streams are contiguous
-  int entry;        // which leaf of the trees it is; empty arrays are leaves, but no tensors
+  int entry;        // which leaf of the trees it is; empty arrays are leaves, but not in `all`
   int group;        // which of the groups of a step it belongs to
   unsigned packed;  // a bit for each stream that is a mask in packed bits
   const Penalties* penalties;             // of its own; null where those of its group hold

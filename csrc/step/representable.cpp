@@ -11,37 +11,41 @@ void Step::check_numbers(bool own_penalties) const {
   const Collection& arrays = work_->arrays;
   const int scalars = rule_.scalars.count;
   for (std::size_t number = 0; scalars == 0 && number < work_->parts.size(); ++number)
-    for (int dtype = 0; work_->parts[number].used && dtype < dtypes; ++dtype)
-      if (arrays.has()[dtype]) check_numbers_of(static_cast<int>(number), Dtype(dtype), nullptr);
+    for (int dtype = 0; work_->parts[number].used && dtype < dtypes; ++dtype) {
+      const int part = static_cast<int>(number);
+      if (!arrays.has()[dtype]) continue;
+      const Misfit misfit = misfit_of(part, Dtype(dtype), nullptr);
+      // Unless this part has no array of this dtype.
+      for (const Tensor& tensor : arrays.tensors.all)
+        if (misfit.name && tensor.group == part && tensor.dtype == Dtype(dtype))
+          refuse(misfit, tensor);
+    }
   for (const Tensor& tensor : arrays.tensors.all) {
-    double own[Rule::max_scalars];
-    for (int i = 0; i < scalars; ++i) own[i] = *tensor.numbers[i];
-    if (scalars > 0) check_numbers_of(tensor.group, tensor.dtype, own);
-  }
-  if (!own_penalties) return;
-  for (const Tensor& tensor : arrays.tensors.all) {
+    if (scalars > 0) {
+      double own[Rule::max_scalars];
+      for (int i = 0; i < scalars; ++i) own[i] = *tensor.numbers[i];
+      const Misfit misfit = misfit_of(tensor.group, tensor.dtype, own);
+      if (misfit.name) refuse(misfit, tensor);
+    }
+    if (!own_penalties) continue;
     const double lr = work_->groups[work_->parts[tensor.group].group].options[0];
     const Misfit misfit = find_misfit(*tensor.penalties, lr, tensor.dtype);
-    if (misfit.name) refuse(misfit, tensor.group, tensor.dtype);
+    if (misfit.name) refuse(misfit, tensor);
   }
 }
 
-void Step::check_numbers_of(int number, Dtype dtype, const double* scalars) const {
+Misfit Step::misfit_of(int number, Dtype dtype, const double* scalars) const {
   const StepPart& part = work_->parts[number];
   const StepGroup& group = work_->groups[part.group];
-  const Misfit misfit = find_misfit(
+  return find_misfit(
       {rule_, *group.variant, group.options, static_cast<double>(part.step + 1), scalars,
        shared_.grad_scale, keep_scale_, work_->updates[number].terms.penalties()},
       dtype);
-  if (misfit.name) refuse(misfit, number, dtype);
 }
 
-// Unless this part has no array of this dtype.
-void Step::refuse(const Misfit& misfit, int number, Dtype dtype) const {
-  for (const Tensor& tensor : work_->arrays.tensors.all)
-    if (tensor.group == number && tensor.dtype == dtype)
-      raise_value_error(std::string(function_) + ": " + text_of(misfit, dtype) + "params" +
-                        path_of_leaf(arguments_[0].tree, tensor.entry));
+void Step::refuse(const Misfit& misfit, const Tensor& tensor) const {
+  raise_value_error(std::string(function_) + ": " + text_of(misfit, tensor.dtype) + "params" +
+                    path_of_leaf(arguments_[0].tree, tensor.entry));
 }
 
 }  // namespace fastopt

@@ -131,8 +131,8 @@ class Step : private Division {
   void add(NamedTree tree, int stream, bool written, bool optional = false);
   void take_drop(PyObject* drop);
   void check_numbers(bool own_penalties) const;
-  void check_numbers_of(int part, Dtype dtype, const double* scalars) const;
-  void refuse(const Misfit& misfit, int part, Dtype dtype) const;
+  Misfit misfit_of(int part, Dtype dtype, const double* scalars) const;
+  [[noreturn]] void refuse(const Misfit& misfit, const Tensor& tensor) const;
   bool measure(const Arguments& given);
   void skip();
   [[noreturn]] void raise_nonfinite() const;

@@ -176,7 +176,7 @@ typedef struct fastopt_functions {
 
     /* ---- Since minor version 1 */
 
-    /* A number of the state of array i alone. */
+    /* A number of the state of array i alone. Steps leave it, as its count, where n is 0. */
     int (*set_scalar_of)(fastopt_optimizer *optimizer, int64_t i, int scalar, double value);
     double (*get_scalar_of)(const fastopt_optimizer *optimizer, int64_t i, int scalar);
 } fastopt_functions;

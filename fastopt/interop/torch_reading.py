@@ -112,7 +112,7 @@ OTHERS = {
     ),
     "ademamix": Row(
         AdEMAMix,
-        {"m": "exp_avg", "m_slow": "exp_avg_slow", "v": "exp_avg_sq"},
+        {"m": "exp_avg_fast", "m_slow": "exp_avg_slow", "v": "exp_avg_sq"},
         {
             **{"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2 beta3"},
             **{name: name for name in ("eps", "alpha", "alpha_warmup", "beta3_warmup")},

@@ -80,7 +80,7 @@ def formula(
     m_slow[...] = T(beta3) * m_slow + T(1 - beta3) * g
     v[...] = T(o.beta2) * v + T(1 - o.beta2) * (g * g)
     p -= T(o.lr) * ((T(1 / correction1) * m + T(alpha) * m_slow) / metric())
-    return metric, o.lr
+    return metric, o.lr * (1 + alpha * (1 - beta3**t))  # a gradient counts in both means
 
 
 @document_step
@@ -133,8 +133,11 @@ def ademamix_step(
 
     Notes
     -----
-    The same as the paper's own code, whose ``alpha`` is 2 by default, as
-    ``optax.contrib.ademamix`` and bitsandbytes' (all have `weight_decay` decoupled, as it is here).
+    The same as ``optax.contrib.ademamix``, bitsandbytes' and the paper's own code, all of which
+    have `weight_decay` decoupled, as it is here. In the last ``alpha`` is 2 by default, and `beta3`
+    grows a little otherwise, by an epsilon within its logarithm. The metric of `scaled_prox` is
+    that of Adam, with the learning rate ``lr*(1 + alpha*(1 - beta3**t))``, since a gradient counts
+    in both means.
 
     Source: Pagliardini, Ablin & Grangier 2024, "The AdEMAMix optimizer: better, faster, older",
     algorithm 1.

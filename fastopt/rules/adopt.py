@@ -84,7 +84,7 @@ def adopt_step(
 
     ::
 
-        if t == 1:                  # nothing moves
+        if t == 1:                  # p stays
             v = g**2
         else:
             u = g / max(sqrt(v), eps)
@@ -112,7 +112,8 @@ def adopt_step(
     Notes
     -----
     The same as the paper's own code with ``clip_lambda=lambda step: step**0.25``, and as
-    ``optax.contrib.adopt(nesterov=False)``. The first step changes the state alone.
+    ``optax.contrib.adopt(nesterov=False)``. In the first step the rule
+    changes the state alone; `weight_decay` and the other terms act as always.
 
     Source: Taniguchi et al. 2024, "ADOPT: modified Adam can converge with any beta2 with the
     optimal rate", algorithm 2.

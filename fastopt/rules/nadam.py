@@ -130,8 +130,8 @@ def nadam_step(
     unless float64 is torch's default dtype; with ``momentum_decay=1`` as
     ``keras.optimizers.Nadam``, and with ``warm_up=False`` as ``optax.nadam``.
 
-    Source: Dozat 2016, "Incorporating Nesterov momentum into Adam", algorithm 2, with the schedule
-    of its section 2 (0.96 and 0.004 are of Sutskever et al. 2013).
+    Source: Dozat 2016, "Incorporating Nesterov momentum into Adam", algorithm 2; the schedule of
+    the momentum, with 0.96 and 0.004, is that of its experiments.
 
     Examples
     --------

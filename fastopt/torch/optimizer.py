@@ -217,6 +217,7 @@ class Optimizer(torch.optim.Optimizer):
         before = self.state, self.param_groups
         try:
             super().load_state_dict(state_dict)
+            self._keep_numbers(state_dict)
             for state in self._own.states.values():
                 for key, value in state.items() if isinstance(state, dict) else ():
                     if isinstance(value, torch.Tensor):
@@ -225,6 +226,15 @@ class Optimizer(torch.optim.Optimizer):
         except BaseException:
             self.state, self.param_groups = before
             raise
+
+    def _keep_numbers(self, state_dict: dict[str, Any]) -> None:
+        """Take numbers of states as they were given: torch casts them as it casts arrays."""
+        given, states = state_dict["state"], self._own.states
+        keys = [key for group in state_dict["param_groups"] for key in group["params"]]
+        params = [p for group in self.param_groups for p in group["params"]]
+        for key, p in zip(keys, params, strict=True):
+            for name in self._starts.keys() & given.get(key, {}).keys():
+                states[p][name] = given[key][name]
 
     def _bind(self) -> Bound:
         """Make an optimizer of ours anew, of all that there is."""

@@ -59,15 +59,15 @@ lr : float or tensor without axes, default 0.001, >= 0
     The learning rate.
 betas : tuple of three floats, default (0.9, 0.999, 0.9999), in [0, 1)
     Decay rates of the means of the gradient and of its square, and of the slow mean.
+alpha : float, default 5.0, >= 0
+    The weight of the slow mean. (The paper's own code has 2.)
+beta3_warmup, alpha_warmup : float, default 0.0, >= 0
+    Steps over which the memory of the slow mean and `alpha` grow.
 eps : float, default 1e-8, >= 0
     Keeps the denominator from zero.
-alpha : float, default 5.0, >= 0
-    The weight of the slow mean.
-alpha_warmup, beta3_warmup : float, default 0.0, >= 0
-    Steps over which `alpha` and the memory of the slow mean grow.
 """,
     scaled=SCALED,
-    states="``exp_avg``, ``exp_avg_slow``, ``exp_avg_sq``",
+    states="``exp_avg_fast``, ``exp_avg_slow``, ``exp_avg_sq``",
     result="tensor([ 0.4998, -1.4998])",
 )
 class AdEMAMix(Tabled):
@@ -81,10 +81,10 @@ class AdEMAMix(Tabled):
         params: ParamsT,
         lr: float | Tensor = 1e-3,
         betas: tuple[float, float, float] = (0.9, 0.999, 0.9999),
-        eps: float = 1e-8,
         alpha: float = 5.0,
-        alpha_warmup: float = 0.0,
         beta3_warmup: float = 0.0,
+        alpha_warmup: float = 0.0,
+        eps: float = 1e-8,
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
@@ -96,10 +96,10 @@ class AdEMAMix(Tabled):
             params=params,
             lr=lr,
             betas=betas,
-            eps=eps,
             alpha=alpha,
-            alpha_warmup=alpha_warmup,
             beta3_warmup=beta3_warmup,
+            alpha_warmup=alpha_warmup,
+            eps=eps,
             weight_decay=weight_decay,
         )
 
@@ -121,7 +121,7 @@ update_clip : bool, default True
     result="tensor([ 1., -2.])",
 )
 class ADOPT(Tabled):
-    """ADOPT, on tensors in the memory of the host; the first step moves nothing."""
+    """ADOPT, on tensors in the memory of the host; in its first step the rule moves nothing."""
 
     _row = OTHERS["adopt"]
     _terms = TERMS | {"update_clip": True, "maximize": False}

@@ -38,8 +38,9 @@ Misfit find_misfit(const FoldedNumbers& numbers, Dtype dtype) {
     if (options[i].range == Range::denominator && vanishes(value, dtype))
       return {options[i].name, value, "zero"};
   }
-  if (!all_small(numbers.options, options.count) &&
-      !numbers.variant.fits(numbers.options, numbers.t, numbers.scalars, limit))
+  const bool may_be_large =
+      numbers.rule.scalars.count > 0 || !all_small(numbers.options, options.count);
+  if (may_be_large && !numbers.variant.fits(numbers.options, numbers.t, numbers.scalars, limit))
     return {"a number that the rule makes of lr", numbers.options[0], "infinite"};
   if (std::fabs(numbers.grad_scale) > limit) return {"grad_scale", numbers.grad_scale, "infinite"};
   if (numbers.keep_scale > limit) return {"1/keep_prob", numbers.keep_scale, "infinite"};

@@ -41,12 +41,13 @@ struct Ademamix {
         one_minus_beta1(T(1 - given.beta1)),
         beta2(T(given.beta2)),
         one_minus_beta2(T(1 - given.beta2)),
-        alpha(T(given.alpha)),
         eps(T(given.eps)) {
     BiasCorrections& corrections = BiasCorrections::of_thread();
     inv_correction1 = T(1 / corrections(given.beta1, t));
     inv_sqrt_correction2 = T(1 / std::sqrt(corrections(given.beta2, t)));
-    if (t < given.alpha_warmup) alpha = T(given.alpha * (t / given.alpha_warmup));
+    double alpha_now = given.alpha;
+    if (t < given.alpha_warmup) alpha_now *= t / given.alpha_warmup;
+    alpha = T(alpha_now);
     double decay = given.beta3;
     if (t < given.beta3_warmup) {  // how long it remembers grows evenly, from what beta1 does
       const double share = t / given.beta3_warmup;
@@ -56,6 +57,8 @@ struct Ademamix {
     }
     beta3 = T(decay);
     one_minus_beta3 = T(1 - decay);
+    // A gradient counts in both means.
+    if (given.scaled_prox != 0) metric_lr *= 1 + alpha_now * (1 - std::pow(decay, t));
   }
 
   FASTOPT_INLINE void operator()(T& p, T g, T& m, T& m_slow, T& v) const {
