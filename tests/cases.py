@@ -324,6 +324,10 @@ def state_arrays(state: Any, numbers: bool = False) -> list[Any]:
     return [getattr(state, name) for name in names if getattr(state, name) is not None]
 
 
+def all_of(state: Any) -> list[Any]:
+    return state_arrays(state, numbers=True)
+
+
 def randomize_state(state: Any, rng: np.random.Generator) -> None:
     """Fill a new state with what a state in use may hold: second moments are not negative."""
     for tree in state_arrays(state):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,19 @@ from cases import (
     STATE_CASES,
     TERMS,
     Case,
+    all_of,
     around,
     arrays_of,
     assert_same_bits,
     filled_terms,
     random_like,
     randomize_state,
-    state_arrays,
 )
 from test_optimizers import make, tree
 
 import fastopt
 from fastopt import reference
 from fastopt.tree import map_tree, names, zip_trees
-
-all_of = partial(state_arrays, numbers=True)
 
 
 def with_gaps(params: Any, rng: np.random.Generator, share: float = 0.5) -> Any:
