@@ -130,8 +130,8 @@ def nadam_step(
     unless float64 is torch's default dtype; with ``momentum_decay=1`` as
     ``keras.optimizers.Nadam``, and with ``warm_up=False`` as ``optax.nadam``.
 
-    The threshold of `scaled_prox` takes the momentum to stand still: while it grows, it is off by as
-    much as that grows in a step, less than a thousandth.
+    The threshold of `scaled_prox` takes the momentum to stand still: while that grows, it is off
+    by what it grows in a step, less than 0.0001 of it with the default `momentum_decay`.
 
     Source: Dozat 2016, "Incorporating Nesterov momentum into Adam", algorithm 2; the schedule of
     the momentum, with 0.96 and 0.004, is that of its experiments.
