@@ -39,6 +39,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., fastopt.Optimizer], str]] = {
     "AdaBelief": (fastopt.AdaBelief, "tab:purple"),
     "AdEMAMix": (fastopt.AdEMAMix, "tab:purple"),
     "RAdam": (fastopt.RAdam, "tab:blue"),
+    "Adafactor": (fastopt.Adafactor, "tab:green"),
     "LAMB": (lambda p, lr: fastopt.LAMB(p, lr=lr, trust_decay=0.0), "tab:red"),
     "Lion": (fastopt.Lion, "tab:orange"),
 }

@@ -1,22 +1,28 @@
 """The C++ core as Python sees it. Its tables of rules and options are what C++ declares."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from typing_extensions import disjoint_base
 
 from fastopt.result import StepResult
 
-rules: dict[
-    str,
-    tuple[dict[str, str], dict[str, bool], Callable[..., StepResult | None], dict[str, float], int],
-]
-"""Of each rule: the ranges of its options, whether arrays of its state may be None, its step,
-where the numbers of its state begin, and how many sums it wants of an array before its step.
+class Rule(NamedTuple):
+    options: dict[str, str]
+    """Their ranges."""
+    factors: list[str]
+    """What of the state are means of rows and of columns."""
+    arrays: dict[str, bool]
+    """Whether these may be None."""
+    numbers: dict[str, float]
+    """Where they begin."""
+    step: Callable[..., StepResult | None]
+    """Takes the class of the state, params, grads, state, the options in their order, and a dict of
+    all others."""
+    sums: int
+    """How many it wants of an array before its step."""
 
-The step takes the class of the state, params, grads, state, the options in their order, and a dict
-of all others.
-"""
+rules: dict[str, Rule]
 term_defaults: dict[str, Any]
 shared_defaults: dict[str, Any]
 object_defaults: dict[str, Any]

@@ -107,6 +107,10 @@ CASES = [
     Case("adopt", {"update_clip": False, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
     Case("adabelief"),
     Case("adabelief", {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
+    Case("adafactor"),
+    Case("adafactor", {"beta1": 0.5, "lr": 0.3, "d": 0.5}, {"first_moment": True}),
+    Case("adafactor", {"clamp": True, "eps1": 0.3, "relative_step": False, "eps2": 10.0}),
+    Case("adafactor", {"clamp": True, "eps1": 0.0, "scale_parameter": False, "beta2_decay": -0.5}),
 ]
 
 # Rules that divide by a metric, which can scale the threshold of proximal L1.
@@ -126,25 +130,10 @@ SCALED_CASES = [
     Case("nadam", {"scaled_prox": True, "lr": 0.3}),
     Case("ademamix", {"scaled_prox": True, "lr": 0.3}),
     Case("adabelief", {"scaled_prox": True, "lr": 0.3, "eps": 1e-8}),
+    Case("adafactor", {"scaled_prox": True, "lr": 0.3}),
 ]
 
-PLAIN_CASES = [
-    Case("sgd"),
-    Case("momentum"),
-    Case("adam"),
-    Case("rmsprop"),
-    Case("adagrad"),
-    Case("adadelta"),
-    Case("adamax"),
-    Case("lion"),
-    Case("amsgrad"),
-    Case("radam"),
-    Case("lamb"),
-    Case("nadam"),
-    Case("ademamix"),
-    Case("adopt"),
-    Case("adabelief"),
-]
+PLAIN_CASES = [Case(rule) for rule in RULES]
 
 MOST_ARRAYS = rmsprop_cases()[-1]
 STATE_CASES = [*PLAIN_CASES, MOST_ARRAYS]
@@ -311,26 +300,32 @@ NEVER_NEGATIVE = {rule.state: rule.optimizers[0]._never_negative for rule in RUL
 """Of each class of states the arrays of squares and magnitudes."""
 
 
-NUMBERS = {name for rule in _core.rules.values() for name in rule[3]}
+NUMBERS = {name for rule in _core.rules.values() for name in rule.numbers}
 """What states have one of for each array: arrays without axes."""
 
+FACTORS = {name for rule in _core.rules.values() for name in rule.factors}
+"""What states have of rows and columns."""
 
-def state_arrays(state: Any, numbers: bool = False) -> list[Any]:
-    """Return every tree of arrays like the parameters in a state, or of numbers too."""
+COLUMNS = {rule.factors[1] for rule in _core.rules.values() if rule.factors}
+"""What of it flat arrays have not."""
+
+
+def state_arrays(state: Any, but: set[str] = NUMBERS | FACTORS) -> list[Any]:
+    """Return every tree of arrays like the parameters in a state."""
     if state is None:
         return []
-    names = [name for name in type(state).__slots__ if name != "step"]
-    names = [name for name in names if numbers or name not in NUMBERS]
+    names = [name for name in type(state).__slots__ if name != "step" and name not in but]
     return [getattr(state, name) for name in names if getattr(state, name) is not None]
 
 
 def all_of(state: Any) -> list[Any]:
-    return state_arrays(state, numbers=True)
+    """Return every tree of arrays in a state."""
+    return state_arrays(state, but=set())
 
 
 def randomize_state(state: Any, rng: np.random.Generator) -> None:
     """Fill a new state with what a state in use may hold: second moments are not negative."""
-    for tree in state_arrays(state):
+    for tree in state_arrays(state, but=NUMBERS):
         for (array,) in zip_trees(tree):
             array[...] = rng.random(array.shape) + 0.01
 
@@ -384,11 +379,7 @@ def check_against_reference(
         assert_same_bits(terms.get("ema", []), expected_terms.get("ema", []))
         assert_same_bits(params, expected)
         assert_same_bits(grads, expected_grads)
-        for got, want in zip(
-            state_arrays(state, numbers=True),
-            state_arrays(expected_state, numbers=True),
-            strict=True,
-        ):
+        for got, want in zip(all_of(state), all_of(expected_state), strict=True):
             assert_same_bits(got, want)
         if state is not None:
             assert state.step == expected_state.step == step + 1

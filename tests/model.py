@@ -61,6 +61,11 @@ class Group:
     options: dict[str, Any]
 
 
+def means_like(array: Any, slot: str) -> Any:
+    """Return means of rows or of columns, of zero."""
+    return getattr(fastopt.adafactor_init(array), slot)
+
+
 @dataclass
 class Model:
     """What an optimizer holds, and what its calls do to that."""
@@ -175,11 +180,10 @@ class Model:
         )
 
     def new_state(self, array: Any) -> dict[str, Any]:
-        numbers = _core.rules[self.rule][3]
-        return {
-            slot: np.array(numbers[slot]) if slot in numbers else np.zeros_like(array)
-            for slot in self.states
-        }
+        state = {slot: np.zeros_like(array) for slot in self.states}
+        has = _core.rules[self.rule]
+        state |= {slot: np.array(start) for slot, start in has.numbers.items()}
+        return state | {slot: means_like(array, slot) for slot in has.factors}
 
     # What is frozen
 

@@ -131,6 +131,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "update_clip": st.booleans(),
     }
     | TERMS,
+    "Adafactor": {
+        "lr": RATES,
+        "beta2_decay": numbers(-0.8, -0.5, 0.0),
+        "eps1": numbers(1e-30, 1e-8, 0.1),
+        "eps2": numbers(1e-3, 0.1, 0.0),
+        "d": numbers(1.0, 0.5, 2.0),
+        "relative_step": st.booleans(),
+        "scale_parameter": st.booleans(),
+        "clamp": st.booleans(),
+        "scaled_prox": st.booleans(),
+    }
+    | TERMS,
     "AdaBelief": {
         "lr": RATES,
         "beta1": numbers(0.0, 0.5, 0.9),

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
-from cases import DTYPES, NUMBERS, assert_same_bits, random_like, zip_trees
+from cases import DTYPES, FACTORS, NUMBERS, assert_same_bits, random_like, zip_trees
 from hypothesis import strategies as st
 from model import STATES as STATE_CLASSES
-from model import Entry, Model
+from model import Entry, Model, means_like
 from optimizer_options import OPTIONS, SHARED, strategies, together
 from test_layouts import LAYOUTS
 
@@ -38,7 +38,11 @@ PATTERN_TREES = (
 
 # The arrays of the states of all classes; RMSprop's depend on its options.
 STATES = {
-    kind.__name__: (*_core.rules[name][1], *_core.rules[name][3])
+    kind.__name__: (
+        *_core.rules[name].factors,
+        *(array for array, optional in _core.rules[name].arrays.items() if not optional),
+        *_core.rules[name].numbers,
+    )
     for name, rule in RULES.items()
     for kind in rule.optimizers
 }
@@ -134,6 +138,10 @@ class Design:
         for name in model.states:
             if name in NUMBERS:
                 arrays[name] = map_tree(lambda _: np.array(rng.random()), params)
+                continue
+            if name in FACTORS:
+                like = map_tree(lambda p, slot=name: means_like(p, slot), params)
+                arrays[name] = map_tree(lambda a: rng.random(a.shape).astype(a.dtype), like)
                 continue
             arrays[name] = map_tree(
                 lambda p: laid_out(rng.random(p.shape).astype(p.dtype), rng), params

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import Case, state_arrays
+from cases import Case, all_of
 
 import fastopt
 
@@ -62,7 +62,7 @@ def check_refused(
     step = getattr(state, "step", None)
     check_nothing_written(
         lambda: case.step(params, grads, state, **more),
-        [params, grads, *state_arrays(state, numbers=True), *more.values()],
+        [params, grads, *all_of(state), *more.values()],
         error,
         rf"^{case.rule}_step: {message}",
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import PLAIN_CASES, Case, arrays_of, assert_same_bits, random_like, state_arrays
+from cases import PLAIN_CASES, Case, all_of, arrays_of, assert_same_bits, random_like
 
 import fastopt
 from fastopt import reference
@@ -186,13 +186,13 @@ def test_a_skipped_step_changes_nothing(case: Case, bad: float, rng: np.random.G
     grads = random_like(params, rng)
     state = case.new_state(params)
     grads["b"][0][3] = bad
-    before = copy.deepcopy((params, average, state_arrays(state, numbers=True)))
+    before = copy.deepcopy((params, average, all_of(state)))
     more = {"ema": average, "ema_decay": 0.9, "zero_grads": True, "weight_decay": 0.1}
     result = case.step(params, grads, state, skip_nonfinite=True, **more)
     assert result.skipped
     assert result.nonfinite == "grads['b'][0]"
     assert not np.isfinite(result.grad_norm)
-    for got, want in zip((params, average, state_arrays(state, numbers=True)), before, strict=True):
+    for got, want in zip((params, average, all_of(state)), before, strict=True):
         assert_same_bits(got, want)
     assert state is None or state.step == 0
     assert not any(array.any() for array in arrays_of(grads)), "zero_grads says so"

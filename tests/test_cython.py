@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, Case, assert_same_bits, random_like, state_arrays
+from cases import CASES, COLUMNS, NUMBERS, Case, assert_same_bits, random_like, state_arrays
 
 import fastopt
 
@@ -58,7 +58,7 @@ def views(tmp_path_factory: Any) -> Any:
 
 def rows_of(state: Any, p: Any) -> Any:
     """Return the arrays of a state as the rows of one."""
-    arrays = [] if state is None else state_arrays(state)
+    arrays = state_arrays(state, but=NUMBERS | COLUMNS)
     return np.array(arrays, p.dtype).reshape(len(arrays), p.size)
 
 
@@ -68,7 +68,7 @@ def test_memoryviews(views: Any, case: Case, dtype: Any) -> None:
     if case.init == {"centered": False, "momentum": True}:
         return None  # rows cannot leave out an array in front of others
     rng = np.random.default_rng(2)
-    names = list(fastopt._core.rules[case.rule][0])
+    names = list(fastopt._core.rules[case.rule].options)
     defaults = dict(zip(names, options(case.rule), strict=True))
     given = np.array([float(case.options.get(name, defaults[name])) for name in names])
     rule = views.find_rule(case.rule.encode())
@@ -76,7 +76,7 @@ def test_memoryviews(views: Any, case: Case, dtype: Any) -> None:
         p = random_like(np.zeros(size, dtype), rng)
         state = case.new_state(p)
         q, rows = p.copy(), rows_of(state, p)
-        if fastopt._core.rules[case.rule][3]:  # numbers, which have no place in rows
+        if fastopt._core.rules[case.rule].numbers:  # numbers, which have no place in rows
             assert views.update(rule, q, p, rows, 0, given) == -1
             continue
         for step in range(3):

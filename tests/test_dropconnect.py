@@ -14,6 +14,7 @@ from cases import (
     PLAIN_CASES,
     SCALED_CASES,
     Case,
+    all_of,
     assert_same_bits,
     check_against_reference,
     other_key_order,
@@ -77,9 +78,7 @@ def test_the_same_as_with_the_masks(
         masks = masks_of(expected, p, 11 + 7 * step, packed)
         case.step(expected, grads, expected_state, mask=masks, keep_prob=keep_prob(p), l2=0.1)
         assert_same_bits(params, expected)
-        assert_same_bits(
-            state_arrays(state, numbers=True), state_arrays(expected_state, numbers=True)
-        )
+        assert_same_bits(all_of(state), all_of(expected_state))
         assert drop == Dropout(p, SEED, offset=11 + 7 * (step + 1)), "empty arrays count"
 
 

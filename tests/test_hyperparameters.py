@@ -21,6 +21,7 @@ INF, NAN = float("inf"), float("nan")
 
 FINITE = ("{} must be finite", [INF, -INF, NAN])
 NON_NEGATIVE = ("{} must be finite and >= 0", [-1.0, -1e-300, INF, NAN])
+NON_POSITIVE = ("{} must be finite and <= 0", [0.1, -INF, NAN])
 POSITIVE = ("{} must be finite and > 0", [0.0, -1.0, INF, NAN])
 ZERO_TO_ONE = ("0 <= {} <= 1 must hold", [-0.1, 1.0000001, INF, NAN])
 ZERO_TO_BELOW_1 = ("0 <= {} < 1 must hold", [-0.1, 1.0, 1, INF, NAN])
@@ -44,6 +45,7 @@ CONDITIONS = {
     "finite": FINITE,
     ">= 0": NON_NEGATIVE,
     "> 0": POSITIVE,
+    "<= 0": NON_POSITIVE,
     "in [0, 1]": ZERO_TO_ONE,
     "in [0, 1)": ZERO_TO_BELOW_1,
     "in (0, 1]": ABOVE_0_TO_1,
@@ -89,7 +91,8 @@ def step(case: Case, **options: Any) -> np.ndarray:
         options["ema"] = p.copy()
     if "keep_prob" in options:
         options["mask"] = np.array([True, False, True])
-    state = fastopt.rmsprop_init(p, momentum=True) if case.rule == "rmsprop" else case.new_state(p)
+    init = {"rmsprop": {"momentum": True}, "adafactor": {"first_moment": True}}
+    state = Case(case.rule, init=init.get(case.rule, {})).new_state(p)
     before = p.copy()
     try:
         case.step(p, np.array([0.5, 0.25, -1.0]), state, **options)
@@ -143,22 +146,24 @@ def test_things_that_are_no_numbers(case: Case, name: str) -> None:
 
 @every_number
 def test_every_kind_of_number(case: Case, name: str) -> None:
-    expected = step(case, **{name: 0.5})
+    condition, bad_values = NUMBERS[case.rule][name]
+    sign = -1 if condition == NON_POSITIVE[0] else 1
+    half = 0.5 * sign
+    expected = step(case, **{name: half})
     for same in (
-        np.float32(0.5),
-        np.float64(0.5),
-        np.float16(0.5),
-        Fraction(1, 2),
-        Decimal("0.5"),
-        np.array(0.5),
-        np.array(0.5, np.float16),
-        np.array(0.5, np.dtype("f8").newbyteorder()),
-        np.where(True, 0.5, 0.25),
-        Tensor(0.5, "lib.bfloat16"),
+        np.float32(half),
+        np.float64(half),
+        np.float16(half),
+        Fraction(sign, 2),
+        Decimal(str(half)),
+        np.array(half),
+        np.array(half, np.float16),
+        np.array(half, np.dtype("f8").newbyteorder()),
+        np.where(True, half, 0.25),
+        Tensor(half, "lib.bfloat16"),
     ):
         assert_same_bits(step(case, **{name: same}), expected)
-    _, bad_values = NUMBERS[case.rule][name]
-    if 1 not in bad_values:
+    if 1 not in bad_values and sign > 0:
         expected = step(case, **{name: 1.0})
         for same in (1, np.int8(1), np.uint64(1), np.array(1), np.array(1, np.uint8)):
             assert_same_bits(step(case, **{name: same}), expected)

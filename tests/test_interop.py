@@ -38,6 +38,8 @@ PAIRS: list[tuple[str, str, Options]] = [
     ("Adagrad", "Adagrad", {"lr": 0.1, "initial_accumulator_value": 0.5}),
     ("Adagrad", "Adagrad", {"lr": 0.1, "lr_decay": 0.1, "eps": 1e-3, "weight_decay": 0.1}),
     ("Adadelta", "Adadelta", {"rho": 0.7, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("Adafactor", "Adafactor", {"lr": 0.1}),
+    ("Adafactor", "Adafactor", {"eps": (0.3, 0.1), "weight_decay": 0.1, "maximize": True}),
     ("Adamax", "Adamax", {"betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
     ("AMSGrad", "Adam", {"amsgrad": True, "betas": (0.8, 0.7), "weight_decay": 0.1}),
     ("AMSGrad", "AdamW", {"amsgrad": True}),

@@ -38,8 +38,8 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: (torch_state("Rprop"), NAMES),
         ValueError,
-        "this is no state of torch's SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta or "
-        "Adamax; param_groups[0] has lr, etas",
+        "this is no state of torch's SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, "
+        "Adamax or Adafactor; param_groups[0] has lr, etas",
     ),
     (lambda: (torch_state("ASGD"), NAMES), ValueError, "this is no state of torch's SGD, Adam"),
     (lambda: (torch_state("Adam"), NAMES[:2]), ValueError, "there are 2 names for 3 parameters"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cases import (
     DTYPES,
+    FACTORS,
     NUMBERS,
     STATE_CASES,
     TERMS,
@@ -93,8 +94,9 @@ def check_layouts(case: Case, terms: dict, p: Any, g: Any, lay: list, rng: Any) 
     if state is not None:
         for name in set(type(state).__slots__) - {"step", *NUMBERS}:
             if getattr(state, name) is not None:
-                values = rng.random(p.shape).astype(p.dtype)
-                setattr(state, name, lay[2](values))
+                values = rng.random(getattr(state, name).shape).astype(p.dtype)
+                laid = values.copy() if name in FACTORS else lay[2](values)
+                setattr(state, name, laid)
                 setattr(expected_state, name, values)
     around = owner(got_p).copy()
     for _ in range(2):

@@ -59,4 +59,4 @@ def test_the_example() -> None:
     assert np.abs(run.compiled - run.plain).max() < 1e-12
     assert (np.diff(run.losses) < 0).all()
     assert example.accuracy(run.compiled, tested) > 0.88
-    assert len(example.options_of_adam(0.5)) == len(fastopt._core.rules["adam"][0])
+    assert len(example.options_of_adam(0.5)) == len(fastopt._core.rules["adam"].options)

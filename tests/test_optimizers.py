@@ -18,13 +18,13 @@ from cases import (
     SIZES,
     STATE_CASES,
     Case,
+    all_of,
     arrays_of,
     assert_same_bits,
     filled_terms,
     name_of_terms,
     random_like,
     random_mask,
-    state_arrays,
 )
 from test_layouts import LAYOUTS
 
@@ -63,7 +63,8 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def make(case: Case, params: Any, **options: Any) -> Any:
-    init = {name: value for name, value in case.init.items() if name != "momentum"}  # an option
+    of_options = {"momentum", "first_moment"}  # what an object learns from its options
+    init = {name: value for name, value in case.init.items() if name not in of_options}
     return CLASSES[case.rule](params, **case.options, **init, **options)
 
 
@@ -96,8 +97,8 @@ def check_against_functional(case: Case, params: Any, rng: Any, options: dict[st
         if state is not None:
             assert opt.groups[0].state.step == state.step
             for got, want in zip(
-                state_arrays(opt.groups[0].state, numbers=True),
-                state_arrays(state, numbers=True),
+                all_of(opt.groups[0].state),
+                all_of(state),
                 strict=True,
             ):
                 assert_same_bits(got, want)

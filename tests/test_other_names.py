@@ -106,4 +106,4 @@ def test_the_table_names_what_there_is() -> None:
     assert not INSTEAD.keys() & {*DEFAULTS, *SHARED_DEFAULTS}, "theirs is ours"
     for name in (*INSTEAD, *SAID):
         for rule in RULES:
-            assert name in _core.rules[rule][0] or instead_of(rule, name)
+            assert name in _core.rules[rule].options or instead_of(rule, name)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, ISAS, assert_same_bits, map_tree, random_mask, state_arrays
+from cases import CASES, DTYPES, ISAS, all_of, assert_same_bits, map_tree, random_mask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -24,15 +24,18 @@ positive = st.floats(0, 1e3, allow_subnormal=False)
 below_one = st.floats(0, 1, exclude_max=True)
 OF_RANGE = {
     ">= 0": positive,
+    "> 0": st.floats(1e-3, 1e3),
+    "<= 0": st.floats(-10.0, 0.0),
     "in [0, 1]": st.floats(0, 1),
     "in [0, 1)": below_one,
     "bool": st.booleans(),
 }
-OPTIONS = {  # `momentum` of RMSprop needs a state that has a buffer
+NEEDS_AN_ARRAY = {("rmsprop", "momentum"), ("adafactor", "beta1")}
+OPTIONS = {
     rule: {
-        name: OF_RANGE[r] if name != "eps" else st.just(0.0) | st.floats(1e-40, 10.0)
+        name: st.just(0.0) | st.floats(1e-40, 10.0) if name in ("eps", "eps1") else OF_RANGE[r]
         for name, r in ranges.items()
-        if name != "lr" and (rule, name) != ("rmsprop", "momentum")
+        if name != "lr" and (rule, name) not in NEEDS_AN_ARRAY
     }
     for rule, (ranges, *_) in _core.rules.items()
 }
@@ -123,9 +126,7 @@ def test_kernels_equal_the_reference(scene: Any, isa: str, steps: int) -> None:
         assert_same_bits(options.get("ema", []), expected_step.options.get("ema", []))
         assert_same_bits(grads, expected_grads)
         assert options.get("drop") == expected_step.options.get("drop")
-        assert_same_bits(
-            state_arrays(state, numbers=True), state_arrays(expected_state, numbers=True)
-        )
+        assert_same_bits(all_of(state), all_of(expected_state))
     finally:
         _core.select_isa(before)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import NUMBERS, PLAIN_CASES, Case, state_arrays
+from cases import FACTORS, NUMBERS, PLAIN_CASES, Case, state_arrays
 from refused import check_refused, scene
 
 import fastopt
@@ -118,6 +118,8 @@ def test_bad_state(case: Case, bad: str) -> None:
         if getattr(state, name) is None:
             continue
         getattr(state, name)["w"] = make()
+        if name in FACTORS:  # whose shape may be wrong before all else is
+            message = rf"({message}|has shape \(3, 4\), params)"
         check_refused(case, params, grads, state, error, rf"state\.{name}\['w'\] " + message)
 
 

@@ -14,10 +14,10 @@ from cases import (
     PLAIN_CASES,
     SCALED_CASES,
     Case,
+    all_of,
     assert_same_bits,
     random_like,
     random_penalties,
-    state_arrays,
 )
 from test_layouts import LAYOUTS
 
@@ -71,9 +71,7 @@ def test_a_number_stands_for_a_branch(case: Case, rng: np.random.Generator) -> N
         case.step(params, grads, state, **dict.fromkeys(PENALTIES, short))
         case.step(expected, grads, expected_state, **dict.fromkeys(PENALTIES, spelled))
         assert_same_bits(params, expected)
-        assert_same_bits(
-            state_arrays(state, numbers=True), state_arrays(expected_state, numbers=True)
-        )
+        assert_same_bits(all_of(state), all_of(expected_state))
         amounts = [fastopt.penalty(params, l1=own, l2=own) for own in (short, spelled)]
         assert amounts[0] == amounts[1]
 

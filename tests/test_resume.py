@@ -40,6 +40,7 @@ CLASSES: dict[str, dict[str, Any]] = {
     "ADOPT": {"beta2": 0.99},
     "AdaBelief": {"eps": 1e-8},
     "LAMB": {"trust_decay": 0.1},
+    "Adafactor": {"beta1": 0.5},
 }
 
 

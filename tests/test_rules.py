@@ -50,7 +50,7 @@ def test_one_list() -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_options(name: str) -> None:
-    rule, ranges = RULES[name], _core.rules[name][0]
+    rule, ranges = RULES[name], _core.rules[name].options
     parameters = own_parameters(rule)
     assert list(parameters) == list(ranges), "the order in which they are passed to the core"
     of_class = inspect.signature(rule.optimizers[0]).parameters
@@ -62,10 +62,10 @@ def test_options(name: str) -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_ranges_and_defaults_in_docstrings(name: str) -> None:
-    text, ranges = inspect.getdoc(RULES[name].step) or "", _core.rules[name][0]
+    text, ranges = inspect.getdoc(RULES[name].step) or "", _core.rules[name].options
     said: dict[str, tuple[str, str]] = {}
     for names, kind, default, of in re.findall(
-        r"^([\w, ]+) : (float|bool), defaults? (.+?)(?:, ((?:in|>).*))?$", text, re.MULTILINE
+        r"^([\w, ]+) : (float|bool), defaults? (.+?)(?:, ((?:in|>|<).*))?$", text, re.MULTILINE
     ):
         each = names.split(", ")
         for option, value in zip(each, default.split(" and ") * len(each), strict=False):
@@ -77,16 +77,16 @@ def test_ranges_and_defaults_in_docstrings(name: str) -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_arrays_of_the_state(name: str) -> None:
-    rule, arrays = RULES[name], _core.rules[name][1]
+    rule, has = RULES[name], _core.rules[name]
     if rule.init is None:
-        assert not arrays
+        assert not has.arrays
         return
     state = rule.init(np.zeros(2))
-    scalars = _core.rules[name][3]
-    assert [field.name for field in dataclasses.fields(state)] == ["step", *arrays, *scalars]
-    for array, may_be_none in arrays.items():
+    parts = ["step", *has.factors, *has.arrays, *has.numbers]
+    assert [field.name for field in dataclasses.fields(state)] == parts
+    for array, may_be_none in has.arrays.items():
         assert may_be_none or getattr(state, array) is not None
-    for scalar, start in scalars.items():
+    for scalar, start in has.numbers.items():
         assert getattr(state, scalar) == start
 
 

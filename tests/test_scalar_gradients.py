@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import PLAIN_CASES, Case, arrays_of, assert_same_bits, state_arrays
+from cases import PLAIN_CASES, Case, all_of, arrays_of, assert_same_bits
 
 import fastopt
 
@@ -36,7 +36,7 @@ def test_a_scalar_is_as_good_as_an_array(case: Case, scalar: Any, options: dict[
             state = case.new_state(params)
             for _ in range(3):
                 step(params, {"scale": gradient, "w": np.ones(3, dtype)}, state, **options)
-            found.append(arrays_of(params, *state_arrays(state, numbers=True)))
+            found.append(arrays_of(params, *all_of(state)))
         assert_same_bits(found[1], found[0])
         assert_same_bits(found[2], found[0])
 

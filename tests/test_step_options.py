@@ -46,6 +46,13 @@ VALUES: dict[str, Any] = {
     "always_adapt": False,
     "trust_clip": True,
     "lr_decay": 0.5,
+    "beta2_decay": -0.1,
+    "eps1": 10.0,
+    "eps2": 10.0,
+    "d": 0.01,
+    "relative_step": False,
+    "scale_parameter": False,
+    "clamp": True,
     "l1": 0.1,
     "l2": 0.1,
     "weight_decay": 0.1,
@@ -63,13 +70,14 @@ VALUES: dict[str, Any] = {
 
 INITS: dict[str, dict[str, Any]] = {
     "rmsprop": {"momentum": 0.9},
+    "adafactor": {"beta1": 0.1, "lr": 0.9, "eps1": 1.0},
     "radam": {"epsilon_hat": False},
     "lamb": {"trust_decay": 0.0},  # or it always adapts
 }
 
 
 def test_types_name_all_options() -> None:
-    of_rules = {option for rule in RULES for option in _core.rules[rule][0]}
+    of_rules = {option for rule in RULES for option in _core.rules[rule].options}
     of_steps = {*of_rules, *TERM_DEFAULTS, *SHARED_DEFAULTS} - NOT_OF_A_STEP
     assert set(StepArguments.__annotations__) - OF_GRADIENTS == of_steps
 

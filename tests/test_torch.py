@@ -40,6 +40,21 @@ PAIRS: list[tuple[Case, str, dict[str, Any]]] = [
     ),
     (Case("adam", {"maximize": True}), "Adam", {"maximize": True}),
     (Case("adam", {"lr": 0.1, "weight_decay": 0.3}), "AdamW", {"lr": 0.1, "weight_decay": 0.3}),
+    (
+        Case("adafactor", {"lr": 0.1, "clamp": True, "eps1": 0.0, "weight_decay": 0.1}),
+        "Adafactor",
+        {"lr": 0.1, "weight_decay": 0.1},
+    ),
+    (
+        Case("adafactor", {"clamp": True, "eps1": 0.3, "eps2": 2.0, "d": 1.1, "maximize": True}),
+        "Adafactor",
+        {"eps": (0.3, 2.0), "d": 1.1, "maximize": True},
+    ),
+    (
+        Case("adafactor", {"clamp": True, "eps1": 1e-9, "beta2_decay": -0.3}),
+        "Adafactor",
+        {"eps": (1e-9, 1e-3), "beta2_decay": -0.3},
+    ),
     (Case("rmsprop"), "RMSprop", {}),
     (
         Case("rmsprop", {"lr": 0.1, "rho": 0.7, "eps": 0.1, "l2": 0.2}),

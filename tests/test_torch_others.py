@@ -119,3 +119,32 @@ def test_numbers_of_states_are_loaded_as_they_were() -> None:
     w.grad = torch.ones(3)
     loaded.step()
     assert float(opt.state[w]["mu_product"]) == float(product)  # each has its own
+
+
+@pytest.mark.parametrize("eps", [(0.0, 1e-3), (-1.0, 1e-3)])
+def test_eps_of_adafactor(eps: Any) -> None:
+    """Ours of 0 is torch's None; torch's 0 would make NaN of gradients that are 0."""
+    (w, *_) = parameters()
+    message = r"eps\[0\] must be None|epsilon1 should be >= 0"
+    with pytest.raises(ValueError, match=message):
+        ours.Adafactor([w], eps=eps)
+    opt = ours.Adafactor([w])
+    opt.param_groups[0]["eps"] = eps
+    w.grad = torch.ones_like(w)
+    with pytest.raises(ValueError, match=r"eps\[0\] must be None"):
+        opt.step()
+
+
+def test_shapes_of_means() -> None:
+    params = parameters()[:5]
+    opt = ours.Adafactor(params)
+    for p in params:
+        p.grad = torch.ones_like(p)
+    opt.step()
+    found = [{name: tuple(a.shape) for name, a in opt.state[p].items()} for p in params]
+    assert found[0] == {"step": (), "row_var": (3, 1), "col_var": (1, 4)}
+    assert found[1] == {"step": (), "variance": (4,)}
+    assert found[3] == {"step": (), "row_var": (2, 3, 4, 1), "col_var": (2, 3, 1, 5)}
+    opt.state[params[0]]["row_var"] = torch.zeros(3, 4, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"row_var of parameter 0 has shape \(3, 4\) .*\(3, 1\)"):
+        opt.step()

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "../engine/masks.hpp"
+#include "../engine/tensors/masks.hpp"
 #include "../python/errors.hpp"
 #include "dlpack.hpp"
 
@@ -70,6 +70,7 @@ void ArrayChecks::check_shape(int i) const {
     raise_value_error(here() + name(i) + " has shape " + shape_of(array(i)) +
                       ", it must have (), as it is one number");
   }
+  if (Streams::is_factor(arguments_[i].stream)) return check_factor(i);
   if (have_one_shape(array(0), array(i))) return;
   const npy_intp packed = packed_size(PyArray_SIZE(array(0)));
   const bool is_mask = Streams::is_mask(arguments_[i].stream);
@@ -81,6 +82,27 @@ void ArrayChecks::check_shape(int i) const {
       here() + name(i) + " has shape " + shape_of(array(i)) + ", " + name(0) + " has " +
       shape_of(array(0)) +
       (is_mask ? "; in packed bits (uint8), it would be " + integers(&packed, 1) : ""));
+}
+
+// The means of rows have their shape with 1 along the last axis, those of columns along the one
+// before; of an array with fewer axes, each element is a row, and there are no columns.
+void ArrayChecks::check_factor(int i) const {
+  const int axes = PyArray_NDIM(array(0));
+  const bool of_rows = arguments_[i].stream == Streams::first_factor;
+  npy_intp shape[NPY_MAXDIMS] = {};
+  int wanted = axes;
+  std::copy_n(PyArray_DIMS(array(0)), axes, shape);
+  if (axes >= 2)
+    shape[axes - (of_rows ? 1 : 2)] = 1;
+  else if (!of_rows)
+    shape[0] = 0, wanted = 1;
+  const int has = PyArray_NDIM(array(i));
+  if (has != wanted || !std::equal(shape, shape + wanted, PyArray_DIMS(array(i))))
+    raise_value_error(here() + name(i) + " has shape " + shape_of(array(i)) + ", " + name(0) +
+                      " has " + shape_of(array(0)) + ", whose " + (of_rows ? "rows" : "columns") +
+                      " have means of shape " + integers(shape, wanted));
+  if (!PyArray_IS_C_CONTIGUOUS(array(i)))
+    raise_value_error(here() + name(i) + " must be contiguous in memory");
 }
 
 // Parameters are what users bring: pandas and JAX hand out arrays that nobody may write.

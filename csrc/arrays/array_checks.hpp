@@ -50,6 +50,7 @@ class ArrayChecks {
   void check_class(int i) const;
   void check_dtype(int i) const;
   void check_shape(int i) const;
+  void check_factor(int i) const;
   void check_written_once(int i) const;
   [[noreturn]] void raise_read_only(int i) const;
 

@@ -16,6 +16,17 @@ namespace {
 
 constexpr int gradient = 1;  // of the arguments, in a step
 
+const std::int64_t* as_int64(const npy_intp* of_array) {
+  static_assert(sizeof(npy_intp) == sizeof(std::int64_t));
+  return reinterpret_cast<const std::int64_t*>(of_array);
+}
+
+void note_factors(Tensors& tensors, Tensor& tensor, PyArrayObject* param) {
+  if (!tensor.factors[0]) return;
+  tensors.note_factors(tensor, PyArray_NDIM(param), as_int64(PyArray_DIMS(param)),
+                       as_int64(PyArray_STRIDES(param)));
+}
+
 }  // namespace
 
 class Collection::Collector {
@@ -73,7 +84,7 @@ class Collection::Collector {
   static constexpr int penalties = 4;
   static_assert(sizeof(Penalties) == penalties * sizeof(double));
   // Numbers come where nothing is known, averages that are looked at where it is.
-  static_assert(Streams::with_numbers + penalties + 1 <= max_trees);
+  static_assert(Streams::all + penalties + 1 <= max_trees);
 
   // Puts arrays that share their memory in place of tensors of other libraries. Those of which
   // there can be none are left to the checks, and gradients for which a glance will be enough.
@@ -159,6 +170,7 @@ class Collection::Collector {
       ++to_.glances_;
       tensor = &to_.tensors.add(entry.tensor);
       tensor->streams.at[Streams::grad] = data;
+      note_factors(to_.tensors, *tensor, as_array(known_->array(entry, 0)));
     } else {
       if (nodes[0] != known_->array(entry, 0))  // a tensor
         to_.leaves_.replace(number, 0, Object::borrow(known_->array(entry, 0)));
@@ -171,8 +183,8 @@ class Collection::Collector {
   }
 
   Tensor* add_with_known(PyObject* const* nodes, const KnownArrays::Entry& entry, int number) {
-    PyObject* arrays[Streams::with_numbers];
-    int streams[Streams::with_numbers];
+    PyObject* arrays[Streams::all];
+    int streams[Streams::all];
     int count = arguments_.count;
     std::copy_n(nodes, count, arrays);
     std::copy_n(streams_, count, streams);
@@ -316,7 +328,6 @@ void Collection::clear() {
 
 Tensor* add_arrays(Tensors& tensors, PyObject* const* arrays, const int* streams, int count,
                    int entry, std::int64_t alignment, const DropoutStream* drop) {
-  static_assert(sizeof(npy_intp) == sizeof(std::int64_t));
   PyArrayObject* first = as_array(arrays[0]);
   Tensor tensor{};
   tensor.size = PyArray_SIZE(first);
@@ -334,22 +345,27 @@ Tensor* add_arrays(Tensors& tensors, PyObject* const* arrays, const int* streams
           static_cast<double*>(PyArray_DATA(array));
       continue;
     }
+    if (Streams::is_factor(streams[i])) {
+      tensor.factors[streams[i] - Streams::first_factor] = PyArray_DATA(array);
+      continue;
+    }
     tensor.streams.at[streams[i]] = PyArray_DATA(array);
     contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(array);
     if (Streams::is_mask(streams[i]) && !have_one_shape(first, array))
       tensor.packed |= 1u << streams[i];
-    strided[strided_count++] = {streams[i], PyArray_DATA(array),
-                                reinterpret_cast<const std::int64_t*>(PyArray_STRIDES(array))};
+    strided[strided_count++] = {streams[i], PyArray_DATA(array), as_int64(PyArray_STRIDES(array))};
   }
   if (tensor.size == 0) {
     if (!tensor.numbers[0]) return nullptr;
     tensors.empty.push_back(tensor);
     return &tensors.empty.back();
   }
-  if (contiguous) return &tensors.add(tensor, alignment);
-  return &tensors.add(tensor, PyArray_NDIM(first),
-                      reinterpret_cast<const std::int64_t*>(PyArray_DIMS(first)), strided,
-                      strided_count, alignment, drop);
+  Tensor& added = contiguous
+                      ? tensors.add(tensor, alignment)
+                      : tensors.add(tensor, PyArray_NDIM(first), as_int64(PyArray_DIMS(first)),
+                                    strided, strided_count, alignment, drop);
+  note_factors(tensors, added, first);
+  return &added;
 }
 
 }  // namespace fastopt

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "../engine/steps/overlap.hpp"
-#include "../engine/tensors.hpp"
+#include "../engine/tensors/tensors.hpp"
 #include "../trees/tree.hpp"
 #include "array_checks.hpp"
 

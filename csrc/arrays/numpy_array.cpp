@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "../engine/masks.hpp"
+#include "../engine/tensors/masks.hpp"
 #include "../python/attribute.hpp"
 #include "../python/errors.hpp"
 

@@ -11,7 +11,7 @@
 
 #include <string>
 
-#include "../engine/layout.hpp"
+#include "../engine/tensors/layout.hpp"
 #include "../engine/steps/overlap.hpp"
 #include "../python/object.hpp"
 

@@ -20,6 +20,8 @@ const char* text_of(Range range) {
       return ">= 0";
     case Range::positive:
       return "> 0";
+    case Range::non_positive:
+      return "<= 0";
     case Range::zero_to_one:
       return "in [0, 1]";
     case Range::zero_to_below_1:
@@ -38,11 +40,13 @@ PyObject* step_of_rule(PyObject* capsule, PyObject* const* arguments, Py_ssize_t
                                 [&] { return functional_step(*rule, arguments, count).release(); });
 }
 
-// The options of a rule with their ranges, the arrays of its state with whether a state may leave
-// them out, its step, the numbers of its state with where they begin, and the sums that it wants of
-// an array before.
-py::tuple described(const Rule& rule) {
+// The options of a rule with their ranges; what its state has, means of rows and of columns, arrays
+// with whether a state may leave them out, numbers with where they begin; its step, and how many
+// sums it wants of an array before.
+py::object described(const py::object& make, const Rule& rule) {
   py::dict options, arrays, scalars;
+  py::list factors;
+  for (const char* factor : rule.factors) factors.append(factor);
   for (const Option& option : rule.options) options[option.name] = text_of(option.range);
   for (const StateArray& array : rule.arrays) arrays[array.name] = array.optional;
   for (const StateScalar& scalar : rule.scalars) scalars[scalar.name] = scalar.start;
@@ -50,9 +54,8 @@ py::tuple described(const Rule& rule) {
   PyMethodDef& method = methods[&rule - all_rules().begin()];
   method = method_of(function_of(rule), step_of_rule);
   const Object capsule = Object::made(PyCapsule_New(const_cast<Rule*>(&rule), nullptr, nullptr));
-  return py::make_tuple(options, arrays,
-                        to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr()))), scalars,
-                        rule.variants[0].sums);
+  const py::object step = to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr())));
+  return make(options, factors, arrays, scalars, step, rule.variants[0].sums);
 }
 
 py::object default_of(const Declared& declared) {
@@ -73,7 +76,11 @@ py::dict defaults(const Declared* first, int count) {
 
 void add_rules(py::module_& module) {
   py::dict rules;
-  for (const Rule& rule : all_rules()) rules[rule.name] = described(rule);
+  const py::object make =
+      py::module_::import("collections")
+          .attr("namedtuple")("Rule", "options factors arrays numbers step sums");
+  module.attr("Rule") = make;
+  for (const Rule& rule : all_rules()) rules[rule.name] = described(make, rule);
   module.attr("rules") = rules;
   module.attr("term_defaults") = defaults(step_options, term_count);
   module.attr("shared_defaults") = defaults(step_options + term_count, shared_count);

@@ -53,7 +53,7 @@ void check_drop(const std::string& function, double p) {
 
 const RuleVariant* variant_of(const Rule& rule, void* const* state) {
   int variant = 0;
-  for (int i = rule.required; i < rule.arrays.count; ++i)
+  for (int i = rule.flat_required(); i < rule.flat_arrays(); ++i)
     variant = 2 * variant + (state && state[i] != nullptr);
   return &rule.variants[variant];
 }
@@ -63,8 +63,8 @@ void check_needs(const std::string& function, const Rule& rule, const double* op
   for (int i = 0; i < rule.options.count; ++i) {
     const Option& option = rule.options[i];
     if (!option.needs || options[i] == 0) continue;
-    for (int k = rule.required; k < rule.arrays.count; ++k)
-      if (rule.arrays[k].name == std::string(option.needs) && !(state && state[k]))
+    for (int k = rule.flat_required(); k < rule.flat_arrays(); ++k)
+      if (rule.flat_array(k).name == std::string(option.needs) && !(state && state[k]))
         throw Refusal{function + ": " + option.name + "=" + as_text(options[i]) + " needs state." +
                       option.needs + ", which is NULL"};
   }

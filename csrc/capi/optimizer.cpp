@@ -105,7 +105,7 @@ int set_array(fastopt_optimizer* optimizer, int64_t i, int64_t n, void* param,
     array.size = n;
     array.param = param;
     std::fill(std::begin(array.state), std::end(array.state), nullptr);
-    if (state) std::copy_n(state, optimizer->rule.arrays.count, array.state);
+    if (state) std::copy_n(state, optimizer->rule.flat_arrays(), array.state);
     return FASTOPT_OK;
   });
 }

@@ -14,6 +14,13 @@ const Item* item(View<Item> Rule::* list, int rule, int i) {
   return &(rules[rule].*list)[i];
 }
 
+// The same of the arrays of a state.
+StateArray array(int rule, int i) {
+  const View<Rule> rules = all_rules();
+  const bool is_there = rule >= 0 && rule < rules.count && i >= 0 && i < rules[rule].flat_arrays();
+  return is_there ? rules[rule].flat_array(i) : StateArray{nullptr};
+}
+
 }  // namespace
 
 int find_rule(const char* name) noexcept {
@@ -35,15 +42,9 @@ double option_default(int rule, int i) noexcept {
   return option ? option->otherwise : 0;
 }
 
-const char* array_name(int rule, int i) noexcept {
-  const StateArray* array = item(&Rule::arrays, rule, i);
-  return array ? array->name : nullptr;
-}
+const char* array_name(int rule, int i) noexcept { return array(rule, i).name; }
 
-int array_is_optional(int rule, int i) noexcept {
-  const StateArray* array = item(&Rule::arrays, rule, i);
-  return array && array->optional;
-}
+int array_is_optional(int rule, int i) noexcept { return array(rule, i).optional; }
 
 const char* scalar_name(int rule, int i) noexcept {
   const StateScalar* scalar = item(&Rule::scalars, rule, i);

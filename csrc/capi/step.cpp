@@ -88,8 +88,12 @@ class StepOfArrays {
     tensor.streams.at[Streams::ema] = array.average;
     if (array.average) written_ |= 1u << Streams::ema;
     int stream = Streams::first_state;
-    for (int k = 0; k < of_.rule.arrays.count; ++k) {
+    for (int k = 0; k < of_.rule.flat_arrays(); ++k) {
       if (!array.state[k]) continue;
+      if (k < of_.rule.flat_factors()) {
+        tensor.factors[k] = array.state[k];
+        continue;
+      }
       written_ |= 1u << stream;
       tensor.streams.at[stream++] = array.state[k];
     }
@@ -103,7 +107,7 @@ class StepOfArrays {
       of_.penalties[i] = penalties_of(array);
       tensor.penalties = &of_.penalties[i];
     }
-    of_.tensors.add(tensor, block_size);
+    of_.tensors.add_flat(tensor);
     if (of_.shared.need_norms()) add_gradient(tensor);
   }
 
@@ -177,10 +181,10 @@ class StepOfArrays {
                      mask_bytes, 1, false);
       }
       if (array.average) memory.add(of_.name("ema", i), array.average, bytes, size, true);
-      for (int k = 0; k < of_.rule.arrays.count; ++k)
-        if (array.state[k] || k < of_.rule.required)
-          memory.add("state." + of_.name(of_.rule.arrays[k].name, i), array.state[k], bytes, size,
-                     true);
+      for (int k = 0; k < of_.rule.flat_arrays(); ++k)
+        if (array.state[k] || k < of_.rule.flat_required())
+          memory.add("state." + of_.name(of_.rule.flat_array(k).name, i), array.state[k], bytes,
+                     size, true);
     }
     memory.check_apart();
   }

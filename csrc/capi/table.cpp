@@ -6,7 +6,7 @@
 #include <stdexcept>
 
 #include "../engine/rules.hpp"
-#include "../engine/streams.hpp"
+#include "../engine/tensors/streams.hpp"
 #include "functions.hpp"
 
 namespace fastopt {

@@ -18,7 +18,7 @@ FASTOPT_NOINLINE void update_in_phases(const Rule& rule, const RuleVariant& vari
   static thread_local Room room;
   for (int i = 0; i < rule.scalars.count; ++i) tensor.numbers[i] = &scalars[i];
   list.clear();
-  list.add(tensor);
+  list.add_flat(tensor);
   bool has[dtypes] = {};
   has[int(tensor.dtype)] = true;
   Update update{};
@@ -41,7 +41,7 @@ int update(int number, int dtype, int64_t n, void* param, const void* grad, void
   const RuleVariant& variant = *variant_of(rule, state);
   void* states[Streams::max_states];
   int present = 0;
-  for (int i = 0; i < rule.arrays.count; ++i)
+  for (int i = rule.flat_factors(); i < rule.flat_arrays(); ++i)
     if (state[i]) states[present++] = state[i];
   const auto t = static_cast<double>(step + 1);
   if (variant.sums > 0) {
@@ -49,6 +49,7 @@ int update(int number, int dtype, int64_t n, void* param, const void* grad, void
     tensor.streams.at[Streams::param] = param;
     tensor.streams.at[Streams::grad] = const_cast<void*>(grad);
     std::copy_n(states, present, &tensor.streams.at[Streams::first_state]);
+    for (int i = 0; i < rule.flat_factors(); ++i) tensor.factors[i] = state[i];
     tensor.size = n;
     tensor.dtype = Dtype(dtype);
     tensor.layout = -1;
@@ -73,16 +74,16 @@ int check_update(int number, int dtype, int64_t n, void* param, const void* grad
     check_size(function, n);
     if (!options) throw Refusal{function + ": options is NULL"};
     if (rule.scalars.count > 0 && !scalars) throw Refusal{function + ": scalars is NULL"};
-    if (rule.arrays.count > 0 && !state) throw Refusal{function + ": state is NULL"};
+    if (rule.flat_arrays() > 0 && !state) throw Refusal{function + ": state is NULL"};
     for (int i = 0; i < rule.options.count; ++i) check_range(function, rule.options[i], options[i]);
     check_count(function, "state.step", step);
     check_needs(function, rule, options, state);
     Memory memory(function);
     memory.add("params", param, n * size, size, true);
     memory.add("grads", grad, n * size, size, false);
-    for (int i = 0; i < rule.arrays.count; ++i)
-      if (state[i] || i < rule.required)
-        memory.add(std::string("state.") + rule.arrays[i].name, state[i], n * size, size, true);
+    for (int i = 0; i < rule.flat_arrays(); ++i)
+      if (state[i] || i < rule.flat_required())
+        memory.add(std::string("state.") + rule.flat_array(i).name, state[i], n * size, size, true);
     memory.check_apart();
     const FoldedNumbers numbers{
         rule, *variant_of(rule, state), options, static_cast<double>(step + 1), scalars, 1, 1, {}};

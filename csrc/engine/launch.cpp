@@ -24,6 +24,11 @@ constexpr std::int64_t parallel_threshold = 24576;
 // machine, as long as Adam takes for 45,000 elements and SGD for 200,000.
 constexpr std::int64_t wake_threshold = 262144;
 
+int threads_that_pay(IndexSpace space, int threads) {
+  const bool is_small = space.elements < parallel_threshold;
+  return is_small || (space.elements < wake_threshold && !expect_workers()) ? 1 : threads;
+}
+
 struct Task {
   const Tensors& list;
   const Update* groups;
@@ -68,6 +73,52 @@ void measure_range(const void* context, std::int64_t begin, std::int64_t end) {
       });
 }
 
+bool is_masked(const Tensor& tensor) { return tensor.streams.at[Streams::update_mask] != nullptr; }
+
+FactorSums sums_in(const Task& task, const Room::Part& part) {
+  return {task.list.factored[part.tensor->factored], is_masked(*part.tensor),
+          &task.room.of_factors[part.sums]};
+}
+
+// Parts are the same however many threads there are.
+void add_squares_of_parts(const void* context, std::int64_t begin, std::int64_t end) {
+  const Task& task = *static_cast<const Task*>(context);
+  const FlushDenormals mode(task.flush_denormals);
+  for (std::int64_t i = begin; i < end; ++i) {
+    const Room::Part& part = task.room.parts[i];
+    const Tensor& tensor = *part.tensor;
+    const std::int64_t blocks = (tensor.size + block_size - 1) / block_size;
+    const auto edge = [&](int number) {
+      return std::min(blocks * number / part.of * block_size, tensor.size);
+    };
+    const RowsAndColumns& of = task.list.factored[tensor.factored];
+    if (!of.is_whole())
+      std::fill_n(&task.room.of_factors[part.sums], FactorSums::room(of, is_masked(tensor)), 0.0);
+    add_squares(task.table, task.groups[tensor.group], task.rule_for(tensor), task.list, tensor,
+                edge(part.number), edge(part.number + 1), sums_in(task, part));
+  }
+}
+
+template <class T>
+void advance_factors_of(const Task& task, const Room::Part& first) {
+  const Tensor& tensor = *first.tensor;
+  const RowsAndColumns& of = task.list.factored[tensor.factored];
+  const Update& group = task.groups[tensor.group];
+  advance_factors(of, group.rule->moment[int(tensor.dtype)](&task.rule_for(tensor)), first.of,
+                  is_masked(tensor), &task.room.of_factors[first.sums],
+                  static_cast<T*>(tensor.factors[0]), static_cast<T*>(tensor.factors[1]));
+}
+
+void advance_all_factors(const Task& task) {
+  for (const Room::Part& part : task.room.parts) {
+    if (part.number > 0 || task.list.factored[part.tensor->factored].is_whole()) continue;
+    if (part.tensor->dtype == Dtype::float32)
+      advance_factors_of<float>(task, part);
+    else
+      advance_factors_of<double>(task, part);
+  }
+}
+
 void clear_range(const void* context, std::int64_t begin, std::int64_t end) {
   const Tensors& list = *static_cast<const Tensors*>(context);
   constexpr unsigned written = 1u << Streams::grad;
@@ -95,19 +146,36 @@ void adapt(const Task& task, const Tensor& tensor) {
   const Update& group = task.groups[tensor.group];
   double sums[RuleVariant::max_sums] = {};
   for (std::int64_t at = 0; at < tensor.size; at += block_size)
-    for (int k = 0; k < group.rule->sums; ++k) sums[k] += task.sums_at(tensor, at)[k];
+    for (int k = 0; k <= group.rule->sums; ++k) sums[k] += task.sums_at(tensor, at)[k];
   group.rule->adapt[int(tensor.dtype)](sums, &task.own_rule(tensor));
 }
 
 }  // namespace
 
-void Room::make_for(const Tensors& list, const Update* groups) {
+void Room::make_for(Tensors& list, const Update* groups) {
   of_tensors.clear();
   of_blocks.clear();
+  parts.clear();
+  std::size_t of_all_factors = 0;
   for (const Tensor& tensor : list.all) {
     const Update& group = groups[tensor.group];
     if (Task::has_own_rule(group)) of_tensors.resize(list.all.size());
     if (group.rule->sums > 0) of_blocks.resize(list.extent / block_size * RuleVariant::max_sums);
+    if (group.rule->estimate < 0) continue;
+    const RowsAndColumns& of = list.factored[tensor.factored];
+    for (int number = 0, count = of.parts(tensor.size); number < count; ++number) {
+      parts.push_back({&tensor, number, count, of_all_factors});
+      of_all_factors += of.is_whole() ? 0 : FactorSums::room(of, is_masked(tensor));
+    }
+    if (!of.is_whole()) of_all_factors += of.rows + of.columns;
+  }
+  of_factors.resize(of_all_factors + 1);  // so that there is an address where there are no sums
+  for (const Part& part : parts) {
+    RowsAndColumns& of = list.factored[part.tensor->factored];
+    const std::int64_t room = FactorSums::room(of, is_masked(*part.tensor));
+    if (part.number > 0 || of.is_whole()) continue;
+    of.inverse_rows = &of_factors[part.sums + part.of * room];
+    of.inverse_columns = &of_factors[part.sums + part.of * room + of.rows];
   }
 }
 
@@ -119,6 +187,11 @@ void launch(const Tensors& list, const Update* groups, bool flush_denormals, int
   for (const Tensor& tensor : list.empty) {
     Folded unused;
     groups[tensor.group].fold_for(tensor, unused);
+  }
+  if (!room.parts.empty()) {
+    parallel_for(static_cast<std::int64_t>(room.parts.size()), /*chunk=*/1,
+                 threads_that_pay(list.index_space(), threads), add_squares_of_parts, &task);
+    advance_all_factors(task);
   }
   if (!room.of_blocks.empty()) {
     run_chunks(list.index_space(), update_unit, threads, measure_range, &task);
@@ -134,8 +207,7 @@ void clear_gradients(const Tensors& list, int threads) {
 
 void run_chunks(IndexSpace space, std::int64_t unit, int threads, RangeBody body,
                 const void* context) {
-  if (space.elements < parallel_threshold || (space.elements < wake_threshold && !expect_workers()))
-    threads = 1;
+  threads = threads_that_pay(space, threads);
   parallel_for(space.extent, chunk_size(space.extent, unit, threads), threads, body, context);
 }
 

@@ -8,16 +8,26 @@ namespace fastopt {
 // Room for what tensors have for themselves: the rule, where their numbers or sums over them are
 // folded into it; and what a first phase sums up. It is kept by the caller to spare allocations.
 struct Room {
+  // A part of a tensor whose squares are added up by rows and columns.
+  struct Part {
+    const Tensor* tensor;
+    int number, of;
+    std::size_t sums;  // where its sums begin, in `of_factors`
+  };
+
   std::vector<Folded> of_tensors;
   std::vector<double> of_blocks;  // RuleVariant::max_sums for each
+  std::vector<Part> parts;
+  std::vector<double> of_factors;  // sums, and after those of each tensor what is made of them
 
   // To be called before `launch`, which then needs no memory.
-  void make_for(const Tensors& list, const Update* groups);
+  void make_for(Tensors& list, const Update* groups);
 };
 
 // Updates all tensors, each as its group is to be. Rules that want sums over each array have two
 // phases: the first adds them up, block by block and then in the order of blocks, in double; the
-// second computes anew what it needs besides, which costs less than to store it.
+// second computes anew what it needs besides, which costs less than to store it. Before them, rules
+// with estimates by rows and columns add up their squares.
 void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads,
             Room& room);
 

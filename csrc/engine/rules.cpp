@@ -9,7 +9,7 @@
 #include <type_traits>
 
 #include "../rules/list.hpp"
-#include "streams.hpp"
+#include "tensors/streams.hpp"
 
 namespace fastopt {
 namespace {
@@ -29,6 +29,12 @@ constexpr View<StateScalar> scalars_of{nullptr, 0};
 template <class Options>
 constexpr View<StateScalar> scalars_of<Options, std::void_t<decltype(Options::scalars)>>{
     Options::scalars.data(), static_cast<int>(Options::scalars.size())};
+
+template <class Options, class = void>
+constexpr View<const char*> factors_of{nullptr, 0};
+template <class Options>
+constexpr View<const char*> factors_of<Options, std::void_t<decltype(Options::factors)>>{
+    Options::factors.data(), static_cast<int>(Options::factors.size())};
 
 template <class Options, class Arithmetic>
 double fold(const double* options, double t, [[maybe_unused]] double* scalars, void* folded) {
@@ -65,16 +71,31 @@ void adapt(const double* sums, void* folded) {
   static_cast<Arithmetic*>(folded)->adapt(sums);
 }
 
+template <class Arithmetic>
+const FactoredMoment& moment(const void* folded) {
+  return static_cast<const Arithmetic*>(folded)->moment;
+}
+
 template <class Options, template <class> class Arithmetic>
 constexpr RuleVariant variant() {
   static_assert(Arithmetic<float>::states <= Streams::max_states);
+  static_assert(factors_of<Options>.count == 0 ||
+                factors_of<Options>.count == Streams::max_factors);
   RuleVariant made{rule_id<Arithmetic>,
                    {fold<Options, Arithmetic<float>>, fold<Options, Arithmetic<double>>},
                    fits<Options, Arithmetic<double>>,
                    sums_of<Arithmetic<float>>,
+                   {},
+                   factors_of<Options>.count > 0,
+                   -1,
                    {}};
+  if constexpr (factors_of<Options>.count > 0) {
+    made.estimate = Arithmetic<float>::states - 1;
+    made.moment[int(Dtype::float32)] = moment<Arithmetic<float>>;
+    made.moment[int(Dtype::float64)] = moment<Arithmetic<double>>;
+  }
   if constexpr (sums_of<Arithmetic<float>> > 0) {
-    static_assert(sums_of<Arithmetic<float>> <= RuleVariant::max_sums);
+    static_assert(sums_of<Arithmetic<float>> < RuleVariant::max_sums);
     made.adapt[int(Dtype::float32)] = adapt<Arithmetic<float>>;
     made.adapt[int(Dtype::float64)] = adapt<Arithmetic<double>>;
   }
@@ -107,6 +128,7 @@ constexpr Rule rule_of(Family<Options, Arithmetic...>) {
   constexpr int arrays = static_cast<int>(Options::arrays.size());
   return {Options::name,
           {Options::options.data(), static_cast<int>(Options::options.size())},
+          factors_of<Options>,
           {Options::arrays.data(), arrays},
           scalars_of<Options>,
           arrays - optional,

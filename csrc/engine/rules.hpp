@@ -5,7 +5,7 @@
 
 #include "../dtype.hpp"
 #include "../rules/option.hpp"
-#include "streams.hpp"
+#include "tensors/streams.hpp"
 
 namespace fastopt {
 
@@ -35,42 +35,64 @@ struct RuleVariant {
   // Whether all that is folded is finite and within [-limit, limit], in double.
   bool (*fits)(const double* options, double t, const double* scalars, double limit);
 
-  // How many sums over each array come before the rule is applied to it, and what takes them.
+  // How many sums over each array come before the rule is applied to it, and what takes them and,
+  // behind them, the number of elements that they are of.
   int sums;
   void (*adapt[dtypes])(const double* sums, void* folded);
+
+  // Whether sums are of the parameter as it is before decay.
+  bool sums_before_decay;
+
+  // Which of the arrays that its loops go through is the estimate by rows and columns, or -1, and
+  // what is folded of it.
+  int estimate;
+  const FactoredMoment& (*moment[dtypes])(const void* folded);
 };
 
 struct Rule {
-  static constexpr int max_parts = Streams::max_states + Streams::max_numbers;
+  static constexpr int max_parts = Streams::all - Streams::first_state;
   static constexpr int max_options = 16, max_scalars = Streams::max_numbers;
 
   const char* name;
-  View<Option> options;  // the first is "lr"
+  View<Option> options;       // the first is "lr"
+  View<const char*> factors;  // none, or two
   View<StateArray> arrays;
   View<StateScalar> scalars;
   int required;                 // of the arrays: so many come first that a state always has
   int scaled_prox;              // which option that is, or -1
   const RuleVariant* variants;  // counted in binary by which optional arrays there are
 
-  // What a state has besides its count: its arrays, then its numbers.
+  // What a state has besides its count: its factors, its arrays, then its numbers.
+  enum class Kind { factor, array, number };
   struct Part {
     const char* name;
-    bool optional, is_number;
+    bool optional;
+    Kind kind;
   };
-  int parts() const { return arrays.count + scalars.count; }
+  int parts() const { return factors.count + arrays.count + scalars.count; }
   Part part(int i) const {
-    if (i < arrays.count) return {arrays[i].name, arrays[i].optional, false};
-    return {scalars[i - arrays.count].name, false, true};
+    if (i < factors.count) return {factors[i], false, Kind::factor};
+    i -= factors.count;
+    if (i < arrays.count) return {arrays[i].name, arrays[i].optional, Kind::array};
+    return {scalars[i - arrays.count].name, false, Kind::number};
+  }
+
+  // The arrays of the state for a flat array, which has no rows: the first factor is like it.
+  int flat_factors() const { return factors.count > 0 ? 1 : 0; }
+  int flat_arrays() const { return flat_factors() + arrays.count; }
+  int flat_required() const { return flat_factors() + required; }
+  StateArray flat_array(int i) const {
+    return i < flat_factors() ? StateArray{factors[i]} : arrays[i - flat_factors()];
   }
 };
 
 // Tells, part by part of a state, in which stream it goes: optional arrays leave no gap.
 class StateStreams {
  public:
-  int operator()(const Rule::Part& part) { return part.is_number ? number_++ : array_++; }
+  int operator()(const Rule::Part& part) { return next_[int(part.kind)]++; }
 
  private:
-  int array_ = Streams::first_state, number_ = Streams::first_number;
+  int next_[3] = {Streams::first_factor, Streams::first_state, Streams::first_number};
 };
 
 View<Rule> all_rules();

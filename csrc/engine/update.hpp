@@ -5,7 +5,7 @@
 #include "../kernels/table.hpp"
 #include "../wide.hpp"
 #include "rules.hpp"
-#include "tensors.hpp"
+#include "tensors/tensors.hpp"
 
 namespace fastopt {
 
@@ -73,5 +73,11 @@ void update_tensor(const KernelTable& table, const Update& step, const Folded& r
 void measure_tensor(const KernelTable& table, const Update& step, const Folded& rule,
                     const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end,
                     double* sums);
+
+// Adds up the squares of the elements [begin, end) by rows and columns; of a tensor that has a row
+// for each element, takes them over into the means at once.
+void add_squares(const KernelTable& table, const Update& step, const Folded& rule,
+                 const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end,
+                 const FactorSums& sums);
 
 }  // namespace fastopt

@@ -29,6 +29,12 @@ struct IsAboveOne {
   FASTOPT_INLINE double operator()(double x) const { return std::fabs(x) > 1; }
 };
 
+FASTOPT_INLINE double folded(double (&sum)[lanes]) {
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
+  return sum[0];
+}
+
 template <class Of, class T>
 double sum_of(const void* untyped, double scale, std::int64_t n) {
   const auto* x = static_cast<const T*>(untyped);
@@ -42,9 +48,7 @@ double sum_of(const void* untyped, double scale, std::int64_t n) {
     for (int lane = 0; lane < lanes; ++lane) sum[lane] += of(double(x[i + lane]) * scale);
   }
   for (int lane = 0; i + lane < n; ++lane) sum[lane] += of(double(x[i + lane]) * scale);
-  for (int half = lanes / 2; half > 0; half /= 2)
-    for (int lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
-  return sum[0];
+  return folded(sum);
 }
 
 template <class T>

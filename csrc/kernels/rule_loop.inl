@@ -23,19 +23,33 @@ FASTOPT_NOINLINE void shrink_elements(const Rule& given, std::int64_t n, T thres
     param[i] = shrunk(param[i], threshold / rule.metric(state[i]...));
 }
 
-// What an element of a block is to add to each sum; the states stay as they are.
+template <class Rule, class T, class... State>
+FASTOPT_INLINE void add_element(const Rule& rule, double (&of_lanes)[Rule::sums][lanes], int lane,
+                                T param, T grad, State... state) {
+  double of_element[Rule::sums];
+  rule.measure(param, grad, state..., of_element);
+  for (int k = 0; k < Rule::sums; ++k) of_lanes[k][lane] += of_element[k];
+}
+
+// Sums over the elements of a block that take part, or over all of it, in the order of reduce.inl;
+// the states stay as they are.
 template <class Rule, class T, class... State>
 FASTOPT_NOINLINE void measure_elements(const Rule& given, std::int64_t n,
-                                       double* FASTOPT_RESTRICT values,
+                                       const std::uint8_t* FASTOPT_RESTRICT takes_part,
+                                       double* FASTOPT_RESTRICT sums,
                                        const T* FASTOPT_RESTRICT param,
                                        const T* FASTOPT_RESTRICT grad,
                                        const State* FASTOPT_RESTRICT... state) {
   const Rule rule = given;
-  for (std::int64_t i = 0; i < n; ++i) {
-    double of_element[Rule::sums];
-    rule.measure(param[i], grad[i], state[i]..., of_element);
-    for (int k = 0; k < Rule::sums; ++k) values[k * block_size + i] = of_element[k];
-  }
+  double of_lanes[Rule::sums][lanes] = {};
+  std::int64_t i = 0;
+  for (; !takes_part && i + lanes <= n; i += lanes)
+    for (int lane = 0; lane < lanes; ++lane)
+      add_element(rule, of_lanes, lane, param[i + lane], grad[i + lane], state[i + lane]...);
+  for (; i < n; ++i)
+    if (!takes_part || takes_part[i] != 0)
+      add_element(rule, of_lanes, static_cast<int>(i % lanes), param[i], grad[i], state[i]...);
+  for (int k = 0; k < Rule::sums; ++k) sums[k] = folded(of_lanes[k]);
 }
 
 template <template <class> class Rule, class T, int... State>
@@ -55,9 +69,10 @@ struct RuleKernels {
   }
 
   static void measure(const void* rule, std::int64_t n, const void* param, const void* grad,
-                      void* const* states, double* values) {
-    measure_elements(*static_cast<const Rule<T>*>(rule), n, values, static_cast<const T*>(param),
-                     static_cast<const T*>(grad), at(states, State)...);
+                      void* const* states, const std::uint8_t* takes_part, double* sums) {
+    measure_elements(*static_cast<const Rule<T>*>(rule), n, takes_part, sums,
+                     static_cast<const T*>(param), static_cast<const T*>(grad),
+                     at(states, State)...);
   }
 
   static constexpr RuleLoops loops() {
@@ -82,5 +97,6 @@ template <template <class> class... Rule>
 constexpr KernelTable make_table(const char* name, RuleList<Rule...>) {
   return {name,           {{rule_loops<Rule, float>(), rule_loops<Rule, double>()}...},
           loops<float>(), loops<double>(),
-          unpack_bits,    philox_keep};
+          unpack_bits,    add,
+          philox_keep};
 }

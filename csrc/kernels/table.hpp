@@ -21,10 +21,10 @@ struct RuleLoops {
   void (*shrink)(const void* rule, std::int64_t n, double threshold, void* param,
                  void* const* states);
 
-  // What each element of a block adds to the sums that the rule wants before it is applied to an
-  // array: of each sum block_size numbers. Null where it wants none.
+  // The sums over a block that the rule wants before it is applied to an array: over what takes
+  // part, or where that is null over all. Null where it wants none.
   void (*measure)(const void* rule, std::int64_t n, const void* param, const void* grad,
-                  void* const* states, double* values);
+                  void* const* states, const std::uint8_t* takes_part, double* sums);
 };
 
 // Sums over n elements, each first multiplied by `scale`, in double, in an order of their own that
@@ -58,6 +58,10 @@ struct Loops {
   void (*average_from_param)(std::int64_t n, T decay, const T* p, T* ema);
   void (*average_is_param)(std::int64_t n, const T* p, T* ema);
   void (*restore)(std::int64_t n, const std::uint8_t* changes, const T* old, T* x);
+  void (*square)(std::int64_t n, const T* g, double* to);
+  double (*add_squares)(std::int64_t n, const T* g, double* to);  // returns their sum
+  void (*multiply)(std::int64_t n, T factor, T most, const T* x, T* to);
+  void (*inverse_root)(std::int64_t n, T most, const T* x, T* to);
   Sums sums;
 };
 
@@ -68,6 +72,7 @@ struct KernelTable {
   Loops<double> float64;
   // One byte for each bit, 0 where it is 0. `keep` has room for eight times `bytes`.
   void (*unpack_bits)(const std::uint8_t* bits, std::int64_t bytes, std::uint8_t* keep);
+  void (*add)(std::int64_t n, const double* x, double* to);
   void (*philox_keep)(const DropoutStream& stream, std::int64_t block, std::uint8_t* keep);
 
   const Loops<float>& loops(float) const { return float32; }

@@ -119,6 +119,54 @@ void unpack_bits(const std::uint8_t* FASTOPT_RESTRICT bits, std::int64_t bytes,
   }
 }
 
+// Of estimates by rows and columns; see engine/tensors/factored.hpp.
+template <class T>
+void square(std::int64_t n, const T* FASTOPT_RESTRICT g, double* FASTOPT_RESTRICT to) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = double(g[i]) * g[i];
+}
+
+template <class T>
+double add_squares(std::int64_t n, const T* FASTOPT_RESTRICT g, double* FASTOPT_RESTRICT to) {
+  double sum[lanes] = {};
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    FASTOPT_PREFETCH(
+        reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(g + i) + prefetch_bytes));
+    for (int lane = 0; lane < lanes; ++lane) {
+      const double x = double(g[i + lane]) * g[i + lane];
+      to[i + lane] += x;
+      sum[lane] += x;
+    }
+  }
+  for (int lane = 0; i + lane < n; ++lane) {
+    const double x = double(g[i + lane]) * g[i + lane];
+    to[i + lane] += x;
+    sum[lane] += x;
+  }
+  return folded(sum);
+}
+
+template <class T>
+void multiply(std::int64_t n, T factor, T most, const T* FASTOPT_RESTRICT x,
+              T* FASTOPT_RESTRICT to) {  // NaN stays NaN
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T product = factor * x[i];
+    to[i] = product > most ? most : product;
+  }
+}
+
+template <class T>
+void inverse_root(std::int64_t n, T most, const T* FASTOPT_RESTRICT x, T* FASTOPT_RESTRICT to) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T inverse = 1 / std::sqrt(x[i]);
+    to[i] = inverse > most ? most : inverse;
+  }
+}
+
+void add(std::int64_t n, const double* FASTOPT_RESTRICT x, double* FASTOPT_RESTRICT to) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] += x[i];
+}
+
 template <class T>
 constexpr Loops<T> loops() {
   return {scale<T>,
@@ -135,5 +183,9 @@ constexpr Loops<T> loops() {
           average_from_param<T>,
           average_is_param<T>,
           restore<T>,
+          square<T>,
+          add_squares<T>,
+          multiply<T>,
+          inverse_root<T>,
           sums<T>()};
 }

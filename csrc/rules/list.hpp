@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "adagrad/adadelta.hpp"
+#include "adagrad/adafactor.hpp"
 #include "adagrad/adagrad.hpp"
 #include "adagrad/rmsprop.hpp"
 #include "adam/adabelief.hpp"
@@ -46,18 +47,18 @@ using Families = FamilyList<
     Family<MomentumOptions, Momentum>,  //
     Family<AdamOptions, Adam>,          //
     Family<RmspropOptions, Rmsprop, RmspropMomentum, RmspropCentered, RmspropCenteredMomentum>,
-    Family<AdagradOptions, Adagrad>,     //
-    Family<AdadeltaOptions, Adadelta>,   //
-    Family<AdamaxOptions, Adamax>,       //
-    Family<LionOptions, Lion>,           //
-    Family<AmsgradOptions, Amsgrad>,     //
-    Family<RadamOptions, Radam>,         //
-    Family<LambOptions, Lamb>,           //
-    Family<NadamOptions, Nadam>,         //
-    Family<AdemamixOptions, Ademamix>,   //
-    Family<AdoptOptions, Adopt>,         //
-    Family<AdabeliefOptions, Adabelief>  //
-        FASTOPT_MORE_FAMILIES>;
+    Family<AdagradOptions, Adagrad>,      //
+    Family<AdadeltaOptions, Adadelta>,    //
+    Family<AdamaxOptions, Adamax>,        //
+    Family<LionOptions, Lion>,            //
+    Family<AmsgradOptions, Amsgrad>,      //
+    Family<RadamOptions, Radam>,          //
+    Family<LambOptions, Lamb>,            //
+    Family<NadamOptions, Nadam>,          //
+    Family<AdemamixOptions, Ademamix>,    //
+    Family<AdoptOptions, Adopt>,          //
+    Family<AdabeliefOptions, Adabelief>,  //
+    Family<AdafactorOptions, Adafactor, AdafactorMomentum> FASTOPT_MORE_FAMILIES>;
 
 template <template <class> class... A, template <class> class... B>
 RuleList<A..., B...> operator+(RuleList<A...>, RuleList<B...>);

@@ -8,6 +8,7 @@ enum class Range {
   non_negative,     // finite, >= 0
   denominator,      // the same, of what keeps a denominator from zero
   positive,         // finite, > 0
+  non_positive,     // finite, <= 0
   zero_to_one,      // [0, 1]
   zero_to_below_1,  // [0, 1)
   above_0_to_1,     // (0, 1]
@@ -26,6 +27,17 @@ struct Option {
 struct StateArray {
   const char* name;
   bool optional = false;
+};
+
+// The mean of squares of an array with two axes or more, of which the state keeps no more than the
+// means of its rows and of its columns (Shazeer & Stern 2018, algorithm 4); of other arrays, that
+// of each element, as if it were a row. A rule that has it names the two as `factors`, and what it
+// folds has one of these as `moment`. Its arithmetic finds the inverse of the root of the
+// estimate behind the arrays of its state.
+struct FactoredMoment {
+  double beta2, one_minus_beta2, added;  // to each mean
+  double least_mean;                     // of rows, by which columns are divided
+  double most;                           // of the inverse of the root of the estimate
 };
 
 // A number of the state besides its count, such as a product of momenta, and where it begins. A

@@ -145,7 +145,7 @@ class Step : private Division {
   const KnownArrays* known_ = nullptr;
   PyObject* averages_ = nullptr;  // the tree of those that are known
   std::optional<DropoutStream> drop_;
-  ArrayArgument arguments_[Streams::with_numbers];
+  ArrayArgument arguments_[Streams::all];
   int count_ = 0;
   unsigned written_ = 0;
   double keep_scale_ = 1;

@@ -18,7 +18,7 @@ struct NamedTree {
   bool none_for_all = false;  // None does
 };
 
-constexpr int max_trees = 20;
+constexpr int max_trees = 22;
 
 // Deeper trees are taken for containers that contain themselves.
 constexpr int max_depth = 100;

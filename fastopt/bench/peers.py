@@ -50,6 +50,10 @@ TORCH: dict[str, Any] = {
     "adagrad": lambda h: ("Adagrad", {"lr_decay": h.lr_decay, "eps": h.eps}),
     "adadelta": lambda h: ("Adadelta", {"rho": h.rho, "eps": h.eps}),
     "adamax": lambda h: ("Adamax", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
+    "adafactor": lambda h: (
+        "Adafactor",
+        {"beta2_decay": h.beta2_decay, "eps": (h.eps1, h.eps2), "d": h.d},
+    ),
     "amsgrad": lambda h: ("Adam", TORCH["adam"](h)[1] | {"amsgrad": True}),
     "nadam": lambda h: (
         "NAdam",
@@ -58,7 +62,7 @@ TORCH: dict[str, Any] = {
     "radam": lambda h: ("RAdam", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
     "recipe": lambda h: ("AdamW", TORCH["adam"](h)[1] | {"weight_decay": h.weight_decay}),
 }
-NOT_FUSED = {"rmsprop", "adadelta", "adamax", "nadam", "radam"}
+NOT_FUSED = {"rmsprop", "adadelta", "adafactor", "adamax", "nadam", "radam"}
 
 
 def _torch(kind: str, row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:

@@ -73,10 +73,13 @@ class Row:
     def reads(self) -> int:
         """How many it cannot avoid to read: with clipping, the gradients once more before.
 
-        A rule that wants sums of an array before its step reads everything twice.
+        A rule that wants sums of an array before its step reads everything twice, and one with
+        means of rows and columns the gradients once more; the means are little beside a matrix.
         """
-        phases = 1 + (self.is_step and _core.rules[self.rule][4] > 0)
-        return phases * (self.writes + self.is_step) + ("clip_norm" in self.options)
+        rule = _core.rules[self.rule] if self.is_step else None
+        phases = 1 + (rule is not None and rule.sums > 0)
+        more = rule is not None and bool(rule.factors)
+        return phases * (self.writes + self.is_step) + more + ("clip_norm" in self.options)
 
     @property
     def bytes_per_param(self) -> float:
@@ -93,7 +96,15 @@ class Row:
 
 def moments(state: Any) -> list[Arrays]:
     """Return the arrays of a state like the parameters: neither its count nor its numbers."""
-    names = {name for _, arrays, *_ in _core.rules.values() for name in arrays}
+    return _named(state, {name for rule in _core.rules.values() for name in rule.arrays})
+
+
+def means(state: Any) -> list[Arrays]:
+    """Return its means of rows and of columns."""
+    return _named(state, {name for rule in _core.rules.values() for name in rule.factors})
+
+
+def _named(state: Any, names: set[str]) -> list[Arrays]:
     entries = dataclasses.fields(state) if state else ()
     found = [getattr(state, entry.name) for entry in entries if entry.name in names]
     return [entry for entry in found if entry is not None]
@@ -129,6 +140,7 @@ class Run:
         state = row.new_state(self.params)
         made = {name: make(self.params) for name, make in row.arguments.items()}
         self.states = (*moments(state), *([made["ema"]] if "ema" in made else []))
+        self.means = means(state)
         function = getattr(library, row.function)
         if row.is_step:
             self.plain_step = partial(function, self.params, inputs, state)
@@ -138,7 +150,11 @@ class Run:
 
     def written(self) -> list[Any]:
         """Return all arrays that change."""
-        return [array for arrays in (self.params, *self.states) for array in arrays_of(arrays)]
+        return [
+            array
+            for arrays in (self.params, *self.states, *self.means)
+            for array in arrays_of(arrays)
+        ]
 
     def probe(self, threads: int) -> partial[None]:
         """Return the loop that moves as much memory, for the same arrays, and only adds.

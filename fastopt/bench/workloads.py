@@ -45,8 +45,8 @@ def arrays_of(arrays: Arrays) -> list[Any]:
     return arrays if isinstance(arrays, list) else [arrays]
 
 
-def one_array(elements: int) -> Workload:
-    return Workload(f"{elements:,}", ((elements,),))
+def one_array(*shape: int) -> Workload:
+    return Workload("x".join(f"{length:,}" for length in shape), (shape,))
 
 
 def resnet50_shapes() -> Shapes:
@@ -82,12 +82,12 @@ ACTIVATIONS = tuple(map(one_array, (65_536, 1_000_000, 10_000_000)))
 
 
 def parse_workload(text: str) -> Workload:
-    """Return the workload that `text` names: a network, or a number of elements."""
+    """Return the workload that `text` names: a network, a number of elements, or ``30x20``."""
     if text in NETWORKS:
         return NETWORKS[text]
-    digits = text.replace(",", "").replace("_", "")
-    if not digits.isdecimal() or int(digits) == 0:
+    lengths = text.replace(",", "").replace("_", "").split("x")
+    if not all(digits.isdecimal() and int(digits) > 0 for digits in lengths):
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a number of parameters nor {', '.join(NETWORKS)}"
         )
-    return one_array(int(digits))
+    return one_array(*map(int, lengths))

@@ -109,7 +109,7 @@ def instead_of(rule: str | None, name: str) -> str:
 
 
 def _said(rule: str | None, name: str, alternatives: Iterable[str]) -> str:
-    own = _core.rules[rule][0] if rule else {}
+    own = _core.rules[rule].options if rule else {}
     known = {*own, *TERM_DEFAULTS, *SHARED_DEFAULTS, *OF_EACH_STEP}
     found = [ours for ours in map(str.split, alternatives) if known.issuperset(ours)]
     if found:
@@ -118,7 +118,7 @@ def _said(rule: str | None, name: str, alternatives: Iterable[str]) -> str:
         return f"; {SAID[name]}"
     for ours in map(str.split, alternatives):
         for other, has in RULES.items():
-            if _core.rules[other][0].keys() >= set(ours):
+            if _core.rules[other].options.keys() >= set(ours):
                 names = f"{has.optimizers[0].__name__} or {other}_step"
                 return f"; use {names}, which have {_written(ours)}"
     return ""

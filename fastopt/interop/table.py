@@ -39,10 +39,17 @@ class Row(NamedTuple):
     """Our options that they have with this value alone, where that is not our default."""
     numbers: Mapping[str, str] = {}
     """What we call a number of the state, one for each array: what they call it."""
+    flat: Mapping[str, str] = {}
+    """What they call an array of the state, of parameters that have fewer than two axes; where this
+    is not empty, they have no others then."""
+
+    def name_of(self, slot: str, axes: int) -> str | None:
+        """Return what they call an array of the state of a parameter with so many axes."""
+        return self.flat.get(slot) if self.flat and axes < 2 else self.arrays[slot]
 
     def start(self, number: str) -> float:
         """Return where a number of the state begins."""
-        return float(_core.rules[self.optimizer.rule][3][number])
+        return float(_core.rules[self.optimizer.rule].numbers[number])
 
     def is_non_negative(self, slot: str) -> bool:
         """Tell whether an array of the state holds no negative numbers."""
@@ -60,6 +67,7 @@ class Row(NamedTuple):
             values = theirs[name] if len(parts) > 1 else [theirs[name]]
             if len(values) != len(parts):
                 raise ValueError(f"{name} must be {len(parts)} numbers, not {values!r:.60}")
+            values = [0.0 if value is None else value for value in values]  # of eps
             renamed.update(zip(parts, values, strict=True))
         return renamed
 

@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from fastopt import _core
 from fastopt.interop import table
 from fastopt.interop.table import Row, checked_array, checked_dtype, checked_names
 from fastopt.optimizers.group import one_or_named
 from fastopt.rules import (
     ADOPT,
     LAMB,
+    RULES,
     SGD,
     AdaBelief,
     Adadelta,
+    Adafactor,
     Adagrad,
     Adam,
     Adamax,
@@ -97,6 +100,17 @@ TORCH = {
         },
         {**LOOPS, "capturable": False, DECOUPLED: False},
         numbers={"mu_product": "mu_product"},
+    ),
+    "adafactor": Row(
+        Adafactor,
+        {"v_row": "row_var", "v_col": "col_var"},
+        {
+            **{"lr": "lr", "weight_decay": "weight_decay", "maximize": "maximize"},
+            **{"beta2_decay": "beta2_decay", "eps": "eps1 eps2", "d": "d"},
+        },
+        {"foreach": None},
+        ours={"clamp": True},
+        flat={"v_row": "variance"},
     ),
 }
 OTHERS = {
@@ -185,8 +199,7 @@ class TorchState:
                 slot: _array(
                     f"state[{key!r}][{name!r}]", state[name], self.row.is_non_negative(slot)
                 )
-                for slot, name in self.row.arrays.items()
-                if state.get(name) is not None
+                for slot, name in self._slots_in(state)
             }
             for key, state in self.states.items()
         }
@@ -201,6 +214,11 @@ class TorchState:
             if not centered[0]:
                 self.slots.remove("avg")
 
+    def _slots_in(self, state: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return which arrays of ours a state has, with their names."""
+        names = (*self.row.arrays.items(), *self.row.flat.items())
+        return [(slot, name) for slot, name in names if state.get(name) is not None]
+
     def group(self, number: int, step_count: int, decoupled: bool | None) -> dict[str, Any]:
         """Return a group as our state has it."""
         group = self.groups[number]
@@ -209,7 +227,8 @@ class TorchState:
         steps = {name: self._step(key, name, step_count) for key, name in own.items()}
         # What torch makes later: all before the first update, RMSprop's buffer with momentum.
         later = ["buf"] if self.rule == "rmsprop" and options["momentum"] == 0 else []
-        state: dict[str, Any] = dict.fromkeys(self.row.arrays)
+        has = _core.rules[self.rule]
+        state: dict[str, Any] = dict.fromkeys((*has.factors, *has.arrays))
         for slot in self.slots:
             state[slot] = {
                 name: self._array(
@@ -235,6 +254,8 @@ class TorchState:
             said += " decoupled_weight_decay=True for AdamW, False for Adam"
             ensure(decoupled is not None or decay == 0, said)
             row = WITH_DECAY[self.rule] if decoupled else row
+        if self.rule == "adafactor":
+            check_eps(FROM, place, group["eps"])
         options = row.read(group)
         options.pop("centered", None)  # its array tells
         if self.rule == "momentum" and options["momentum"] == 0:
@@ -266,12 +287,28 @@ class TorchState:
         arrays = self.arrays.get(key, {})
         if slot in arrays:
             return arrays[slot]
+        if self.row.flat.keys() & arrays.keys() and arrays.keys() < self.row.arrays.keys():
+            (found,) = arrays.values()  # of a parameter with fewer than two axes
+            if found.ndim < 2:
+                return self._new(found)[slot]
         ensure(may_be_made, f"state[{key!r}] of {name!r} has no {self.row.arrays[slot]!r}")
         if arrays:
             return np.full_like(next(iter(arrays.values())), start)
         said = f"{name!r} has no state yet; give names as a dict with the parameters, for its shape"
         ensure(name in self.params, said)
-        return np.full_like(_as_array(f"names[{name!r}]", self.params[name]), start)
+        param = _as_array(f"names[{name!r}]", self.params[name])
+        return self._new(param)[slot] if self.row.flat else np.full_like(param, start)
+
+    def _new(self, param: Any) -> dict[str, Any]:
+        """Return the arrays of a new state."""
+        state = RULES[self.rule].init(param)  # type: ignore[misc]
+        return {slot: getattr(state, slot) for slot in self.row.arrays}
+
+
+def check_eps(where: str, place: str, eps: Any) -> None:
+    """Check that of Adafactor, which is None where ours is 0."""
+    said = f"{place}: eps[0] must be None, for the machine epsilon, or > 0, it is {eps[0]}"
+    table.ensure(where, eps[0] is None or eps[0] > 0, said)
 
 
 def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:
@@ -305,7 +342,7 @@ def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
         )
     ]
     has = ", ".join(map(str, groups[0]))
-    known = "SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta or Adamax"
+    known = "SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adamax or Adafactor"
     none = f"this is no state of torch's {known}; param_groups[0] has {has}"
     ensure(fitting, none)
     if fitting[0] == "adam":

@@ -26,9 +26,9 @@ def from_torch_state(
 
     The class is known by what the groups hold: ``torch.optim.Adam`` and ``AdamW`` become
     :class:`fastopt.Adam` and :class:`fastopt.AdamW` (which have the same state; with `amsgrad` if
-    it is true there), ``RAdam``, ``NAdam``, ``RMSprop``, ``Adagrad``, ``Adadelta`` and ``Adamax``
-    become ours of that name, and ``SGD`` becomes :class:`fastopt.Momentum` if a group has momentum
-    or a buffer, else :class:`fastopt.SGD`.
+    it is true there), ``RAdam``, ``NAdam``, ``RMSprop``, ``Adagrad``, ``Adadelta``, ``Adafactor``
+    (with `clamp`) and ``Adamax`` become ours of that name, and ``SGD`` becomes
+    :class:`fastopt.Momentum` if a group has momentum or a buffer, else :class:`fastopt.SGD`.
 
     Parameters
     ----------
@@ -129,9 +129,9 @@ def to_torch_state(
     """Turn the state of our optimizer into one for ``load_state_dict`` of torch's.
 
     That of SGD and Momentum is for ``torch.optim.SGD``, that of RAdam, NAdam, RMSprop, Adagrad,
-    Adadelta and Adamax for torch's class of that name; that of Adam, AdamW and AMSGrad is for
-    ``torch.optim.AdamW`` if it has `weight_decay`, for ``torch.optim.Adam`` if it has `l2`. (AdamW
-    would take an L2 penalty for decoupled decay.)
+    Adadelta, Adamax and Adafactor (with `clamp`) for torch's class of that name; that of Adam,
+    AdamW and AMSGrad is for ``torch.optim.AdamW`` if it has `weight_decay`, for
+    ``torch.optim.Adam`` if it has `l2`. (AdamW would take an L2 penalty for decoupled decay.)
 
     Parameters
     ----------
@@ -184,13 +184,14 @@ def to_torch_state(
     for i, group in enumerate(groups):
         ours = {**group["options"], "centered": group["state"].get("avg") is not None}
         theirs = _row_of(rule, f"groups[{i}]:", ours).write(ours)
+        if rule == "adafactor":
+            theirs["eps"] = (ours["eps1"] or None, ours["eps2"])
         theirs["params"] = list(range(key, key + len(group["names"])))
         steps = steps_of(group)
         for name in sorted(group["names"], key=ranked.index):
             state = {
                 torch_name: torch.from_numpy(np.array(group["state"][slot][name], order="C"))
-                for slot, torch_name in row.arrays.items()
-                if group["state"][slot] is not None
+                for slot, torch_name in _names_in(row, group["state"], name)
             }
             # torch makes zeros at the first update, so what never saw one may have no state.
             filled = rule in COUNTING and any(map(torch.any, state.values()))
@@ -206,6 +207,14 @@ def to_torch_state(
     return {"state": states, "param_groups": param_groups}
 
 
+def _names_in(row: Row, state: Mapping[str, Any], name: str) -> list[tuple[str, str]]:
+    """Return the arrays that a state of ours has for a parameter, with torch's names."""
+    slots = [slot for slot in row.arrays if state[slot] is not None]
+    axes = max((state[slot][name].ndim for slot in row.flat), default=2)
+    named = [(slot, row.name_of(slot, axes)) for slot in slots]
+    return [(slot, theirs) for slot, theirs in named if theirs]
+
+
 def _dtype_of(number: float) -> Any:
     """Return torch's own dtype of numbers, float32, or float64 where that would round it."""
     torch: Any = importlib.import_module("torch")
@@ -216,6 +225,9 @@ def _row_of(rule: str, place: str, ours: Mapping[str, Any]) -> Row:
     """Return the row of a group, if torch has one for it."""
     l2, decay = ours["l2"], ours["weight_decay"]
     decoupled = f"{place} torch has no decoupled weight_decay={decay} but for Adam, NAdam and RAdam"
+    if rule == "adafactor":  # which has no other
+        ensure(TO, l2 == 0, f"{place} torch has no l2={l2} for Adafactor")
+        return TORCH[rule]
     ensure(TO, decay == 0 or rule in WITH_DECAY, decoupled)
     both = f"{place} torch has weight_decay={decay} or l2={l2}, but not both"
     ensure(TO, decay == 0 or l2 == 0, both)

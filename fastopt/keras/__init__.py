@@ -7,6 +7,7 @@ fastopt's on Keras' PyTorch backend. Tested with Keras 3.15.
 from fastopt.keras.classes import (
     SGD,
     Adadelta,
+    Adafactor,
     Adagrad,
     Adam,
     Adamax,
@@ -20,6 +21,7 @@ from fastopt.keras.classes import (
 __all__ = [
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",

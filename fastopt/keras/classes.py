@@ -268,6 +268,39 @@ class Lamb(Optimizer, keras_own("Lamb")):  # type: ignore[misc]
 @registered
 @append(
     NOTES,
+    ours="Adafactor",
+    options="its defaults (Keras bounds the learning rate with and without `relative_step`)",
+    but=", which in Keras is that of float32 also where variables are float64",
+    what_is_left="",
+    result="tensor([ 0.2094, -1.2094])",
+)
+class Adafactor(Optimizer, keras_own("Adafactor")):  # type: ignore[misc]
+    """Adafactor: ``keras.optimizers.Adafactor``."""
+
+    def _kind(self) -> Any:
+        return "adafactor"
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self._r, self._c, self._v]
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        rounded = [self.beta_2_decay, self.clip_threshold, self.epsilon_1]
+        decay, d, eps1 = np.array(rounded, keras.config.floatx())
+        return {"beta2_decay": decay, "d": d, "eps1": eps1, "eps2": self.epsilon_2}
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        # Keras leaves out the axis over which the mean is, and has means of elements elsewhere.
+        rows, columns = [], []
+        for p, r, c, v in zip(params, *moments, strict=True):
+            rows.append(r.unsqueeze(-1) if p.dim() > 1 else v)
+            columns.append(c.unsqueeze(-2) if p.dim() > 1 else v.new_empty(0))
+        state = fastopt.AdafactorState(0, rows, columns, None)
+        return fastopt.Adafactor(params, state=state)
+
+
+@registered
+@append(
+    NOTES,
     ours="NAdam",
     options="``momentum_decay=1.0``",
     but="",

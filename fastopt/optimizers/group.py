@@ -42,7 +42,8 @@ class Group(Options):
         state: Any,
         patterns: tuple[str, ...],
     ) -> None:
-        slots = (*_core.rules[rule][1], *_core.rules[rule][3])
+        has = _core.rules[rule]
+        slots = (*has.factors, *has.arrays, *has.numbers)
         lacking = [name for name in slots if getattr(state, name) is None]
         place = _place(*numbered)
         super(Options, self).__init__(owner, place, rule, dict(values), count, lacking)

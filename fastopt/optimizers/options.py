@@ -78,6 +78,13 @@ class OtherArguments(TypedDict, total=False):
     always_adapt: bool
     trust_clip: bool
     lr_decay: float
+    beta2_decay: float
+    eps1: float
+    eps2: float
+    d: float
+    relative_step: bool
+    scale_parameter: bool
+    clamp: bool
     scaled_prox: bool
     l1: float
     l2: float

@@ -35,7 +35,7 @@ class Settings:
         name = type(self).__name__
         if not hasattr(self, "rule"):
             raise TypeError(f"{name}: it has no rule; a class such as fastopt.Adam has one")
-        names = _core.rules[self.rule][0]
+        names = _core.rules[self.rule].options
         for option in names:
             if option not in options:
                 raise TypeError(f"{name}: {option} is missing, an option of the rule {self.rule}")

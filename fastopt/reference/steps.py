@@ -11,6 +11,7 @@ from typing import Any
 
 from fastopt import _core
 from fastopt.options import DEFAULTS
+from fastopt.reference.factored import squares_by
 from fastopt.reference.norms import total
 from fastopt.reference.terms import advance, entries, measure
 from fastopt.rules import RULES, Rule
@@ -21,7 +22,8 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
     """Return the step of a rule, with the signature of the one in :mod:`fastopt`."""
     signature = inspect.signature(rule.step)
     own = list(signature.parameters)[3 : -len(DEFAULTS)]
-    arrays_of_state = len(_core.rules[name][1])
+    has = _core.rules[name]
+    first, last = len(has.factors), len(has.factors) + len(has.arrays)
 
     def step(params: Any, grads: Any, state: Any = None, **given: Any) -> Any:
         bound = signature.bind(params, grads, state, **given)
@@ -33,17 +35,21 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
         if result and result.skipped:
             return result
         trees = [] if state is None else [getattr(state, f.name) for f in fields(state)][1:]
-        trees, of_numbers = trees[:arrays_of_state], trees[arrays_of_state:]
-        numbers = [own for _, *own in zip_trees(params, *of_numbers)]
+        factors = [own for _, *own in zip_trees(params, *trees[:first])]
+        numbers = [own for _, *own in zip_trees(params, *trees[last:])]
         counts = 0 if state is None else state.step
         if isinstance(counts, _core.ArrayCounts):  # of an optimizer
             counts = tuple(counts)
         updates = [step for _, step in zip_trees(params, counts)]
-        for k, entry, p, *arrays in entries(o, params, grads, *trees):
+        for k, entry, p, *arrays in entries(o, params, grads, *trees[first:last]):
             updates[k] += 1  # of an array without a gradient they stay behind
+            o.p_before_decay = p.copy()
             g = entry.before_rule()
             o.total = partial(total, like=p, keep=entry.update_mask)
-            metric = rule.formula(p.dtype.type, updates[k], o, p, g, *arrays, *numbers[k])
+            o.squares_of_rows = partial(squares_by, -1, like=p, keep=entry.update_mask)
+            o.squares_of_columns = partial(squares_by, -2, like=p, keep=entry.update_mask)
+            of_state = (*factors[k], *arrays, *numbers[k])
+            metric = rule.formula(p.dtype.type, updates[k], o, p, g, *of_state)
             entry.after_rule(*metric if getattr(o, "scaled_prox", False) else (None, o.lr))
         advance(o.drop, params)
         if state is not None and updates:
@@ -52,7 +58,7 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
         return result
 
     step.__name__ = step.__qualname__ = f"{name}_step"
-    where = f"``fastopt/rules/{name}.py``"
+    where = f"``{rule.formula.__module__.replace('.', '/')}.py``"
     step.__doc__ = f":func:`fastopt.{name}_step` in plain NumPy, by ``formula`` in {where}."
     step.__module__ = "fastopt.reference"
     vars(step)["__signature__"] = signature

@@ -1,5 +1,7 @@
 """The rules, one file each: the state, the formula in plain NumPy, the step, the class.
 
+Those that go on from Adam or from Adagrad stand beside it, in a folder with its name.
+
 A rule adds its row to ``RULES``, from which the
 reference, the tables of the documentation, the benchmarks and the tests are made.
 """
@@ -11,41 +13,52 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastopt.optimizers import Optimizer
-from fastopt.rules import (
-    adabelief,
+from fastopt.rules import adagrad, adam, lion, momentum, rmsprop, sgd
+from fastopt.rules.adagrad import (
+    Adagrad,
+    AdagradState,
     adadelta,
-    adagrad,
-    adam,
+    adafactor,
+    adagrad_init,
+    adagrad_step,
+)
+from fastopt.rules.adagrad.adadelta import Adadelta, AdadeltaState, adadelta_init, adadelta_step
+from fastopt.rules.adagrad.adafactor import (
+    Adafactor,
+    AdafactorState,
+    adafactor_init,
+    adafactor_step,
+)
+from fastopt.rules.adam import (
+    Adam,
+    AdamState,
+    AdamW,
+    adabelief,
+    adam_init,
+    adam_step,
     adamax,
     ademamix,
     adopt,
     amsgrad,
     lamb,
-    lion,
-    momentum,
     nadam,
     radam,
-    rmsprop,
-    sgd,
 )
-from fastopt.rules.adabelief import (
+from fastopt.rules.adam.adabelief import (
     AdaBelief,
     AdaBeliefState,
     adabelief_init,
     adabelief_step,
 )
-from fastopt.rules.adadelta import Adadelta, AdadeltaState, adadelta_init, adadelta_step
-from fastopt.rules.adagrad import Adagrad, AdagradState, adagrad_init, adagrad_step
-from fastopt.rules.adam import Adam, AdamState, AdamW, adam_init, adam_step
-from fastopt.rules.adamax import Adamax, AdamaxState, adamax_init, adamax_step
-from fastopt.rules.ademamix import AdEMAMix, AdEMAMixState, ademamix_init, ademamix_step
-from fastopt.rules.adopt import ADOPT, ADOPTState, adopt_init, adopt_step
-from fastopt.rules.amsgrad import AMSGrad, AMSGradState, amsgrad_init, amsgrad_step
-from fastopt.rules.lamb import LAMB, LAMBState, lamb_init, lamb_step
+from fastopt.rules.adam.adamax import Adamax, AdamaxState, adamax_init, adamax_step
+from fastopt.rules.adam.ademamix import AdEMAMix, AdEMAMixState, ademamix_init, ademamix_step
+from fastopt.rules.adam.adopt import ADOPT, ADOPTState, adopt_init, adopt_step
+from fastopt.rules.adam.amsgrad import AMSGrad, AMSGradState, amsgrad_init, amsgrad_step
+from fastopt.rules.adam.lamb import LAMB, LAMBState, lamb_init, lamb_step
+from fastopt.rules.adam.nadam import NAdam, NAdamState, nadam_init, nadam_step
+from fastopt.rules.adam.radam import RAdam, RAdamState, radam_init, radam_step
 from fastopt.rules.lion import Lion, LionState, lion_init, lion_step
 from fastopt.rules.momentum import Momentum, MomentumState, momentum_init, momentum_step
-from fastopt.rules.nadam import NAdam, NAdamState, nadam_init, nadam_step
-from fastopt.rules.radam import RAdam, RAdamState, radam_init, radam_step
 from fastopt.rules.rmsprop import RMSprop, RMSpropState, rmsprop_init, rmsprop_step
 from fastopt.rules.sgd import SGD, sgd_step
 
@@ -89,6 +102,9 @@ RULES = {
     "adabelief": Rule(
         adabelief_step, adabelief_init, AdaBeliefState, adabelief.formula, (AdaBelief,)
     ),
+    "adafactor": Rule(
+        adafactor_step, adafactor_init, AdafactorState, adafactor.formula, (Adafactor,)
+    ),
 }
 
 __all__ = [
@@ -104,6 +120,8 @@ __all__ = [
     "AdaBeliefState",
     "Adadelta",
     "AdadeltaState",
+    "Adafactor",
+    "AdafactorState",
     "Adagrad",
     "AdagradState",
     "Adam",
@@ -126,6 +144,8 @@ __all__ = [
     "adabelief_step",
     "adadelta_init",
     "adadelta_step",
+    "adafactor_init",
+    "adafactor_step",
     "adagrad_init",
     "adagrad_step",
     "adam_init",

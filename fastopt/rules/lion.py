@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fastopt.optimizers import OptimizerOptions, Params
 
-_step = _core.rules["lion"][2]
+_step = _core.rules["lion"].step
 
 
 @dataclass(slots=True, eq=False)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fastopt.optimizers import OptimizerOptions, Params
 
-_step = _core.rules["momentum"][2]
+_step = _core.rules["momentum"].step
 
 
 @dataclass(slots=True, eq=False)

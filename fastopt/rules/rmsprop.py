@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fastopt.optimizers import OptimizerOptions, Params
 
-_step = _core.rules["rmsprop"][2]
+_step = _core.rules["rmsprop"].step
 
 
 @dataclass(slots=True, eq=False)

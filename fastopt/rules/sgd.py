@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fastopt.optimizers import OptimizerOptions, Params
 
-_step = _core.rules["sgd"][2]
+_step = _core.rules["sgd"].step
 
 
 def formula(T: Any, t: int, o: Any, p: Any, g: Any) -> None:

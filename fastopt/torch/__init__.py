@@ -7,7 +7,7 @@ Tested with torch 2.13; it needs 2.10 at least.
 """
 
 from fastopt.torch.adadelta import Adadelta
-from fastopt.torch.adagrad import Adagrad
+from fastopt.torch.adagrad import Adafactor, Adagrad
 from fastopt.torch.adam import Adam, AdamW
 from fastopt.torch.adamax import Adamax
 from fastopt.torch.lamb import LAMB
@@ -25,6 +25,7 @@ __all__ = [
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",

@@ -1,4 +1,4 @@
-"""Adagrad."""
+"""Adagrad and Adafactor."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from fastopt.docstrings import append
-from fastopt.interop.torch_reading import TORCH
+from fastopt.interop.torch_reading import TORCH, check_eps
+from fastopt.rules import Adafactor as Own
+from fastopt.rules import AdafactorState
 from fastopt.torch.optimizer import TERMS
-from fastopt.torch.options import EPS_INSIDE_SQRT, OPTIONS, SCALED, RootOptions
+from fastopt.torch.options import (
+    EPS_INSIDE_SQRT,
+    OPTIONS,
+    SCALED,
+    RootOptions,
+    ScaledOptions,
+)
 from fastopt.torch.tabled import Tabled
 
 if TYPE_CHECKING:
@@ -72,3 +80,66 @@ class Adagrad(Tabled, torch.optim.Adagrad):
         """Move the states into memory that processes share, as torch does."""
         super().share_memory()
         self._own.unbind()  # from the memory that they had
+
+
+@append(
+    OPTIONS,
+    torchs="lr, beta2_decay, eps, d, weight_decay",
+    refused="capturable, differentiable",
+    ours="Adafactor",
+    own=SCALED,
+    notes=" ``eps[0]`` is None, for the machine epsilon of the dtype, or greater than 0.",
+    result="tensor([ 0.2094, -1.2094])",
+)
+class Adafactor(Tabled, torch.optim.Adafactor):
+    """Adafactor: ``torch.optim.Adafactor``."""
+
+    _row = TORCH["adafactor"]
+    _terms = TERMS | {"scaled_prox": False}
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        beta2_decay: float = -0.8,
+        eps: tuple[float | None, float] = (None, 1e-3),
+        d: float = 1.0,
+        weight_decay: float = 0.0,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        **options: Unpack[ScaledOptions],
+    ) -> None:
+        self._begin(
+            torch.optim.Adafactor.__init__,
+            dict(options),
+            params=params,
+            lr=lr,
+            beta2_decay=beta2_decay,
+            eps=eps,
+            d=d,
+            weight_decay=weight_decay,
+            foreach=foreach,
+            maximize=maximize,
+        )
+
+    @classmethod
+    def _name_of(cls, ours: str, theirs: str, p: Tensor) -> str | None:
+        return cls._row.name_of(ours, p.dim())
+
+    @classmethod
+    def _shape_of(cls, ours: str, p: Tensor) -> tuple[int, ...]:
+        shape = list(p.shape)
+        if len(shape) < 2:
+            return (0,) if ours == "v_col" else tuple(shape)
+        shape[-1 if ours == "v_row" else -2] = 1
+        return tuple(shape)
+
+    @classmethod
+    def _numbers(cls, group: dict[str, Any], variant: Any) -> dict[str, Any]:
+        check_eps("Adafactor", "param_groups", group["eps"])
+        return super()._numbers(group, variant)
+
+    @classmethod
+    def _make(cls, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
+        return Own(groups, state=AdafactorState(steps, **arrays, m=None), clamp=True, **shared)

@@ -52,10 +52,14 @@ class Bound:
         self.starts = [owner._start(groups[number]) for _, number in entries]
         self.in_use = [owner._has_state(groups[number]) for _, number in entries]
         found = [states.get(p, {}) if use else {} for p, use in self._each(self.in_use)]
-        names = owner._arrays_of(self.variant)
-        self.arrays = [
-            {name: self._array(number, state, name) for name in names.values()}
+        self.names = owner._arrays_of(self.variant)
+        arrays = [
+            {ours: self._array(number, state, ours) for ours in self.names}
             for number, state in enumerate(found)
+        ]
+        self.arrays = [
+            {its: each[ours] for ours in self.names if (its := self._name_in_torch(number, ours))}
+            for number, each in enumerate(arrays)
         ]
         self.tree = self._named(self.params)
         grouping = Grouping(
@@ -69,9 +73,7 @@ class Bound:
                 str(place): number for place, (_, number) in zip(self.places, entries, strict=True)
             },
         )
-        trees = {
-            ours: self._named([each[its] for each in self.arrays]) for ours, its in names.items()
-        }
+        trees = {ours: self._named([each[ours] for each in arrays]) for ours in self.names}
         steps = self._named([owner._steps_of(state) for state in found])
         self.optimizer = owner._make(self.variant, grouping, shared, steps, trees)
         self.groups = list(self.optimizer.groups)
@@ -79,7 +81,7 @@ class Bound:
         for number, average in enumerate(self.averages):
             state = states.get(self.params[number], {})
             if "ema" in state:
-                average.copy_(self._checked(number, "ema", state["ema"]))
+                average.copy_(self._checked(number, "ema", state["ema"], average.shape))
         self._decide = itemgetter(*owner._deciding, *owner._terms)
         self._rates = list(map(_rate, groups))
         self._noted = list(map(self._decide, groups))
@@ -97,14 +99,21 @@ class Bound:
     def _each(self, values: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         return zip(self.params, values, strict=True)
 
-    def _array(self, number: int, state: dict[str, Any], name: str) -> Any:
-        p, array = self.params[number], state.get(name)
+    def _name_in_torch(self, number: int, ours: str) -> str | None:
+        return self.kind._name_of(ours, self.names[ours], self.params[number])
+
+    def _array(self, number: int, state: dict[str, Any], ours: str) -> Any:
+        p, name = self.params[number], self._name_in_torch(number, ours)
+        array = state.get(name) if name else None
         if name in self.kind._starts:
             return self._number(number, name, array)
-        if array is None:
-            start, keep = self.starts[number], torch.preserve_format
-            return torch.full_like(p, start, memory_format=keep, requires_grad=False)
-        return self._checked(number, name, array)
+        shape = self.kind._shape_of(ours, p)
+        if array is not None:
+            return self._checked(number, str(name), array, shape)
+        if shape != p.shape:
+            return torch.zeros(shape, dtype=p.dtype)
+        start, keep = self.starts[number], torch.preserve_format
+        return torch.full_like(p, start, memory_format=keep, requires_grad=False)
 
     def _number(self, number: int, name: str, given: Any) -> Any:
         """Return a number of a state as steps change it, which torch may have in less precision."""
@@ -121,14 +130,15 @@ class Bound:
     def _where(self, number: int, name: str) -> str:
         return f"{self.kind.__name__}: {name} of parameter {self.places[number]}"
 
-    def _checked(self, number: int, name: str, array: Any) -> Any:
+    def _checked(self, number: int, name: str, array: Any, shape: tuple[int, ...]) -> Any:
         p, where = self.params[number], self._where(number, name)
         if not isinstance(array, torch.Tensor):
             raise TypeError(f"{where} must be a tensor, not {type(array).__name__}")
-        if (array.shape, array.dtype) != (p.shape, p.dtype):
+        if (array.shape, array.dtype) != (shape, p.dtype):
             raise ValueError(
                 f"{where} has shape {tuple(array.shape)} and dtype {array.dtype}, the parameter "
                 f"{tuple(p.shape)} and {p.dtype}"
+                + ("" if shape == p.shape else f", which makes it {tuple(shape)}")
             )
         if not array.isfinite().all():
             raise ValueError(f"{where} is not finite")

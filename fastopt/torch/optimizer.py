@@ -108,6 +108,15 @@ class Optimizer(torch.optim.Optimizer):
         raise NotImplementedError
 
     @classmethod
+    def _name_of(cls, ours: str, theirs: str, p: torch.Tensor) -> str | None:
+        """Return torch's name of an array of a parameter's state; None if it has none."""
+        return theirs
+
+    @classmethod
+    def _shape_of(cls, ours: str, p: torch.Tensor) -> tuple[int, ...]:
+        return tuple(p.shape)
+
+    @classmethod
     def _has_state(cls, group: dict[str, Any]) -> bool:
         """Tell whether the parameters of a group have states in torch."""
         return True

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <vector>
 
-#include "../../csrc/engine/streams.hpp"
+#include "../../csrc/engine/tensors/streams.hpp"
 #include "numbers.hpp"
 
 namespace native {

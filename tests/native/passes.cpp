@@ -2,7 +2,7 @@
 #include <limits>
 #include <memory>
 
-#include "../../csrc/engine/masks.hpp"
+#include "../../csrc/engine/tensors/masks.hpp"
 #include "../../csrc/engine/passes/dropout.hpp"
 #include "../../csrc/engine/passes/max_norm.hpp"
 #include "../../csrc/engine/passes/norm.hpp"

@@ -1,9 +1,11 @@
 // Steps of every rule that is in the table.
 #include <array>
+#include <cstring>
 #include <memory>
+#include <vector>
 
 #include "../../csrc/engine/launch.hpp"
-#include "../../csrc/engine/masks.hpp"
+#include "../../csrc/engine/tensors/masks.hpp"
 #include "cases.hpp"
 #include "checksums.hpp"
 #include "values.hpp"
@@ -61,6 +63,8 @@ double value_of(const Option& option, int place, bool realistic) {
     case Range::positive:
       if (place == 0) return realistic ? 0.01 : 0.0625;  // lr
       return realistic ? 1e-8 : 0x1p-20;
+    case Range::non_positive:
+      return realistic ? -0.8 : 0;
     case Range::finite:
       return realistic ? -0.3 : -0.25;
     default:  // shares
@@ -132,10 +136,22 @@ class Problem {
     for (const auto& tensor : arrays_)
       for (int stream = 0; stream < Streams::count; ++stream)
         if (tensor[stream] && !Streams::is_mask(stream)) tensor[stream]->add_to(sum, kind_.dtype);
+    for (const auto& tensor : factors_)
+      for (const std::vector<char>& means : tensor)
+        for (std::size_t at = 0; at < means.size(); at += size_of(kind_.dtype))
+          add_number(sum, means.data() + at);
     return sum;
   }
 
  private:
+  void add_number(Checksum& sum, const char* at) const {
+    float single;
+    double number;
+    std::memcpy(&single, at, sizeof single);
+    if (kind_.dtype == Dtype::float64) std::memcpy(&number, at, sizeof number);
+    kind_.dtype == Dtype::float32 ? sum.add(single) : sum.add(number);
+  }
+
   static Order order_of(int tensor, int stream, bool strided) {
     if (!strided) return (tensor + stream) % 3 == 0 ? Order::shifted : Order::contiguous;
     return Order((tensor + 2 * stream) % int(Order::count));
@@ -173,6 +189,14 @@ class Problem {
       scalars_[number][i] = kind_.rule.scalars[i].start;
       tensor.numbers[i] = &scalars_[number][i];
     }
+    const std::int64_t shape[] = {shapes[number].rows, shapes[number].columns};
+    for (int i = 0; i < kind_.rule.factors.count; ++i) {
+      std::vector<char>& means = factors_[number][i];
+      means.resize(shape[i] * size_of(kind_.dtype));
+      std::memcpy(means.data(), values_of(kind_.dtype).at(Streams::first_state, number),
+                  means.size());
+      tensor.factors[i] = means.data();
+    }
     StridedArray in_memory[Streams::count];
     int count = 0;
     for (int stream = 0; stream < Streams::count; ++stream)
@@ -180,12 +204,10 @@ class Problem {
         tensor.streams.at[stream] = data_of(number, stream);
         in_memory[count++] = {stream, data_of(number, stream), array->strides()};
       }
-    const std::int64_t shape[] = {shapes[number].rows, shapes[number].columns};
-    if (strided)
-      list_.add(tensor, 2, shape, in_memory, count, block_size,
-                given_.mask == Masks::generated ? &drop_ : nullptr);
-    else
-      list_.add(tensor);
+    const DropoutStream* drop = given_.mask == Masks::generated ? &drop_ : nullptr;
+    Tensor& added = strided ? list_.add(tensor, 2, shape, in_memory, count, block_size, drop)
+                            : list_.add(tensor);
+    if (tensor.factors[0]) list_.note_factors(added, 2, shape, in_memory[0].strides);
   }
 
   // The groups have different learning rates and counts of steps.
@@ -226,6 +248,7 @@ class Problem {
   Update updates_[groups];
   std::array<double, Rule::max_options> options_[groups];
   double scalars_[tensors][Rule::max_scalars];
+  std::vector<char> factors_[tensors][Streams::max_factors];  // means of rows and of columns
   Room room_;
 };
 

@@ -5,7 +5,7 @@
 
 #include "../../kernels/prefetch.hpp"
 #include "../launch.hpp"
-#include "../masks.hpp"
+#include "../tensors/masks.hpp"
 
 namespace fastopt {
 namespace {

@@ -1,6 +1,6 @@
 // Dropout of activations, and its masks.
 #pragma once
-#include "../tensors.hpp"
+#include "../tensors/tensors.hpp"
 
 namespace fastopt {
 

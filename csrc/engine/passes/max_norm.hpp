@@ -1,6 +1,6 @@
 // The max-norm constraint (Srivastava et al. 2014, section 5.1).
 #pragma once
-#include "../layout.hpp"
+#include "../tensors/layout.hpp"
 
 namespace fastopt {
 

@@ -1,7 +1,7 @@
 // The yardstick of the benchmarks: the least that a step with these arrays could cost. It reads and
 // writes the same memory as a step and does nothing but one addition for every array.
 #pragma once
-#include "../tensors.hpp"
+#include "../tensors/tensors.hpp"
 
 namespace fastopt {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "../masks.hpp"
+#include "../tensors/masks.hpp"
 
 namespace fastopt {
 namespace {

@@ -1,6 +1,6 @@
 // Arrays that change places with others.
 #pragma once
-#include "../tensors.hpp"
+#include "../tensors/tensors.hpp"
 
 namespace fastopt {
 

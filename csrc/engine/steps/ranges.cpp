@@ -15,6 +15,8 @@ bool contains(Range range, double x) {
       return std::isfinite(x) && x >= 0;
     case Range::positive:
       return std::isfinite(x) && x > 0;
+    case Range::non_positive:
+      return std::isfinite(x) && x <= 0;
     case Range::zero_to_one:
       return x >= 0 && x <= 1;
     case Range::zero_to_below_1:
@@ -36,6 +38,8 @@ std::string condition(Range range, const std::string& name) {
       return name + " must be finite and >= 0";
     case Range::positive:
       return name + " must be finite and > 0";
+    case Range::non_positive:
+      return name + " must be finite and <= 0";
     case Range::zero_to_one:
       return "0 <= " + name + " <= 1 must hold";
     case Range::zero_to_below_1:

@@ -14,7 +14,7 @@ from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, OptionsWithoutDecay, Scheduled
 from fastopt.options import Penalty, StepOptions
 from fastopt.result import MaybeNone, StepResult
-from fastopt.rules.amsgrad import AMSGrad, AMSGradState, amsgrad_init
+from fastopt.rules.adam.amsgrad import AMSGrad, AMSGradState, amsgrad_init
 from fastopt.tree import LikeParams, PartialTree, Steps, Tree, zeros_like
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fastopt.optimizers import OptimizerOptions, Params
 
-_step = _core.rules["adam"][2]
+_step = _core.rules["adam"].step
 
 
 @dataclass(slots=True, eq=False)

@@ -21,6 +21,44 @@ struct Layout {
   bool simplify(Streams& streams, Dtype dtype);
 };
 
+// Lists the axes from the one with the largest steps to that with the smallest, but for those of
+// length one, which say nothing. Returns how many there are.
+int order_of_memory(int axes, const std::int64_t* shape, const std::int64_t* strides, int* order);
+
+// A place in an index space, and the steps from one run along the last axis to the next.
+class Position {
+ public:
+  Position(int axes, const std::int64_t* shape, std::int64_t element) : axes_(axes), shape_(shape) {
+    for (int axis = axes - 1; axis >= 0; --axis) {
+      index_[axis] = element % shape[axis];
+      element /= shape[axis];
+    }
+  }
+
+  std::int64_t left_in_run() const { return shape_[last()] - index_[last()]; }
+
+  std::int64_t offset(const std::int64_t* strides) const {
+    std::int64_t sum = 0;
+    for (int axis = 0; axis < axes_; ++axis) sum += index_[axis] * strides[axis];
+    return sum;
+  }
+
+  void advance(std::int64_t count) {  // by no more than left_in_run()
+    index_[last()] += count;
+    for (int axis = last(); axis > 0 && index_[axis] == shape_[axis]; --axis) {
+      index_[axis] = 0;
+      ++index_[axis - 1];
+    }
+  }
+
+ private:
+  int last() const { return axes_ - 1; }
+
+  int axes_;
+  const std::int64_t* shape_;
+  std::int64_t index_[Layout::max_axes];
+};
+
 // True if two indices of an array may denote the same place, as in broadcast views. (Sliding
 // windows whose elements happen to miss each other are taken for overlapping.)
 bool may_overlap_itself(int axes, const std::int64_t* shape, const std::int64_t* strides,

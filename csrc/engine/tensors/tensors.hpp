@@ -5,8 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "../block.hpp"
-#include "../kernels/dropout_stream.hpp"
+#include "../../block.hpp"
+#include "../../kernels/dropout_stream.hpp"
+#include "factored.hpp"
 #include "layout.hpp"
 #include "streams.hpp"
 
@@ -28,6 +29,8 @@ struct Tensor {
   int group;        // which of the groups of a step it belongs to
   unsigned packed;  // a bit for each stream that is a mask in packed bits
   const Penalties* penalties;             // of its own; null where those of its group hold
+  void* factors[Streams::max_factors];    // its means of rows and of columns
+  int factored;                           // where they are: an index into Tensors::factored
   double* numbers[Streams::max_numbers];  // of its state, which a step advances
 
   // Where element `begin` is in every stream. The tensor must be contiguous, and where masks are in
@@ -52,6 +55,7 @@ class Tensors {
  public:
   std::vector<Tensor> all;
   std::vector<Layout> layouts;
+  std::vector<RowsAndColumns> factored;
   std::vector<Tensor> empty;  // without elements, which have numbers all the same
   std::int64_t elements = 0;  // the sum of the sizes
   std::int64_t extent = 0;    // the end of the index space
@@ -66,6 +70,14 @@ class Tensors {
   // decisions of dropout if it has some, are made beforehand, a byte for each element.
   Tensor& add(Tensor tensor, int axes, const std::int64_t* shape, const StridedArray* arrays,
               int count, std::int64_t alignment, const DropoutStream* drop);
+
+  // Adds one whose arrays are flat.
+  void add_flat(const Tensor& tensor);
+
+  // Notes, of a tensor that was added, of which of its rows and columns its elements are. The shape
+  // and the strides are those of its parameter.
+  void note_factors(Tensor& tensor, int axes, const std::int64_t* shape,
+                    const std::int64_t* strides);
 
   // Calls visit(tensor, from, to) for the elements of every tensor that lie in [begin, end) of the
   // index space.

@@ -1,6 +1,6 @@
 #include "tensors.hpp"
 
-#include "../kernels/table.hpp"
+#include "../../kernels/table.hpp"
 #include "masks.hpp"
 
 namespace fastopt {
@@ -64,6 +64,18 @@ Tensor& Tensors::add(Tensor tensor, int axes, const std::int64_t* shape, const S
   return add(tensor, alignment);
 }
 
+void Tensors::add_flat(const Tensor& tensor) {
+  const std::int64_t stride = size_of(tensor.dtype);
+  Tensor& added = add(tensor);
+  if (added.factors[0]) note_factors(added, 1, &added.size, &stride);
+}
+
+void Tensors::note_factors(Tensor& tensor, int axes, const std::int64_t* shape,
+                           const std::int64_t* strides) {
+  tensor.factored = static_cast<int>(factored.size());
+  factored.emplace_back(axes, shape, strides);
+}
+
 // Bits and random numbers know the order of an array's elements alone, not that of its memory.
 std::uint8_t* Tensors::new_mask(std::int64_t size) {
   const std::int64_t whole_blocks = (size + block_size - 1) / block_size * block_size;
@@ -76,6 +88,7 @@ void Tensors::clear() {
   empty.clear();
   masks_.clear();
   layouts.clear();
+  factored.clear();
   constexpr std::size_t many = 256;  // at 6 KB each; not worth keeping for a step that is large
   if (layouts.capacity() > many) layouts.shrink_to_fit();
   elements = extent = 0;

@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "../dtype.hpp"
+#include "../../dtype.hpp"
 
 namespace fastopt {
 
@@ -12,11 +12,16 @@ struct Streams {
                        max_states = 6;
   static constexpr int count = first_state + max_states;
 
-  // What comes with a tensor besides: a number of its state each, with a place of its own.
-  static constexpr int first_number = count, max_numbers = 4;
-  static constexpr int with_numbers = count + max_numbers;
+  // What comes with a tensor besides and is not like it: its means of rows and of columns, and
+  // numbers of its state.
+  static constexpr int first_factor = count, max_factors = 2;
+  static constexpr int first_number = first_factor + max_factors, max_numbers = 4;
+  static constexpr int all = first_number + max_numbers;
   void* at[count];
 
+  static constexpr bool is_factor(int stream) {
+    return stream >= first_factor && stream < first_number;
+  }
   static constexpr bool is_number(int stream) { return stream >= first_number; }
   static constexpr bool is_mask(int stream) { return stream == mask || stream == update_mask; }
 };

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fastopt.optimizers import OptimizerOptions, Params
 
-_step = _core.rules["ademamix"][2]
+_step = _core.rules["ademamix"].step
 
 
 @dataclass(slots=True, eq=False)

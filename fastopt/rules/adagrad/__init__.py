@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fastopt.optimizers import OptimizerOptions, Params
 
-_step = _core.rules["adagrad"][2]
+_step = _core.rules["adagrad"].step
 
 
 @dataclass(slots=True, eq=False)

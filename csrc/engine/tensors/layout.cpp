@@ -26,41 +26,6 @@ void copy_run(std::int64_t item_size, char* to, std::int64_t to_stride, const ch
   }
 }
 
-// A place in the index space of a layout, and the steps from one row (a run along the last axis) to
-// the next.
-class Position {
- public:
-  Position(const Layout& layout, std::int64_t element) : layout_(layout) {
-    for (int axis = layout.axes - 1; axis >= 0; --axis) {
-      index_[axis] = element % layout.shape[axis];
-      element /= layout.shape[axis];
-    }
-  }
-
-  std::int64_t left_in_row() const { return layout_.shape[last()] - index_[last()]; }
-
-  std::int64_t offset(int stream) const {
-    std::int64_t bytes = 0;
-    for (int axis = 0; axis < layout_.axes; ++axis)
-      bytes += index_[axis] * layout_.strides[stream][axis];
-    return bytes;
-  }
-
-  void advance(std::int64_t count) {  // by no more than left_in_row()
-    index_[last()] += count;
-    for (int axis = last(); axis > 0 && index_[axis] == layout_.shape[axis]; --axis) {
-      index_[axis] = 0;
-      ++index_[axis - 1];
-    }
-  }
-
- private:
-  int last() const { return layout_.axes - 1; }
-
-  const Layout& layout_;
-  std::int64_t index_[Layout::max_axes];
-};
-
 enum class Direction { gather, scatter };
 
 // Copies `count` elements from `position` on between the array of a stream and a buffer.
@@ -68,8 +33,8 @@ void copy_elements(Direction direction, char* array, char* buffer, const Layout&
                    std::int64_t item_size, Position position, std::int64_t count) {
   const std::int64_t stride = layout.strides[stream][layout.axes - 1];
   while (count > 0) {
-    const std::int64_t run = std::min(count, position.left_in_row());
-    char* place = array + position.offset(stream);
+    const std::int64_t run = std::min(count, position.left_in_run());
+    char* place = array + position.offset(layout.strides[stream]);
     if (direction == Direction::gather)
       copy_run(item_size, buffer, item_size, place, stride, run);
     else
@@ -82,18 +47,20 @@ void copy_elements(Direction direction, char* array, char* buffer, const Layout&
 
 }  // namespace
 
-bool Layout::simplify(Streams& streams, Dtype dtype) {
-  // Axes of length one say nothing.
+int order_of_memory(int axes, const std::int64_t* shape, const std::int64_t* strides, int* order) {
   int kept = 0;
-  int order[max_axes];
   for (int axis = 0; axis < axes; ++axis)
     if (shape[axis] != 1) order[kept++] = axis;
-  const auto& leading = strides[Streams::param];
   std::sort(order, order + kept, [&](int a, int b) {  // std::stable_sort would allocate
-    const auto first = std::abs(leading[a]), second = std::abs(leading[b]);
+    const auto first = std::abs(strides[a]), second = std::abs(strides[b]);
     return first != second ? first > second : a < b;
   });
+  return kept;
+}
 
+bool Layout::simplify(Streams& streams, Dtype dtype) {
+  int order[max_axes];
+  const int kept = order_of_memory(axes, shape, strides[Streams::param], order);
   const Layout old = *this;
   axes = 0;
   for (int i = 0; i < kept; ++i) {
@@ -147,7 +114,7 @@ void gather(const Layout& layout, const Streams& streams, int stream, Dtype dtyp
             std::int64_t begin, std::int64_t end, void* buffer) {
   copy_elements(Direction::gather, static_cast<char*>(streams.at[stream]),
                 static_cast<char*>(buffer), layout, stream, item_size(stream, dtype),
-                Position(layout, begin), end - begin);
+                Position(layout.axes, layout.shape, begin), end - begin);
 }
 
 Tile::Tile(const Layout& layout, const Streams& arrays, Dtype dtype, std::int64_t begin,
@@ -165,7 +132,7 @@ void Tile::write_back(unsigned written) const {
     if (written >> s & 1)
       copy_elements(Direction::scatter, static_cast<char*>(arrays_.at[s]),
                     static_cast<char*>(streams.at[s]), layout_, s, item_size(s, dtype_),
-                    Position(layout_, begin_), count_);
+                    Position(layout_.axes, layout_.shape, begin_), count_);
 }
 
 }  // namespace fastopt

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fastopt.optimizers import OptimizerOptions, Params
 
-_step = _core.rules["adabelief"][2]
+_step = _core.rules["adabelief"].step
 
 
 @dataclass(slots=True, eq=False)

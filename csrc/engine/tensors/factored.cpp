@@ -1,0 +1,92 @@
+#include "factored.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace fastopt {
+
+RowsAndColumns::RowsAndColumns(int axes, const std::int64_t* shape, const std::int64_t* strides) {
+  std::int64_t of_row[Layout::max_axes] = {}, of_column[Layout::max_axes] = {};
+  const auto set = [&](std::int64_t* to, int left_out) {  // returns how many there are
+    std::int64_t stride = 1;
+    for (int axis = axes - 1; axis >= 0; --axis) {
+      if (axis == left_out) continue;
+      to[axis] = stride;
+      stride *= shape[axis];
+    }
+    return stride;
+  };
+  const bool is_whole = axes < 2;
+  rows = set(of_row, is_whole ? -1 : axes - 1);
+  columns = is_whole ? 0 : set(of_column, axes - 2);
+  row_size = is_whole ? 1 : shape[axes - 1];
+  column_size = is_whole ? 1 : shape[axes - 2];
+
+  int order[Layout::max_axes];
+  const int kept = order_of_memory(axes, shape, strides, order);
+  for (int i = 0; i < kept; ++i) {
+    const int axis = order[i];
+    add_axis(shape[axis], of_row[axis], of_column[axis], strides[axis] < 0);
+  }
+  if (kept == 0) add_axis(1, 0, 0, /*backwards=*/false);
+}
+
+void RowsAndColumns::add_axis(std::int64_t length, std::int64_t row_stride,
+                              std::int64_t column_stride, bool backwards) {
+  if (backwards) {
+    first_row_ += (length - 1) * row_stride;
+    first_column_ += (length - 1) * column_stride;
+    row_stride = -row_stride;
+    column_stride = -column_stride;
+  }
+  shape_[axes_] = length;
+  row_strides_[axes_] = row_stride;
+  column_strides_[axes_++] = column_stride;
+}
+
+int RowsAndColumns::parts(std::int64_t size) const {
+  constexpr std::int64_t most = 16, little = 8;
+  const std::int64_t of_sums = is_whole() ? 1 : rows + columns;
+  const std::int64_t blocks = (size + block_size - 1) / block_size;
+  return static_cast<int>(
+      std::min(blocks, std::clamp<std::int64_t>(size / (little * of_sums), 1, most)));
+}
+
+template <class T>
+void advance_factors(const RowsAndColumns& of, const FactoredMoment& moment, int parts, bool counts,
+                     double* sums, T* rows, T* columns) {
+  const std::int64_t room = FactorSums::room(of, counts);
+  for (int part = 1; part < parts; ++part)
+    for (std::int64_t i = 0; i < room; ++i) sums[i] += sums[part * room + i];
+  const FactorSums all(of, counts, sums);
+  const auto advance = [&](std::int64_t count, std::int64_t size, const double* squares,
+                           const double* kept, T* means) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const double elements = kept ? kept[i] : static_cast<double>(size);
+      if (elements > 0) means[i] = advanced(moment, means[i], squares[i] / elements);
+    }
+  };
+  advance(of.rows, of.row_size, all.rows, all.row_counts, rows);
+  advance(of.columns, of.column_size, all.columns, all.column_counts, columns);
+  const auto inverse_root = [](double x) { return T(1 / std::sqrt(x)); };
+  T* of_rows = static_cast<T*>(of.inverse_rows);
+  T* of_columns = static_cast<T*>(of.inverse_columns);
+  for (std::int64_t row = 0, column = 0; row < of.rows; row += of.column_size) {
+    double sum = 0;
+    for (std::int64_t i = row; i < row + of.column_size; ++i) {
+      sum += rows[i];
+      of_rows[i] = inverse_root(rows[i]);
+    }
+    const double mean = sum / static_cast<double>(of.column_size);
+    const double divisor = mean < moment.least_mean ? moment.least_mean : mean;
+    for (const std::int64_t end = column + of.row_size; column < end; ++column)
+      of_columns[column] = inverse_root(columns[column] / divisor);
+  }
+}
+
+template void advance_factors(const RowsAndColumns&, const FactoredMoment&, int, bool, double*,
+                              float*, float*);
+template void advance_factors(const RowsAndColumns&, const FactoredMoment&, int, bool, double*,
+                              double*, double*);
+
+}  // namespace fastopt
