@@ -125,14 +125,23 @@ def train_briefly(
 def test_both_runs_end_with_identical_weights(
     dataset: Dataset, optimizer: str, regularisation: str
 ) -> None:
-    kernels, reference = train_briefly(dataset, optimizer, regularisation, epochs=12)
+    kernels, reference = train_briefly(dataset, optimizer, regularisation)
     assert differing_params(kernels, reference) == []
     assert kernels.losses == reference.losses
     assert kernels.accuracies == reference.accuracies
-    assert len(kernels.losses) == 12
-    assert kernels.losses[-1] < 0.5 * kernels.losses[0]
-    assert kernels.accuracies[-1] >= 0.9
+    assert len(kernels.losses) == 3
+    assert kernels.losses[-1] < kernels.losses[0]
     assert 0 < kernels.optimizer_seconds < kernels.seconds
+
+
+@pytest.mark.parametrize("optimizer", RULES)
+def test_every_rule_learns(
+    dataset: Dataset, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastopt, "reference", fastopt)  # whose formulas take many times as long
+    run, _ = train_briefly(dataset, optimizer, "none", epochs=12)
+    assert run.losses[-1] < 0.5 * run.losses[0]
+    assert run.accuracies[-1] >= 0.9
 
 
 @pytest.mark.parametrize("regularisation", list(REGULARISATIONS)[1:])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from fastopt.reference.norms import BLOCK, added, in_order
+from fastopt.reference.norms import BLOCK, LANES, in_order
 
 PARTS, LITTLE = 16, 8
 """An array is added up in so many parts at most, each with at least so many elements a sum."""
@@ -25,41 +24,48 @@ def squares_by(axis: int, g: Any, *, like: Any, keep: Any) -> tuple[Any, Any]:
         return squares, takes_part
     shape = list(p.shape)
     shape[axis] = 1
+    sums = np.zeros((2, *shape))
     if p.size == 0:
-        return np.zeros(shape), np.zeros(shape)
-    number = np.broadcast_to(np.arange(np.prod(shape)).reshape(shape), p.shape)
-    run = next((n for n in reversed(in_memory_order(p)) if n != 1), 1)
+        return sums[0], sums[1]
+    number = np.arange(sums[0].size).reshape(shape) + np.zeros(p.shape, int)
     walked = [in_order(x, p) for x in (squares, takes_part, number)]
-    sums = np.zeros((2, np.prod(shape)))
-    for first, last in parts(p):
-        of_part = np.zeros_like(sums)
-        for begin in runs(first, last, run):
-            to = walked[2][begin]
-            for total, values in zip(of_part, walked, strict=False):
-                if to[0] == to[-1]:
-                    total[to[0]] += added(np.positive, values[begin], BLOCK)
-                else:
-                    total[to] += values[begin]
-        sums += of_part
-    return sums[0].reshape(shape), sums[1].reshape(shape)
+    by_size_of_steps = sorted(range(p.ndim), key=lambda a: abs(p.strides[a]))
+    innermost = next((a for a in by_size_of_steps if p.shape[a] != 1), p.ndim - 1)
+    add = _add_runs if innermost == p.ndim + axis else _add_elements
+    for first, last in _parts(p):
+        runs = np.arange(first, last)
+        runs = runs[(runs % BLOCK == 0) | (runs % p.shape[innermost] == 0) | (runs == first)]
+        for total, values in zip(sums, walked, strict=False):
+            of_part = np.zeros(total.size)
+            add(of_part, walked[2], values, runs, last)
+            total += of_part.reshape(shape)
+    return sums[0], sums[1]
 
 
-def in_memory_order(p: Any) -> list[int]:
-    """Return the lengths of the axes, that with the largest steps first."""
-    return [p.shape[axis] for axis in sorted(range(p.ndim), key=lambda a: -abs(p.strides[a]))]
-
-
-def parts(p: Any) -> list[tuple[int, int]]:
+def _parts(p: Any) -> list[tuple[int, int]]:
     """Return where the parts of an array begin and end."""
     sums = p.size // p.shape[-1] + p.size // p.shape[-2]
     blocks = -(-p.size // BLOCK)
     count = min(blocks, max(p.size // (LITTLE * sums), 1), PARTS)
     edges = [min(blocks * k // count * BLOCK, p.size) for k in range(count + 1)]
-    return list(pairwise(edges))
+    return [(edges[k], edges[k + 1]) for k in range(count)]
 
 
-def runs(first: int, last: int, length: int) -> list[slice]:
-    """Cut elements at the ends of blocks and of runs along the last axis."""
-    begins = range(-(-first // length) * length, last, length)
-    cuts = sorted({first, last, *range(first, last, BLOCK), *begins})
-    return [slice(a, b) for a, b in pairwise(cuts)]
+def _add_elements(to: Any, number: Any, values: Any, runs: Any, last: int) -> None:
+    """Add each element to the sum that it belongs to, one after the other."""
+    np.add.at(to, number[runs[0] : last], values[runs[0] : last])
+
+
+def _add_runs(to: Any, number: Any, values: Any, runs: Any, last: int) -> None:
+    """Add up runs of elements of one sum, each in lanes, and then one after the other."""
+    lengths, of_runs = np.diff([*runs, last]), np.empty(len(runs))
+    for length in np.unique(lengths):
+        found = np.flatnonzero(lengths == length)
+        padded = np.zeros((len(found), -(-length // LANES) * LANES))
+        padded[:, :length] = values[runs[found, None] + np.arange(length)]
+        lanes = np.add.accumulate(padded.reshape(len(found), -1, LANES), axis=1)[:, -1]
+        while lanes.shape[1] > 1:
+            half = lanes.shape[1] // 2
+            lanes = lanes[:, :half] + lanes[:, half:]
+        of_runs[found] = lanes[:, 0]
+    np.add.at(to, number[runs], of_runs)
