@@ -108,7 +108,7 @@ CASES = [
     Case("adabelief"),
     Case("adabelief", {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
     Case("adafactor"),
-    Case("adafactor", {"beta1": 0.5, "lr": 0.3, "d": 0.5}, {"first_moment": True}),
+    Case("adafactor", {"beta1": 0.5, "lr": 0.3, "d": 0.5}, {"beta1": True}),
     Case("adafactor", {"clamp": True, "eps1": 0.3, "relative_step": False, "eps2": 10.0}),
     Case("adafactor", {"clamp": True, "eps1": 0.0, "scale_parameter": False, "beta2_decay": -0.5}),
 ]

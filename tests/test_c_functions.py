@@ -159,6 +159,16 @@ def test_update(case: Case, dtype: Any) -> None:
             assert_same_bits(all_of(twin), all_of(state))
 
 
+@pytest.mark.parametrize("case", [case for case in STATE_CASES if not case.init], ids=str)
+def test_no_elements(case: Case) -> None:
+    """There may be no memory then."""
+    rule, options, numbers = rule_number(case.rule), options_of(case), np.ones(4)
+    nothing = pointers([None] * 6)
+    call = (rule, DTYPES[np.dtype(np.float64)], 0, None, None, nothing, address(numbers), 0)
+    assert functions.check_update(*call, address(options)) == OK
+    assert functions.update(*call, address(options)) == OK
+
+
 def lists_of(dtype: Any, rng: Any, sizes: tuple[int, ...] = (70, 1, 0, 5000)) -> list[Any]:
     return [random_like(np.zeros(size, dtype), rng) for size in sizes]
 

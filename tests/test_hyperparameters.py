@@ -91,7 +91,7 @@ def step(case: Case, **options: Any) -> np.ndarray:
         options["ema"] = p.copy()
     if "keep_prob" in options:
         options["mask"] = np.array([True, False, True])
-    init = {"rmsprop": {"momentum": True}, "adafactor": {"first_moment": True}}
+    init = {"rmsprop": {"momentum": True}, "adafactor": {"beta1": True}}
     state = Case(case.rule, init=init.get(case.rule, {})).new_state(p)
     before = p.copy()
     try:

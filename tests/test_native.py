@@ -24,7 +24,7 @@ FLAGS = [
 compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 
 
-@pytest.mark.long  # as the stage `platforms`, which runs the program too
+@pytest.mark.long
 @pytest.mark.skipif(not (TOP / "csrc").is_dir(), reason="the tests are not in the repository")
 @pytest.mark.skipif(not compiler, reason="needs a compiler")
 def test_the_engine_works_without_python(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def make(case: Case, params: Any, **options: Any) -> Any:
-    of_options = {"momentum", "first_moment"}  # what an object learns from its options
+    of_options = {"momentum", "beta1"}  # what an object learns from its options
     init = {name: value for name, value in case.init.items() if name not in of_options}
     return CLASSES[case.rule](params, **case.options, **init, **options)
 

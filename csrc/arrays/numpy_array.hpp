@@ -11,8 +11,8 @@
 
 #include <string>
 
-#include "../engine/tensors/layout.hpp"
 #include "../engine/steps/overlap.hpp"
+#include "../engine/tensors/layout.hpp"
 #include "../python/object.hpp"
 
 namespace fastopt {

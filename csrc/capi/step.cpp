@@ -107,7 +107,7 @@ class StepOfArrays {
       of_.penalties[i] = penalties_of(array);
       tensor.penalties = &of_.penalties[i];
     }
-    of_.tensors.add_flat(tensor);
+    of_.tensors.add_flat(tensor, of_.rule.factors.count > 0);
     if (of_.shared.need_norms()) add_gradient(tensor);
   }
 

@@ -18,7 +18,7 @@ FASTOPT_NOINLINE void update_in_phases(const Rule& rule, const RuleVariant& vari
   static thread_local Room room;
   for (int i = 0; i < rule.scalars.count; ++i) tensor.numbers[i] = &scalars[i];
   list.clear();
-  list.add_flat(tensor);
+  list.add_flat(tensor, rule.factors.count > 0);
   bool has[dtypes] = {};
   has[int(tensor.dtype)] = true;
   Update update{};

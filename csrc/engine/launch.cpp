@@ -76,8 +76,9 @@ void measure_range(const void* context, std::int64_t begin, std::int64_t end) {
 bool is_masked(const Tensor& tensor) { return tensor.streams.at[Streams::update_mask] != nullptr; }
 
 FactorSums sums_in(const Task& task, const Room::Part& part) {
-  return {task.list.factored[part.tensor->factored], is_masked(*part.tensor),
-          &task.room.of_factors[part.sums]};
+  const RowsAndColumns& of = task.list.factored[part.tensor->factored];
+  if (of.is_whole()) return {};
+  return FactorSums::in(&task.room.of_factors[part.sums], of, is_masked(*part.tensor));
 }
 
 // Parts are the same however many threads there are.
@@ -169,7 +170,7 @@ void Room::make_for(Tensors& list, const Update* groups) {
     }
     if (!of.is_whole()) of_all_factors += of.rows + of.columns;
   }
-  of_factors.resize(of_all_factors + 1);  // so that there is an address where there are no sums
+  of_factors.resize(of_all_factors);
   for (const Part& part : parts) {
     RowsAndColumns& of = list.factored[part.tensor->factored];
     const std::int64_t room = FactorSums::room(of, is_masked(*part.tensor));

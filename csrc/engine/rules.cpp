@@ -86,7 +86,7 @@ constexpr RuleVariant variant() {
                    fits<Options, Arithmetic<double>>,
                    sums_of<Arithmetic<float>>,
                    {},
-                   factors_of<Options>.count > 0,
+                   sums_before_decay<Arithmetic<float>>,
                    -1,
                    {}};
   if constexpr (factors_of<Options>.count > 0) {

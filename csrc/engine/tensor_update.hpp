@@ -129,7 +129,7 @@ class TensorUpdate {
   }
 
   void fill(std::int64_t n, std::int64_t number, T* to) const {
-    const T most = T(moment_->most);
+    const T most = T(1 / moment_->least_root);
     const std::int64_t begin = number * block_size;
     const T* rows = factored_->is_whole() ? rows_ : static_cast<const T*>(factored_->inverse_rows);
     const T* columns = static_cast<const T*>(factored_->inverse_columns);
@@ -152,13 +152,8 @@ class TensorUpdate {
 
   void add_squares_of(const Block& block, std::int64_t n, std::int64_t number,
                       const FactorSums& sums) const {
-    Block seen = block;
-    T param[block_size], changed[block_size];
-    if (penalties_.decay != 0) {
-      std::copy_n(block.param, n, param);
-      seen.param = param;
-    }
-    const T* g = apply_terms_before(seen, n, number, changed);
+    T changed[block_size];
+    const T* g = apply_terms_before(block, n, number, changed, /*may_decay=*/false);
     if (!block.update_mask && !factored_->is_whole()) return add_squares_of_all(g, n, number, sums);
     double squares[block_size], ones[block_size];
     loops_.square(n, g, squares);
@@ -232,16 +227,16 @@ class TensorUpdate {
     Block seen = block;
     T param[block_size], changed[block_size];
     if (n == block_size) prefetch_all(block);
-    if (penalties_.decay != 0) {
+    const bool decays = penalties_.decay != 0 && !step_.rule->sums_before_decay;
+    if (decays) {
       std::copy_n(block.param, n, param);
       seen.param = param;
     }
-    const T* g = apply_terms_before(seen, n, number, changed);
-    const T* measured = step_.rule->sums_before_decay ? block.param : seen.param;
+    const T* g = apply_terms_before(seen, n, number, changed, decays);
     std::uint8_t unpacked[block_size];
     const std::uint8_t* takes_part = nullptr;
     if (block.update_mask) takes_part = bytes(block.update_mask, Streams::update_mask, n, unpacked);
-    rule_.measure(folded_, n, measured, g, block.states, takes_part, sums);
+    rule_.measure(folded_, n, seen.param, g, block.states, takes_part, sums);
     double& count = sums[step_.rule->sums] = static_cast<double>(n);
     if (takes_part) count = static_cast<double>(n - std::count(takes_part, takes_part + n, 0));
   }
@@ -286,10 +281,11 @@ class TensorUpdate {
 
   // Applies the terms that come before the rule. Returns where the gradient is that the rule shall
   // see: in `to` if it had to be changed.
-  const T* apply_terms_before(const Block& block, std::int64_t n, std::int64_t number,
-                              T* to) const {
+  const T* apply_terms_before(const Block& block, std::int64_t n, std::int64_t number, T* to,
+                              bool may_decay = true) const {
     const T* g = block.grad;
     PenaltyScalars<T> scalars = penalties_;
+    if (!may_decay) scalars.decay = 0;
     if (first_scale_ != 1) {
       loops_.scale(n, first_scale_, g, to);
       g = to;

@@ -90,6 +90,13 @@ constexpr int sums_of = 0;
 template <class Rule>
 constexpr int sums_of<Rule, std::void_t<decltype(Rule::sums)>> = Rule::sums;
 
+// Whether these are of the parameter as it is before decay, and not after it.
+template <class Rule, class = void>
+constexpr bool sums_before_decay = false;
+template <class Rule>
+constexpr bool sums_before_decay<Rule, std::void_t<decltype(Rule::sums_before_decay)>> =
+    Rule::sums_before_decay;
+
 // Where a rule stands in the list, and so in every kernel table.
 template <template <class> class Rule>
 constexpr int rule_id = position<Rule>(Rules{});

@@ -37,7 +37,7 @@ struct StateArray {
 struct FactoredMoment {
   double beta2, one_minus_beta2, added;  // to each mean
   double least_mean;                     // of rows, by which columns are divided
-  double most;                           // of the inverse of the root of the estimate
+  double least_root;                     // of the estimate: the inverse is finite
 };
 
 // A number of the state besides its count, such as a product of momenta, and where it begins. A

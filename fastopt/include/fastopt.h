@@ -14,8 +14,9 @@
  *
  * A function that can fail returns FASTOPT_OK or another code; fastopt_message() tells what was
  * wrong. All may be called from several threads at once, but one fastopt_optimizer only from one.
- * They give the bits that the same step of Python gives. A step allocates nothing, once one like it
- * was made: with the same options, and arrays that have seen the same updates.
+ * They give the bits that the same step of Python gives arrays of one axis. A step allocates
+ * nothing, once one like it was made: with the same options, and arrays that have seen the same
+ * updates.
  *
  * Functions are added to this table, and none is changed: what was built with one version of this
  * header works with all later ones of the same FASTOPT_ABI.

@@ -67,7 +67,6 @@ class Row(NamedTuple):
             values = theirs[name] if len(parts) > 1 else [theirs[name]]
             if len(values) != len(parts):
                 raise ValueError(f"{name} must be {len(parts)} numbers, not {values!r:.60}")
-            values = [0.0 if value is None else value for value in values]  # of eps
             renamed.update(zip(parts, values, strict=True))
         return renamed
 

@@ -255,7 +255,7 @@ class TorchState:
             ensure(decoupled is not None or decay == 0, said)
             row = WITH_DECAY[self.rule] if decoupled else row
         if self.rule == "adafactor":
-            check_eps(FROM, place, group["eps"])
+            group = {**group, "eps": eps_of_adafactor(FROM, f"{place}: ", group["eps"])}
         options = row.read(group)
         options.pop("centered", None)  # its array tells
         if self.rule == "momentum" and options["momentum"] == 0:
@@ -305,10 +305,14 @@ class TorchState:
         return {slot: getattr(state, slot) for slot in self.row.arrays}
 
 
-def check_eps(where: str, place: str, eps: Any) -> None:
-    """Check that of Adafactor, which is None where ours is 0."""
-    said = f"{place}: eps[0] must be None, for the machine epsilon, or > 0, it is {eps[0]}"
-    table.ensure(where, eps[0] is None or eps[0] > 0, said)
+def eps_of_adafactor(where: str, place: str, eps: Any) -> tuple[Any, Any]:
+    """Return that of torch with 0 in place of None, as ours is."""
+    is_pair = isinstance(eps, (tuple, list)) and len(eps) == 2
+    table.ensure(where, is_pair, f"{place}eps must be two numbers, not {eps!r:.60}")
+    first, second = eps
+    said = f"{place}eps[0] must be None, for the machine epsilon, or > 0, it is {first!r:.60}"
+    table.ensure(where, first is None or float(first) > 0, said)
+    return 0.0 if first is None else first, second
 
 
 def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from fastopt.docstrings import append
-from fastopt.interop.torch_reading import TORCH, check_eps
+from fastopt.interop.torch_reading import TORCH, eps_of_adafactor
 from fastopt.rules import Adafactor as Own
 from fastopt.rules import AdafactorState
 from fastopt.torch.optimizer import TERMS
@@ -128,7 +128,7 @@ class Adafactor(Tabled, torch.optim.Adafactor):
         return cls._row.name_of(ours, p.dim())
 
     @classmethod
-    def _shape_of(cls, ours: str, p: Tensor) -> tuple[int, ...]:
+    def _shape_of(cls, ours: str, p: Tensor) -> tuple[int, ...] | None:
         shape = list(p.shape)
         if len(shape) < 2:
             return (0,) if ours == "v_col" else tuple(shape)
@@ -137,8 +137,8 @@ class Adafactor(Tabled, torch.optim.Adafactor):
 
     @classmethod
     def _numbers(cls, group: dict[str, Any], variant: Any) -> dict[str, Any]:
-        check_eps("Adafactor", "param_groups", group["eps"])
-        return super()._numbers(group, variant)
+        eps = eps_of_adafactor("Adafactor", "", group["eps"])
+        return super()._numbers({**group, "eps": eps}, variant)
 
     @classmethod
     def _make(cls, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:

@@ -109,9 +109,9 @@ class Bound:
             return self._number(number, name, array)
         shape = self.kind._shape_of(ours, p)
         if array is not None:
-            return self._checked(number, str(name), array, shape)
-        if shape != p.shape:
-            return torch.zeros(shape, dtype=p.dtype)
+            return self._checked(number, str(name), array, p.shape if shape is None else shape)
+        if shape is not None:
+            return p.detach().new_zeros(shape)
         start, keep = self.starts[number], torch.preserve_format
         return torch.full_like(p, start, memory_format=keep, requires_grad=False)
 

@@ -113,8 +113,8 @@ class Optimizer(torch.optim.Optimizer):
         return theirs
 
     @classmethod
-    def _shape_of(cls, ours: str, p: torch.Tensor) -> tuple[int, ...]:
-        return tuple(p.shape)
+    def _shape_of(cls, ours: str, p: torch.Tensor) -> tuple[int, ...] | None:
+        """Return the shape of an array of a parameter's state; None if it is like that."""
 
     @classmethod
     def _has_state(cls, group: dict[str, Any]) -> bool:

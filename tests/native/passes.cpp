@@ -2,12 +2,12 @@
 #include <limits>
 #include <memory>
 
-#include "../../csrc/engine/tensors/masks.hpp"
 #include "../../csrc/engine/passes/dropout.hpp"
 #include "../../csrc/engine/passes/max_norm.hpp"
 #include "../../csrc/engine/passes/norm.hpp"
 #include "../../csrc/engine/passes/penalty.hpp"
 #include "../../csrc/engine/passes/swap.hpp"
+#include "../../csrc/engine/tensors/masks.hpp"
 #include "checksums.hpp"
 #include "values.hpp"
 

@@ -1,7 +1,6 @@
 #include "factored.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace fastopt {
 
@@ -58,7 +57,7 @@ void advance_factors(const RowsAndColumns& of, const FactoredMoment& moment, int
   const std::int64_t room = FactorSums::room(of, counts);
   for (int part = 1; part < parts; ++part)
     for (std::int64_t i = 0; i < room; ++i) sums[i] += sums[part * room + i];
-  const FactorSums all(of, counts, sums);
+  const FactorSums all = FactorSums::in(sums, of, counts);
   const auto advance = [&](std::int64_t count, std::int64_t size, const double* squares,
                            const double* kept, T* means) {
     for (std::int64_t i = 0; i < count; ++i) {
@@ -72,12 +71,14 @@ void advance_factors(const RowsAndColumns& of, const FactoredMoment& moment, int
   T* of_rows = static_cast<T*>(of.inverse_rows);
   T* of_columns = static_cast<T*>(of.inverse_columns);
   for (std::int64_t row = 0, column = 0; row < of.rows; row += of.column_size) {
-    double sum = 0;
+    double sum = 0, count = 0;  // of rows that take part
     for (std::int64_t i = row; i < row + of.column_size; ++i) {
-      sum += rows[i];
       of_rows[i] = inverse_root(rows[i]);
+      if (all.row_counts && all.row_counts[i] == 0) continue;
+      sum += rows[i];
+      ++count;
     }
-    const double mean = sum / static_cast<double>(of.column_size);
+    const double mean = sum / count;
     const double divisor = mean < moment.least_mean ? moment.least_mean : mean;
     for (const std::int64_t end = column + of.row_size; column < end; ++column)
       of_columns[column] = inverse_root(columns[column] / divisor);

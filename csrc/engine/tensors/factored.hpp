@@ -23,8 +23,8 @@ class RowsAndColumns {
 
   bool is_whole() const { return columns == 0; }
 
-  // In how many parts the elements are added up, each by itself: no more than what their sums take
-  // is little beside the elements.
+  // In how many parts the elements are added up, each by itself: in one, or in as many as have sums
+  // that are few beside the elements.
   int parts(std::int64_t size) const;
 
   // Calls visit(from, count, row, row_stride, column, column_stride) for the elements [begin, end),
@@ -54,16 +54,19 @@ class RowsAndColumns {
 // What one part of a tensor adds up: the squares of each row and of each column, and, where not all
 // elements take part, how many do.
 struct FactorSums {
-  double *rows, *columns, *row_counts, *column_counts;
+  double *rows = nullptr, *columns = nullptr, *row_counts = nullptr, *column_counts = nullptr;
 
   static std::int64_t room(const RowsAndColumns& of, bool counts) {
     return (counts ? 2 : 1) * (of.rows + of.columns);
   }
-  FactorSums(const RowsAndColumns& of, bool counts, double* room)
-      : rows(room),
-        columns(room + of.rows),
-        row_counts(counts ? columns + of.columns : nullptr),
-        column_counts(counts ? row_counts + of.rows : nullptr) {}
+
+  static FactorSums in(double* room, const RowsAndColumns& of, bool counts) {
+    FactorSums sums{room, room + of.rows};
+    if (!counts) return sums;
+    sums.row_counts = sums.columns + of.columns;
+    sums.column_counts = sums.row_counts + of.rows;
+    return sums;
+  }
 };
 
 // Takes over the means of a tensor from the sums of its parts, which lie one after the other, and

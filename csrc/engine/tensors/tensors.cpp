@@ -64,10 +64,10 @@ Tensor& Tensors::add(Tensor tensor, int axes, const std::int64_t* shape, const S
   return add(tensor, alignment);
 }
 
-void Tensors::add_flat(const Tensor& tensor) {
+void Tensors::add_flat(const Tensor& tensor, bool has_factors) {
   const std::int64_t stride = size_of(tensor.dtype);
   Tensor& added = add(tensor);
-  if (added.factors[0]) note_factors(added, 1, &added.size, &stride);
+  if (has_factors) note_factors(added, 1, &added.size, &stride);
 }
 
 void Tensors::note_factors(Tensor& tensor, int axes, const std::int64_t* shape,
@@ -91,6 +91,7 @@ void Tensors::clear() {
   factored.clear();
   constexpr std::size_t many = 256;  // at 6 KB each; not worth keeping for a step that is large
   if (layouts.capacity() > many) layouts.shrink_to_fit();
+  if (factored.capacity() > many) factored.shrink_to_fit();
   elements = extent = 0;
 }
 

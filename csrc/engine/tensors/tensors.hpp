@@ -71,8 +71,8 @@ class Tensors {
   Tensor& add(Tensor tensor, int axes, const std::int64_t* shape, const StridedArray* arrays,
               int count, std::int64_t alignment, const DropoutStream* drop);
 
-  // Adds one whose arrays are flat.
-  void add_flat(const Tensor& tensor);
+  // Adds one whose arrays are flat, for a rule with factors or without.
+  void add_flat(const Tensor& tensor, bool has_factors);
 
   // Notes, of a tensor that was added, of which of its rows and columns its elements are. The shape
   // and the strides are those of its parameter.

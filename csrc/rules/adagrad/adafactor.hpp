@@ -31,6 +31,7 @@ struct AdafactorOptions {
 template <class T>
 struct AdafactorBase {
   static constexpr int sums = 2;
+  static constexpr bool sums_before_decay = true;
   double metric_lr;
   FactoredMoment moment;
   double eps2, d, scales;
@@ -49,13 +50,14 @@ struct AdafactorBase {
     const double one_minus_beta2 = std::pow(t, given.beta2_decay);
     // A row and a column of zeros would meet in an estimate that underflows.
     constexpr double smallest = std::numeric_limits<T>::min();
-    moment = {1 - one_minus_beta2, one_minus_beta2, given.eps1, 0, 1 / std::sqrt(smallest)};
+    moment = {1 - one_minus_beta2, one_minus_beta2, given.eps1, std::numeric_limits<double>::min(),
+              std::sqrt(smallest)};
     if (given.clamp == 0) return;
     constexpr double of_dtype = std::numeric_limits<T>::epsilon();
     const double least = given.eps1 > 0 ? given.eps1 : of_dtype;
     moment.added = 0;
-    moment.least_mean = least;
-    if (1 / least < moment.most) moment.most = 1 / least;
+    if (least > moment.least_mean) moment.least_mean = least;
+    if (least > moment.least_root) moment.least_root = least;
   }
 
   FASTOPT_INLINE void add(T p, T g, T inverse_root, double (&values)[sums]) const {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from math import inf, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,13 +49,13 @@ def _columns(zeros: Any) -> Any:
 
 
 @document_init
-def adafactor_init(params: Tree, *, first_moment: bool = False) -> AdafactorState:
+def adafactor_init(params: Tree, *, beta1: bool = False) -> AdafactorState:
     """Make the state of Adafactor: ``step = 0``, all else zeros.
 
     Parameters
     ----------
-    first_moment : bool, default False
-        Keep ``m``, the running mean of the steps: then there can be a `beta1`.
+    beta1 : bool, default False
+        Keep ``m``, the running mean of the steps: steps with this state may have a `beta1`.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def adafactor_init(params: Tree, *, first_moment: bool = False) -> AdafactorStat
     """
     zeros = partial(zeros_like, "adafactor_init", params)
     v_row, v_col = map_tree(_rows, zeros()), map_tree(_columns, zeros())
-    return AdafactorState(0, v_row, v_col, zeros() if first_moment else None)
+    return AdafactorState(0, v_row, v_col, zeros() if beta1 else None)
 
 
 def formula(
@@ -97,16 +97,19 @@ def formula(
         with np.errstate(divide="ignore"):
             return (1 / np.sqrt(x)).astype(T)
 
-    average(v_row, *o.squares_of_rows(g))
+    squares, counts = o.squares_of_rows(g)
+    average(v_row, squares, counts)
     if p.ndim < 2:
         root = inverse_root(v_row)
     else:
         average(v_col, *o.squares_of_columns(g))
-        of_rows = np.add.accumulate(v_row, axis=-2, dtype=np.float64)[..., -1:, :]
-        of_rows = np.maximum(of_rows / max(p.shape[-2], 1), least)
+        taking_part = np.where(counts > 0, np.float64(v_row), 0.0)
+        of_rows = np.add.accumulate(taking_part, axis=-2)[..., -1:, :]
+        with np.errstate(invalid="ignore"):
+            of_rows = of_rows / np.sum(counts > 0, axis=-2, keepdims=True)
+        of_rows = np.maximum(of_rows, max(least, np.finfo(np.float64).tiny))
         root = inverse_root(np.float64(v_row)) * inverse_root(v_col / of_rows)
-    most = min(1 / sqrt(np.finfo(T).tiny), 1 / least if least > 0 else inf)
-    root = np.minimum(root, T(most))
+    root = np.minimum(root, T(1 / max(sqrt(np.finfo(T).tiny), least)))
     u = g * root
 
     count = max(o.total(np.square, np.ones_like(p)), 1.0)
@@ -179,7 +182,7 @@ def adafactor_step(
         The root mean square that a direction has at most.
     beta1 : float, default 0.0, in [0, 1)
         Decay rate of the running mean of the steps. Not zero, it needs a state made with
-        ``first_moment=True``.
+        ``beta1=True``.
     relative_step : bool, default True
         Let the learning rate be at most ``1/sqrt(t)``.
     scale_parameter : bool, default True
@@ -194,8 +197,9 @@ def adafactor_step(
     with ``eps1=0`` where ``e1`` is None. transformers' ``Adafactor`` with its defaults, and Keras'
     with ``lr=0.001``, are `adafactor_step` with its own; ``Adafactor(lr=x, relative_step=False)``
     of transformers is the same here. Its ``warmup_init`` is a schedule, ``lr=lambda t: 1e-6*(t +
-    1)``; its ``weight_decay`` goes by the length of the step, ours by `lr`. optax factors only
-    axes of 128 and more (``min_dim_size_to_factor``) and adds its weight decay at the end.
+    1)``; its ``weight_decay`` goes by the length of the step, ours by `lr`. optax factors the two
+    longest axes, where both have 128 elements (``min_dim_size_to_factor``), and adds its weight
+    decay at the end.
 
     What a state holds of an ``(n, m)`` array are ``n + m`` numbers, where Adam has ``2*n*m``. The
     last two axes are those that are factored: of convolutions, reshape the parameters to give
@@ -269,7 +273,7 @@ class Adafactor(Optimizer):
         **options: Unpack[OptimizerOptions],
     ) -> None:
         has_m = callable(beta1) or beta1 != 0
-        self._new_state = partial(adafactor_init, first_moment=has_m)
+        self._new_state = partial(adafactor_init, beta1=has_m)
         super().__init__(
             params,
             state=state,
