@@ -92,6 +92,37 @@ def test_zeros_may_meet(shape: tuple[int, ...], options: dict[str, Any]) -> None
             assert (p[g != 0] < 1).all()
 
 
+def test_a_row_without_squares_beside_a_column_that_has_some() -> None:
+    for dtype in DTYPES:
+        w, g = np.ones((2, 2), dtype), np.array([[6, 6], [0, 0]], dtype)
+        opt = fastopt.Adafactor(w, eps1=0.0)
+        opt.step(g)
+        opt.step(g, update_mask=np.array([[False, False], [True, True]]))
+        assert (w[1] == 1).all()
+        w, g = np.ones((3, 100), dtype), np.zeros((3, 100), dtype)
+        g[:, 0] = np.sqrt(np.finfo(dtype).tiny) * 3
+        fastopt.adafactor_step(w, g, fastopt.adafactor_init(w), eps1=0.0)
+        assert np.isfinite(w).all()
+
+
+def test_parameters_out_of_range_of_squares() -> None:
+    p, g = np.full((2, 2), 1e160), np.array([[1.0, 0.0], [0.0, 1.0]])
+    q = p.copy()
+    fastopt.adafactor_step(p, g, fastopt.adafactor_init(p))
+    fastopt.reference.adafactor_step(q, g, fastopt.adafactor_init(q))
+    assert_same_bits(p, q)
+    assert np.isfinite(p).all()
+
+
+def test_as_many_axes_as_there_can_be() -> None:
+    axes = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+    p, g = np.ones([1] * (axes - 2) + [2, 3]), np.ones([1] * (axes - 2) + [2, 3])
+    q = p.copy()
+    fastopt.adafactor_step(p, g, fastopt.adafactor_init(p))
+    fastopt.reference.adafactor_step(q, g, fastopt.adafactor_init(q))
+    assert_same_bits(p, q)
+
+
 def test_no_clipping() -> None:
     for dtype in DTYPES:
         p, q, g = np.ones((3, 4), dtype), np.ones((3, 4), dtype), np.ones((3, 4), dtype)

@@ -121,18 +121,55 @@ def test_numbers_of_states_are_loaded_as_they_were() -> None:
     assert float(opt.state[w]["mu_product"]) == float(product)  # each has its own
 
 
-@pytest.mark.parametrize("eps", [(0.0, 1e-3), (-1.0, 1e-3)])
-def test_eps_of_adafactor(eps: Any) -> None:
+@pytest.mark.parametrize(
+    ("eps", "error", "message"),
+    [
+        ((0.0, 1e-3), ValueError, r"eps\[0\] must be None, .* or > 0, it is 0\.0"),
+        ((-1.0, 1e-3), ValueError, r"eps\[0\] must be None, .* or > 0, it is -1\.0"),
+        (1e-3, TypeError, r"eps must be two numbers, not 0\.001"),
+        ((None, None), TypeError, r"eps must be two numbers, not \(None, None\)"),
+        (("a", 1.0), TypeError, r"eps must be two numbers, not \('a', 1\.0\)"),
+    ],
+)
+def test_eps_of_adafactor(eps: Any, error: type[Exception], message: str) -> None:
     """Ours of 0 is torch's None; torch's 0 would make NaN of gradients that are 0."""
-    (w, *_) = parameters()
-    message = r"eps\[0\] must be None|epsilon1 should be >= 0"
-    with pytest.raises(ValueError, match=message):
-        ours.Adafactor([w], eps=eps)
-    opt = ours.Adafactor([w])
-    opt.param_groups[0]["eps"] = eps
-    w.grad = torch.ones_like(w)
-    with pytest.raises(ValueError, match=r"eps\[0\] must be None"):
+    params = parameters()[:2]
+    opt = ours.Adafactor([{"params": [p]} for p in params])
+    for p in params:
+        p.grad = torch.ones_like(p)
+    opt.step()
+    opt.param_groups[1]["eps"] = eps
+    with pytest.raises(error, match=rf"^Adafactor: param_groups\[1\]: {message}"):
         opt.step()
+    state = opt.state_dict()
+    with pytest.raises(error, match=rf"^from_torch_state: param_groups\[1\]: {message}"):
+        fastopt.interop.from_torch_state(state, ["a", "b"])
+
+
+def test_a_state_of_a_vector_is_none_of_a_matrix() -> None:
+    vector, matrix = (torch.nn.Parameter(torch.ones(shape)) for shape in ((12,), (3, 4)))
+    for one, other in ((vector, matrix), (matrix, vector)):
+        its, opt = torch.optim.Adafactor([one]), ours.Adafactor([other])
+        one.grad = torch.ones_like(one)
+        its.step()
+        with pytest.raises(ValueError, match=r"state of parameter 0 has (variance|row_var), and"):
+            opt.load_state_dict(its.state_dict())
+
+
+def test_means_of_another_order_of_memory() -> None:
+    made = [torch.nn.Parameter(torch.ones(4, 6, 3, 3)) for _ in range(2)]
+    its, opt = torch.optim.Adafactor(made[:1]), ours.Adafactor(made[1:])
+    for _ in range(3):
+        for p in made:
+            p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(1))
+        its.step()
+        state = its.state_dict()
+        last = torch.channels_last
+        state["state"][0]["row_var"] = state["state"][0]["row_var"].to(memory_format=last)
+        opt.load_state_dict(state)
+        opt.step()
+        opt.step()
+        assert float(opt.state[made[1]]["step"]) == float(its.state[made[0]]["step"]) + 2
 
 
 def test_shapes_of_means() -> None:

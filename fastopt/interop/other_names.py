@@ -11,7 +11,7 @@ from fastopt.rules import RULES
 LEARNING_RATE = ("lr",)
 BETA1, BETA2 = ("beta1", "momentum"), ("beta2", "rho")
 MEAN_SQUARE = ("rho", "beta2")
-EPSILON = ("eps",)
+EPSILON = ("eps", "eps1 eps2")
 L2 = ("l2",)
 CLIP_NORM, CLIP_TENSOR_NORM, CLIP_VALUE = ("clip_norm",), ("clip_tensor_norm",), ("clip_value",)
 AVERAGE = ("ema_decay",)
@@ -40,6 +40,15 @@ INSTEAD: dict[str, tuple[str, ...]] = {
     "nesterovs_momentum": ("nesterov",),
     "use_nesterov": ("nesterov",),
     "epsilon": EPSILON,
+    "eps": EPSILON,
+    # Keras, transformers, timm, optax
+    "epsilon_1": ("eps1",),
+    "epsilon_2": ("eps2",),
+    "eps_scale": ("eps2",),
+    "beta_2_decay": ("beta2_decay",),
+    "clip_threshold": ("d",),
+    "clipping_threshold": ("d",),
+    "multiply_by_parameter_scale": ("scale_parameter",),
     "eps_root": ("eps_inside_sqrt",),
     "correct_bias": ("bias_correction",),
     # timm, apex, Keras, thinc, chainer, scikit-learn

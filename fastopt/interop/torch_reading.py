@@ -291,7 +291,9 @@ class TorchState:
             (found,) = arrays.values()  # of a parameter with fewer than two axes
             if found.ndim < 2:
                 return self._new(found)[slot]
-        ensure(may_be_made, f"state[{key!r}] of {name!r} has no {self.row.arrays[slot]!r}")
+        names = [each[slot] for each in (self.row.arrays, self.row.flat) if slot in each]
+        said = f"state[{key!r}] of {name!r} has no {' or '.join(map(repr, names))}"
+        ensure(may_be_made, said)
         if arrays:
             return np.full_like(next(iter(arrays.values())), start)
         said = f"{name!r} has no state yet; give names as a dict with the parameters, for its shape"
@@ -308,11 +310,14 @@ class TorchState:
 def eps_of_adafactor(where: str, place: str, eps: Any) -> tuple[Any, Any]:
     """Return that of torch with 0 in place of None, as ours is."""
     is_pair = isinstance(eps, (tuple, list)) and len(eps) == 2
-    table.ensure(where, is_pair, f"{place}eps must be two numbers, not {eps!r:.60}")
-    first, second = eps
+    table.ensure(where, is_pair, f"{place}eps must be two numbers, not {eps!r:.60}", TypeError)
+    first, second = (0.0 if i == 0 and x is None else x for i, x in enumerate(eps))
+    for x in (first, second):
+        said = f"{place}eps must be two numbers, not {eps!r:.60}"
+        table.ensure(where, hasattr(type(x), "__float__"), said, TypeError)
     said = f"{place}eps[0] must be None, for the machine epsilon, or > 0, it is {first!r:.60}"
-    table.ensure(where, first is None or float(first) > 0, said)
-    return 0.0 if first is None else first, second
+    table.ensure(where, eps[0] is None or float(first) > 0, said)
+    return first, second
 
 
 def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:

@@ -75,7 +75,8 @@ def from_torch_state(
     SGD counts nothing: parameters with a momentum buffer are at `step_count`, and at 1 at least;
     those without are at 0, and the first gradient makes their buffer.
 
-    ``lr, lr_decay, eps, rho, momentum, dampening, nesterov, maximize`` keep their names;
+    ``lr, lr_decay, eps, rho, momentum, dampening, nesterov, maximize`` keep their names, and
+    ``beta2_decay`` and ``d``, too; ``eps`` of Adafactor is `eps1`, 0 where it is None, and `eps2`;
     ``betas`` are `beta1` and `beta2`, ``alpha`` is `rho`; ``weight_decay`` is `weight_decay` where
     it is decoupled, as in AdamW, and `l2` elsewhere. All other options get our defaults, also those
     that the optimizer was made with: set `clip_norm` and the like after loading. Or load with
@@ -84,7 +85,7 @@ def from_torch_state(
     schedules refuses the state, and with `drop` it always does: set them after loading. Averages
     begin as copies of the parameters.
     RMSprop must be made with `centered` as it was, and with `momentum` if a group has it; Adam and
-    AdamW with `amsgrad` as it was.
+    AdamW with `amsgrad` as it was; Adafactor without `beta1`.
 
     Where the momentum of torch's SGD is 0, its dampening does nothing; it is 0 then.
 

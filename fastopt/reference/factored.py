@@ -24,9 +24,9 @@ def squares_by(axis: int, g: Any, *, like: Any, keep: Any) -> tuple[Any, Any]:
         return squares, takes_part
     shape = list(p.shape)
     shape[axis] = 1
-    sums = np.zeros((2, *shape))
+    sums = np.zeros(shape), np.zeros(shape)
     if p.size == 0:
-        return sums[0], sums[1]
+        return sums
     number = np.arange(sums[0].size).reshape(shape) + np.zeros(p.shape, int)
     walked = [in_order(x, p) for x in (squares, takes_part, number)]
     by_size_of_steps = sorted(range(p.ndim), key=lambda a: abs(p.strides[a]))
@@ -39,7 +39,7 @@ def squares_by(axis: int, g: Any, *, like: Any, keep: Any) -> tuple[Any, Any]:
             of_part = np.zeros(total.size)
             add(of_part, walked[2], values, runs, last)
             total += of_part.reshape(shape)
-    return sums[0], sums[1]
+    return sums
 
 
 def _parts(p: Any) -> list[tuple[int, int]]:

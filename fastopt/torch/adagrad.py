@@ -83,9 +83,8 @@ class Adagrad(Tabled, torch.optim.Adagrad):
 
 
 @append(
-    OPTIONS,
+    OPTIONS.replace("{refused}\n    Refused where they are True.\n", ""),
     torchs="lr, beta2_decay, eps, d, weight_decay",
-    refused="capturable, differentiable",
     ours="Adafactor",
     own=SCALED,
     notes=" ``eps[0]`` is None, for the machine epsilon of the dtype, or greater than 0.",
@@ -136,9 +135,16 @@ class Adafactor(Tabled, torch.optim.Adafactor):
         return tuple(shape)
 
     @classmethod
-    def _numbers(cls, group: dict[str, Any], variant: Any) -> dict[str, Any]:
-        eps = eps_of_adafactor("Adafactor", "", group["eps"])
-        return super()._numbers({**group, "eps": eps}, variant)
+    def _check_state(cls, where: str, p: Tensor, state: dict[str, Any]) -> None:
+        others = ("variance",) if p.dim() > 1 else ("row_var", "col_var")
+        for name in others:
+            if state.get(name) is not None:
+                raise ValueError(f"{where} has {name}, and the parameter {p.dim()} axes")
+
+    @classmethod
+    def _options_of(cls, number: int, group: dict[str, Any], variant: Any) -> dict[str, Any]:
+        eps = eps_of_adafactor("Adafactor", f"param_groups[{number}]: ", group["eps"])
+        return super()._options_of(number, {**group, "eps": eps}, variant)
 
     @classmethod
     def _make(cls, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:

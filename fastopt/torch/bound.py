@@ -53,6 +53,8 @@ class Bound:
         self.in_use = [owner._has_state(groups[number]) for _, number in entries]
         found = [states.get(p, {}) if use else {} for p, use in self._each(self.in_use)]
         self.names = owner._arrays_of(self.variant)
+        for number, state in enumerate(found):
+            owner._check_state(self._where(number, "the state"), self.params[number], state)
         arrays = [
             {ours: self._array(number, state, ours) for ours in self.names}
             for number, state in enumerate(found)
@@ -109,7 +111,9 @@ class Bound:
             return self._number(number, name, array)
         shape = self.kind._shape_of(ours, p)
         if array is not None:
-            return self._checked(number, str(name), array, p.shape if shape is None else shape)
+            if shape is None:
+                return self._checked(number, str(name), array, p.shape)
+            return self._checked(number, str(name), array, shape).contiguous()
         if shape is not None:
             return p.detach().new_zeros(shape)
         start, keep = self.starts[number], torch.preserve_format

@@ -117,6 +117,10 @@ class Optimizer(torch.optim.Optimizer):
         """Return the shape of an array of a parameter's state; None if it is like that."""
 
     @classmethod
+    def _check_state(cls, where: str, p: torch.Tensor, state: dict[str, Any]) -> None:
+        """Raise where a state is one of a parameter of another kind."""
+
+    @classmethod
     def _has_state(cls, group: dict[str, Any]) -> bool:
         """Tell whether the parameters of a group have states in torch."""
         return True

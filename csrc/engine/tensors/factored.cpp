@@ -68,12 +68,14 @@ void advance_factors(const RowsAndColumns& of, const FactoredMoment& moment, int
   advance(of.rows, of.row_size, all.rows, all.row_counts, rows);
   advance(of.columns, of.column_size, all.columns, all.column_counts, columns);
   const auto inverse_root = [](double x) { return T(1 / std::sqrt(x)); };
+  const T most = T(1 / moment.least_root);  // times a column of no size it is finite
   T* of_rows = static_cast<T*>(of.inverse_rows);
   T* of_columns = static_cast<T*>(of.inverse_columns);
   for (std::int64_t row = 0, column = 0; row < of.rows; row += of.column_size) {
     double sum = 0, count = 0;  // of rows that take part
     for (std::int64_t i = row; i < row + of.column_size; ++i) {
-      of_rows[i] = inverse_root(rows[i]);
+      const T inverse = inverse_root(rows[i]);
+      of_rows[i] = inverse > most ? most : inverse;
       if (all.row_counts && all.row_counts[i] == 0) continue;
       sum += rows[i];
       ++count;

@@ -70,7 +70,8 @@ struct AdafactorBase {
     const double count = of_array[2], of_param = std::sqrt(of_array[0] / count);
     const double clipped = std::sqrt(of_array[1] / count) / d;
     double scale = 1;
-    if (scales != 0) scale = of_param > eps2 ? of_param : eps2;
+    const bool in_range = metric_lr * of_param <= std::numeric_limits<T>::max();
+    if (scales != 0) scale = in_range && of_param > eps2 ? of_param : eps2;
     if (clipped > 1) scale = scale / clipped;
     ratio = T(scale);
     step_size = T(metric_lr * scale);

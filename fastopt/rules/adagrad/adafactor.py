@@ -99,6 +99,7 @@ def formula(
 
     squares, counts = o.squares_of_rows(g)
     average(v_row, squares, counts)
+    most = T(1 / max(sqrt(np.finfo(T).tiny), least))
     if p.ndim < 2:
         root = inverse_root(v_row)
     else:
@@ -108,14 +109,16 @@ def formula(
         with np.errstate(invalid="ignore"):
             of_rows = of_rows / np.sum(counts > 0, axis=-2, keepdims=True)
         of_rows = np.maximum(of_rows, max(least, np.finfo(np.float64).tiny))
-        root = inverse_root(np.float64(v_row)) * inverse_root(v_col / of_rows)
-    root = np.minimum(root, T(1 / max(sqrt(np.finfo(T).tiny), least)))
+        root = np.minimum(inverse_root(np.float64(v_row)), most)
+        root = root * inverse_root(v_col / of_rows)
+    root = np.minimum(root, most)
     u = g * root
 
     count = max(o.total(np.square, np.ones_like(p)), 1.0)
     of_p = sqrt(o.total(np.square, o.p_before_decay) / count)
     clipped = sqrt(o.total(np.square, u) / count) / o.d
-    scale = max(o.eps2, of_p) if o.scale_parameter else 1.0
+    in_range = lr * of_p <= float(np.finfo(T).max)
+    scale = max(o.eps2, of_p if in_range else 0.0) if o.scale_parameter else 1.0
     if clipped > 1:
         scale = scale / clipped
     if m is None:
@@ -205,8 +208,8 @@ def adafactor_step(
     last two axes are those that are factored: of convolutions, reshape the parameters to give
     others (a view is enough). In C arrays are flat, and nothing is factored.
 
-    An element of ``v`` is at least the smallest normal number of the dtype: rows and columns of
-    zeros may meet.
+    An element of ``v`` counts as the smallest normal number of the dtype at least: rows and columns
+    of zeros may meet. An array whose root mean square is out of range is scaled as a small one.
 
     The gradient is gone over three times: for rows and columns, for the root mean squares, for the
     step. Squares are added up in double precision in a fixed order.
