@@ -139,17 +139,17 @@ class Problem {
     for (const auto& tensor : factors_)
       for (const std::vector<char>& means : tensor)
         for (std::size_t at = 0; at < means.size(); at += size_of(kind_.dtype))
-          add_number(sum, means.data() + at);
+          kind_.dtype == Dtype::float32 ? add_number<float>(sum, means.data() + at)
+                                        : add_number<double>(sum, means.data() + at);
     return sum;
   }
 
  private:
-  void add_number(Checksum& sum, const char* at) const {
-    float single;
-    double number;
-    std::memcpy(&single, at, sizeof single);
-    if (kind_.dtype == Dtype::float64) std::memcpy(&number, at, sizeof number);
-    kind_.dtype == Dtype::float32 ? sum.add(single) : sum.add(number);
+  template <class T>
+  static void add_number(Checksum& sum, const char* at) {
+    T number;
+    std::memcpy(&number, at, sizeof number);
+    sum.add(number);
   }
 
   static Order order_of(int tensor, int stream, bool strided) {
