@@ -101,17 +101,17 @@ def main() -> int:
     os.environ["WINEPREFIX"] = str((folder / "wine").resolve())
     os.environ["WINEDEBUG"] = "-all"
     began = time.monotonic()
-    both = {}
+    runs_of = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(len(PLATFORMS)) as runs:
         for platform in PLATFORMS:
             program = build(platform, folder, pool)
             print(f"{platform.name}: built, {time.monotonic() - began:.0f} s", flush=True)
             if platform.run is not None:
-                both[platform.name] = runs.submit(checksums, platform, program)
+                runs_of[platform.name] = runs.submit(checksums, platform, program)
         print("native, with the numbers of real trainings")  # alike on any number of threads
         call([str(folder / "native" / "checksum.exe"), "realistic"])
-    native = both.pop("native").result()
-    failed = [name for name, lines in both.items() if compare(name, lines.result(), native)]
+    native = runs_of.pop("native").result()
+    failed = [name for name, lines in runs_of.items() if compare(name, lines.result(), native)]
     return bool(failed)
 
 
