@@ -15,6 +15,8 @@ from setuptools import setup
 # instruction sets disagree in the last bit.
 GCC_FLAGS = Path(__file__).with_name("compile_flags.txt").read_text().split()
 MSVC_FLAGS = ["/std:c++17", "/O2", "/fp:precise"]
+EXPORTS = Path(__file__).with_name("csrc") / "exports.map"
+"""What others may see; without it, templates of the standard library would be seen, too."""
 
 
 def find(*endings: str) -> list[str]:
@@ -33,12 +35,36 @@ def readme() -> str:
     return re.sub(r"!?\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", text)
 
 
+def level(path: str) -> list[str]:
+    """Return how a source is optimised, if less than -O3, which makes what has no loops larger."""
+    top, folder, *_ = (*Path(path).parts, "")
+    has_loops = folder == "kernels" or path.endswith("memory_probe.cpp")
+    if "-O3" not in GCC_FLAGS or top != "csrc" or has_loops:
+        return []
+    return ["-Os" if folder == "bindings" else "-O2"]
+
+
 class BuildExt(build_ext):
     """Leaves the compiled core in the source tree too.
 
     Python started in this folder finds the package here before the installed one, and it would find
     it without its core.
     """
+
+    def build_extensions(self) -> None:
+        if sys.platform == "linux" and "bdist_wheel" in self.distribution.commands:
+            for extension in self.extensions:  # which needs no names but those that others use
+                extension.extra_link_args = [*extension.extra_link_args, "-Wl,--strip-all"]
+        compile_one = getattr(self.compiler, "_compile", None)  # that of MSVC has none
+
+        def compile_at_level(
+            obj: str, src: str, ext: str, cc_args: list[str], flags: list[str], pp_opts: list[str]
+        ) -> None:
+            compile_one(obj, src, ext, cc_args, [*flags, *level(src)], pp_opts)
+
+        if compile_one:
+            self.compiler._compile = compile_at_level
+        super().build_extensions()
 
     def run(self) -> None:
         super().run()
@@ -59,9 +85,11 @@ setup(
                 *find(".cpp", ".hpp", ".inl"),
                 "fastopt/include/fastopt.h",
                 "compile_flags.txt",
+                str(EXPORTS),
             ],
             include_dirs=[numpy.get_include()],
             extra_compile_args=MSVC_FLAGS if sys.platform == "win32" else GCC_FLAGS,
+            extra_link_args=[f"-Wl,--version-script={EXPORTS}"] if sys.platform == "linux" else [],
         )
     ],
     cmdclass={"build_ext": BuildExt},

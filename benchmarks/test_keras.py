@@ -32,7 +32,17 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 ROUNDS, STEPS, BATCH = 7, 100, 128
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "briefly_where_nothing_is_timed")
+
+
+@pytest.fixture
+def briefly_where_nothing_is_timed(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if pytestconfig.getoption("benchmark_disable"):
+        monkeypatch.setitem(globals(), "ROUNDS", 1)
+        monkeypatch.setitem(globals(), "STEPS", 3)
+        monkeypatch.setitem(globals(), "NETWORKS", NETWORKS[:1])
 
 
 def row(times: list[list[float]]) -> list[str]:

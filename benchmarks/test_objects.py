@@ -30,15 +30,15 @@ def test_step(benchmark: Any, name: str, workload: Any, how: str) -> None:
     params, others = workload.normal(seed=0), workload.normal(seed=0)
     grads = workload.normal(seed=1)
     arguments = [params, grads] + ([rule.init(params)] if rule.init else [])
-    opt: Any = rule.optimizers[0](others)
-    rule.step(*arguments)
+    opt: Any = rule.optimizers[0](others, **rule.of_any_shape)
+    rule.step(*arguments, **rule.of_any_shape)
     opt.step(grads)
     for one, other in zip(arrays_of(params), arrays_of(others), strict=True):
         np.testing.assert_array_equal(one, other)
     benchmark.group = f"{name}-{workload.name}"
     benchmark.extra_info.update(fastopt.info())
     if how == "function":
-        benchmark(rule.step, *arguments)
+        benchmark(rule.step, *arguments, **rule.of_any_shape)
     else:
         benchmark(opt.step, grads)
 

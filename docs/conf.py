@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from typing import Any
@@ -41,9 +40,9 @@ html_show_copyright = False
 OF_RULES = {
     "RULE_STEPS": [rule.step.__name__ for rule in RULES.values()],
     "RULE_INITS": [rule.init.__name__ for rule in RULES.values() if rule.init],
-    "RULE_STATES": [
-        inspect.signature(rule.init).return_annotation for rule in RULES.values() if rule.init
-    ],
+    "RULE_STATES": list(
+        dict.fromkeys(rule.state.__name__ for rule in RULES.values() if rule.state)
+    ),
     "RULE_CLASSES": [kind.__name__ for rule in RULES.values() for kind in rule.optimizers],
 }
 

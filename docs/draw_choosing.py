@@ -1,9 +1,9 @@
-"""Train on two problems with every rule, and draw how the losses fall: docs/choosing.png.
+"""Train on two problems with every rule, and draw how some losses fall: docs/choosing.png.
 
 python docs/draw_choosing.py [FILE.png]
 
 It prints the table of docs/choosing.md, too. Every rule has the best of a row of learning rates,
-by the loss at the end, and otherwise its defaults (LAMB no decay).
+by the loss at the end, and otherwise its defaults (LAMB no decay, Sophia estimates of the Hessian).
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ from fastopt.demo import data, network
 RATES = [a * 10.0**b for b in range(-5, 2) for a in (1, 3)]
 EPOCHS, BATCH, HIDDEN = 5, 50, 64
 STEPS, DIMENSIONS, CONDITION = 1000, 50, 1e4
+STEPS_OF_HESSIAN = 10
+
+
+def muon(params: Any, lr: float) -> fastopt.Optimizer:
+    """Make one that takes biases, and the one vector of the valley, as matrices too."""
+    return fastopt.Muon(params, lr=lr, flatten=True)
+
 
 # A class and what it has besides the learning rate; the colour is that of its family.
 OPTIMIZERS: dict[str, tuple[Callable[..., fastopt.Optimizer], str]] = {
@@ -29,8 +36,10 @@ OPTIMIZERS: dict[str, tuple[Callable[..., fastopt.Optimizer], str]] = {
     "Momentum": (fastopt.Momentum, "0.3"),
     "Momentum, Nesterov": (lambda p, lr: fastopt.Momentum(p, lr=lr, nesterov=True), "0.3"),
     "Adagrad": (fastopt.Adagrad, "tab:green"),
+    "RowWiseAdagrad": (fastopt.RowWiseAdagrad, "tab:green"),
     "RMSprop": (fastopt.RMSprop, "tab:green"),
     "Adadelta": (fastopt.Adadelta, "tab:green"),
+    "FTRL": (fastopt.FTRL, "tab:green"),
     "Adam": (fastopt.Adam, "tab:blue"),
     "AMSGrad": (fastopt.AMSGrad, "tab:blue"),
     "Adamax": (fastopt.Adamax, "tab:blue"),
@@ -38,11 +47,30 @@ OPTIMIZERS: dict[str, tuple[Callable[..., fastopt.Optimizer], str]] = {
     "ADOPT": (fastopt.ADOPT, "tab:purple"),
     "AdaBelief": (fastopt.AdaBelief, "tab:purple"),
     "AdEMAMix": (fastopt.AdEMAMix, "tab:purple"),
+    "Yogi": (fastopt.Yogi, "tab:purple"),
+    "Adan": (fastopt.Adan, "tab:purple"),
     "RAdam": (fastopt.RAdam, "tab:blue"),
     "Adafactor": (fastopt.Adafactor, "tab:green"),
     "LAMB": (lambda p, lr: fastopt.LAMB(p, lr=lr, trust_decay=0.0), "tab:red"),
+    "LARS": (fastopt.LARS, "tab:red"),
+    "ASGD": (fastopt.ASGD, "0.3"),
+    "ScheduleFreeSGD": (fastopt.ScheduleFreeSGD, "0.3"),
+    "ScheduleFreeAdamW": (fastopt.ScheduleFreeAdamW, "tab:blue"),
+    "Prodigy": (fastopt.Prodigy, "tab:blue"),
     "Lion": (fastopt.Lion, "tab:orange"),
+    "CautiousAdam": (fastopt.CautiousAdam, "tab:blue"),
+    "CautiousNAdam": (fastopt.CautiousNAdam, "tab:blue"),
+    "CautiousLion": (fastopt.CautiousLion, "tab:orange"),
+    "Signum": (fastopt.Signum, "tab:orange"),
+    "Muon": (muon, "tab:brown"),
+    "Sophia": (fastopt.Sophia, "tab:olive"),
+    "Rprop": (fastopt.Rprop, "tab:orange"),
 }
+DRAWN = (
+    *("SGD", "Momentum", "Adagrad", "RMSprop", "FTRL", "Adam", "NAdam", "Adan"),
+    *("Adafactor", "LAMB", "Lion", "Muon"),
+)
+"""A dozen for the picture; the table has all."""
 STYLES = ["-", "--", ":", "-.", (0, (1, 4))]
 
 
@@ -54,6 +82,20 @@ class Run(NamedTuple):
     accuracy: float = np.nan
 
 
+def wants_hessian(opt: fastopt.Optimizer, step: int) -> bool:
+    return isinstance(opt, fastopt.Sophia) and step % STEPS_OF_HESSIAN == 0
+
+
+def bartlett(params: Any, grads: Any, pixels: Any, rng: np.random.Generator) -> Any:
+    """Estimate the Hessian by the gradient for labels that the network draws."""
+    _, z = network.forward(params, pixels)
+    q = np.exp(z - z.max(axis=1, keepdims=True))
+    shares = np.cumsum(q / q.sum(axis=1, keepdims=True), axis=1)
+    drawn = np.sum(rng.random((len(q), 1)) > shares[:, :-1], axis=1)
+    network.backward(params, grads, pixels, drawn)
+    return {name: len(q) * g * g for name, g in grads.items()}
+
+
 def digits(make: Callable[..., fastopt.Optimizer], lr: float, images: data.Dataset) -> Run:
     """Train a 784-64-10 network on 4,000 images of MNIST; the losses are means over epochs."""
     rng = np.random.default_rng(0)
@@ -63,8 +105,10 @@ def digits(make: Callable[..., fastopt.Optimizer], lr: float, images: data.Datas
     for _ in range(EPOCHS):
         order = rng.permutation(len(images.train)).reshape(-1, BATCH)
         of_epoch = []
-        for batch in order:
+        for step, batch in enumerate(order):
             pixels, labels = images.train.pixels[batch], images.train.labels[batch]
+            if wants_hessian(opt, step):
+                opt.update_hessian(bartlett(params, grads, pixels, rng))
             of_epoch.append(network.backward(params, grads, pixels, labels))
             opt.step(grads)
         losses.append(float(np.mean(of_epoch)))
@@ -82,7 +126,9 @@ def valley(make: Callable[..., fastopt.Optimizer], lr: float) -> Run:
     h = np.geomspace(1 / CONDITION, 1, DIMENSIONS)
     x = q.T @ (1 / np.sqrt(h * DIMENSIONS / 2))
     opt, losses = make(x, lr=lr), []
-    for _ in range(STEPS):
+    for step in range(STEPS):
+        if wants_hessian(opt, step):
+            opt.update_hessian(np.sum(h[:, None] * q**2, axis=0))  # the diagonal itself
         across = q @ x
         losses.append(float(np.sum(h * across**2) / 2))
         opt.step(q.T @ (h * across))
@@ -97,11 +143,12 @@ def best(run: Callable[[float], Run]) -> Run:
 
 
 def save_picture(path: Path, runs: dict[str, tuple[Run, Run]]) -> None:
-    """Draw one panel for each problem, and one line in it for each rule."""
+    """Draw one panel for each problem, with a line for each rule that is drawn."""
     figure = Figure(figsize=(10, 5), layout="constrained")
     panels = figure.subplots(1, 2)
     used: dict[str, int] = {}
-    for name, of_rule in runs.items():
+    for name in DRAWN:
+        of_rule = runs[name]
         colour = OPTIMIZERS[name][1]
         style = STYLES[used.setdefault(colour, 0)]
         used[colour] += 1

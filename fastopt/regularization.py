@@ -49,7 +49,8 @@ def penalty(
     scikit-learn's ``ElasticNet(alpha, l1_ratio)`` has ``l1 = alpha*l1_ratio`` and
     ``l2 = alpha*(1 - l1_ratio)``. Keras' ``L1(a)`` is ``l1=a``, its ``L2(a)`` is ``l2=2*a``. In
     rules that have `scaled_prox` (LAMB: without `trust_decay`) `l1_prox` minimises this with
-    ``scaled_prox=True`` alone, in Adadelta, ADOPT and Lion not at all.
+    ``scaled_prox=True`` alone, in Adadelta, ADOPT, ASGD, FTRL, LARS, Lion (also cautious), Muon,
+    Prodigy, Rprop, Schedule-Free rules, Signum and Sophia not at all.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from terms import name_of_terms
 
 import fastopt
 from fastopt import _core, reference
@@ -44,10 +45,12 @@ class Case:
         return getattr(fastopt, f"{self.rule}_init")(params, **self.init)
 
     def step(self, params: Any, grads: Any, state: Any, **more: Any) -> Any:
-        return getattr(fastopt, f"{self.rule}_step")(params, grads, state, **self.options, **more)
+        step = getattr(fastopt, f"{self.rule}_step")
+        return step(params, grads, state, **{**self.options, **more})
 
     def reference_step(self, params: Any, grads: Any, state: Any, **more: Any) -> Any:
-        return getattr(reference, f"{self.rule}_step")(params, grads, state, **self.options, **more)
+        step = getattr(reference, f"{self.rule}_step")
+        return step(params, grads, state, **{**self.options, **more})
 
 
 def rmsprop_cases(**options: Any) -> list[Case]:
@@ -88,6 +91,14 @@ CASES = [
     Case("adamax", {"eps_outside_max": True, "eps": 1e-3}),
     Case("lion"),
     Case("lion", {"lr": 0.1, "beta1": 0.5, "beta2": 0.7}),
+    Case("cautious_adam"),
+    Case("cautious_adam", {"lr": 0.1, "beta1": 0.5, "epsilon_hat": True, "eps": 1e-3}),
+    Case("cautious_lion"),
+    Case("cautious_lion", {"lr": 0.1, "beta1": 0.5, "beta2": 0.7}),
+    Case("cautious_nadam"),
+    Case("cautious_nadam", {"lr": 0.1, "beta1": 0.5, "eps": 1e-3, "momentum_decay": 1.0}),
+    Case("signum"),
+    Case("signum", {"lr": 0.1, "momentum": 0.0}),
     Case("amsgrad"),
     Case("amsgrad", {"epsilon_hat": True, "eps": 1e-3, "beta2": 0.9}),
     Case("amsgrad", {"max_of_corrected": True, "beta2": 0.9}),
@@ -107,10 +118,56 @@ CASES = [
     Case("adopt", {"update_clip": False, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
     Case("adabelief"),
     Case("adabelief", {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
+    Case("yogi"),
+    Case("yogi", {"lr": 0.1, "beta1": 0.5, "beta2": 0.9}, {"initial_accumulator_value": 0.25}),
+    Case("yogi", {"bias_correction": False, "eps": 0.1}),
+    Case("adan"),
+    Case("adan", {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "beta3": 0.8, "eps": 1e-3}),
+    Case("adan", {"bias_correction": False, "eps": 0.1}),
+    Case("ftrl"),
+    Case(
+        "ftrl",
+        {"lr": 0.1, "lambda1": 0.5, "lambda2": 0.25, "beta": 1.0, "l2_shrinkage": 0.125},
+        {"initial_accumulator_value": 0.0},
+    ),
+    Case("rprop"),
+    Case("rprop", {"lr": 0.3, "eta_minus": 0.25, "min_step_size": 0.1, "max_step_size": 0.4}),
     Case("adafactor"),
     Case("adafactor", {"beta1": 0.5, "lr": 0.3, "d": 0.5}, {"beta1": True}),
     Case("adafactor", {"clamp": True, "eps1": 0.3, "relative_step": False, "eps2": 10.0}),
     Case("adafactor", {"clamp": True, "eps1": 0.0, "scale_parameter": False, "beta2_decay": -0.5}),
+    Case("rowwise_adagrad"),
+    Case("rowwise_adagrad", {"lr": 0.5, "lr_decay": 0.1, "eps": 1e-3}),
+    Case("lars"),
+    Case("lars", {"trust_coeff": 0.5, "trust_decay": 0.1, "nesterov": True, "dampening": 0.5}),
+    Case("lars", {"trust_decay": 0.1, "norm_of_sum": True, "lr_inside": True, "eps": 0.1}),
+    Case("lars", {"trust_coeff": 0.5, "trust_clip": True, "lr": 0.1, "lr_inside": True}),
+    Case("lars", {"always_adapt": False, "momentum": 0.0}),
+    Case("asgd"),
+    Case("asgd", {"lr": 0.1, "lambd": 0.5, "alpha": 0.5, "t0": 1.0}),
+    Case("schedulefree_sgd", {"lr": 0.1}),
+    Case("schedulefree_sgd", {"momentum": 0.5, "warmup_steps": 2.5, "r": 0.5}),
+    Case("schedulefree_sgd", {"lr": 0.0, "momentum": 1.0}),
+    Case("schedulefree_adamw"),
+    Case("schedulefree_adamw", {"lr": 0.1, "beta1": 0.5, "y_decay": 0.1, "eps": 1e-3}),
+    Case(
+        "schedulefree_adamw",
+        {"beta1": 1.0, "beta2": 0.0, "warmup_steps": 4.0, "r": 1.5, "weight_lr_power": 0.0},
+    ),
+    Case("prodigy"),
+    Case("prodigy", {"d_decay": 0.1, "use_bias_correction": True, "growth_rate": 1.5, "d0": 0.1}),
+    Case("prodigy", {"beta1": 0.0, "beta3": 0.5, "safeguard_warmup": True, "d0": 1e-3, "lr": 0.5}),
+    Case("prodigy", {"per_array": True, "d0": 0.01, "d_coef": 2.0, "eps": 1e-3, "beta2": 0.9}),
+    Case("sophia"),
+    Case("sophia", {"lr": 0.1, "beta1": 0.5, "rho": 2.0, "eps": 1e-3, "eps_outside_max": False}),
+    Case("sophia", {"bias_correction": True, "rho": 1.0, "eps": 0.1}),
+    Case("muon", {"flatten": True}),
+    Case("muon", {"flatten": True, "nesterov": False, "momentum": 0.5, "match_rms_adamw": True}),
+    Case("muon", {"flatten": True, "eps_outside_max": True, "eps": 0.1}),
+    Case(
+        "muon", {"flatten": True, "lr": 0.1, "ns_steps": 2, "ns_a": 1.5, "ns_b": -0.5, "ns_c": 0.0}
+    ),
+    Case("muon", {"lr": 0.1, "beta1": 0.5, "beta2": 0.99, "eps": 1e-3}, {"other": True}),
 ]
 
 # Rules that divide by a metric, which can scale the threshold of proximal L1.
@@ -128,15 +185,45 @@ SCALED_CASES = [
     Case("radam", {"scaled_prox": True, "lr": 0.3, "beta2": 0.8}),
     Case("lamb", {"scaled_prox": True, "lr": 0.3}),
     Case("nadam", {"scaled_prox": True, "lr": 0.3}),
+    Case("cautious_adam", {"scaled_prox": True, "lr": 0.3}),
+    Case("cautious_nadam", {"scaled_prox": True, "lr": 0.3}),
     Case("ademamix", {"scaled_prox": True, "lr": 0.3}),
     Case("adabelief", {"scaled_prox": True, "lr": 0.3, "eps": 1e-8}),
+    Case("yogi", {"scaled_prox": True, "lr": 0.3}),
+    Case("adan", {"scaled_prox": True, "lr": 0.3}),
     Case("adafactor", {"scaled_prox": True, "lr": 0.3}),
+    Case("rowwise_adagrad", {"scaled_prox": True, "lr": 0.3}),
 ]
 
-PLAIN_CASES = [Case(rule) for rule in RULES]
+PLAIN_CASES = [
+    Case(name, {**rule.of_any_shape, **({"per_array": True} if name == "prodigy" else {})})
+    for name, rule in RULES.items()
+]
+"""Of each rule one whose arrays know nothing of each other."""
 
 MOST_ARRAYS = rmsprop_cases()[-1]
 STATE_CASES = [*PLAIN_CASES, MOST_ARRAYS]
+
+# Those that C has, whose arrays are no matrices.
+FLAT_CASES = [
+    *(case for case in CASES + SCALED_CASES if "flatten" not in case.options),
+    Case("muon", {}, {"other": True}),
+]
+FLAT_STATE_CASES = [
+    *(case for case in STATE_CASES if "flatten" not in case.options),
+    Case("muon", {}, {"other": True}),
+]
+
+# An array knows nothing of the others.
+ALONE = [case for case in CASES if case.rule != "prodigy" or "per_array" in case.options]
+
+# An element depends on no other of its array.
+ELEMENTWISE = [
+    case
+    for case in CASES + SCALED_CASES
+    if not (_core.rules[case.rule].sums or _core.rules[case.rule].factors)
+    and "flatten" not in case.options
+]
 
 KINDS = [Case("sgd"), Case("momentum"), Case("adam"), Case("lamb"), MOST_ARRAYS]
 """A rule without a state, and with one array in it, two, two and two phases, three."""
@@ -151,91 +238,6 @@ def around(cases: list[Case], terms: list[dict[str, Any]]) -> list[Any]:
     pairs = [*product([case for case in cases if case in KINDS], terms)]
     pairs += [(case, terms[-1]) for case in cases if case not in KINDS]
     return [pytest.param(*pair, id=f"{pair[0]}-{name_of_terms(pair[1])}") for pair in pairs]
-
-
-# What can be done around a rule. True stands for a tree like the parameters.
-TERMS: list[dict[str, Any]] = [
-    {},
-    {"grad_scale": 0.125},
-    {"maximize": True},
-    {"l2": 0.01},
-    {"l1": 0.01},
-    {"weight_decay": 0.1},
-    {"weight_decay": 0.1, "decay_after": True},
-    {"l1_prox": 0.3},
-    {"nonneg": True},
-    {"nonneg": True, "l1_prox": 0.3, "weight_decay": 0.1, "decay_after": True},
-    {"zero_grads": True},
-    {"mask": True},
-    {"mask": True, "keep_prob": 0.7},
-    {"mask": True, "keep_prob": 0.7, "zero_grads": True, "l1": 0.01},
-    {"clip_norm": 0.5},
-    {"clip_norm": 1e9, "clip_eps": 0.0},
-    {"clip_tensor_norm": 3.0, "grad_scale": -2.0},
-    {"clip_value": 0.5},
-    {"ema": True, "ema_decay": 0.75},
-    {"ema": True, "ema_decay": 0.9, "mask": True, "keep_prob": 0.5},
-    {"skip_nonfinite": True},
-    {"clip_norm": 2.0, "weight_decay": 0.1, "ema": True, "ema_decay": 0.99, "skip_nonfinite": True},
-    {
-        "clip_tensor_norm": 10.0,
-        "clip_value": 0.7,
-        "ema": True,
-        "ema_decay": 0.5,
-        "grad_scale": 3.0,
-        "maximize": True,
-        "mask": True,
-        "keep_prob": 0.3,
-        "l2": 0.02,
-        "l1": 0.03,
-        "weight_decay": 0.2,
-        "decay_after": True,
-        "l1_prox": 0.2,
-        "zero_grads": True,
-    },
-]
-
-# The same for terms that may differ from entry to entry. Words stand for what `filled_terms` makes:
-# masks in some form, penalties for "each" array or every "branch". Of drop, p is given.
-ENTRY_TERMS: list[dict[str, Any]] = [
-    {"mask": "uint8", "keep_prob": 0.7},
-    {"mask": "mixed", "keep_prob": 0.7},
-    {"mask": "packed", "keep_prob": 0.7, "zero_grads": True, "clip_value": 0.5},
-    {"update_mask": "uint8", "weight_decay": 0.1, "zero_grads": True},
-    {"update_mask": "packed", "l1_prox": 0.3, "ema": True, "ema_decay": 0.75},
-    {"update_mask": "packed", "mask": "packed", "keep_prob": 0.7, "clip_norm": 0.5},
-    {"update_mask": "bool", "mask": "uint8", "skip_nonfinite": True},
-    {"drop": 0.0},
-    {"drop": 0.3},
-    {"drop": 1.0, "l1": 0.01},
-    {"drop": 1 / 65536, "update_mask": "mixed", "grad_scale": 0.125},
-    {"l1": "each"},
-    {"l2": "each"},
-    {"weight_decay": "each"},
-    {"weight_decay": "branch", "decay_after": True},
-    {"l1_prox": "each", "nonneg": True},
-    {
-        "clip_tensor_norm": 10.0,
-        "clip_value": 0.7,
-        "ema": True,
-        "ema_decay": 0.5,
-        "grad_scale": 3.0,
-        "maximize": True,
-        "drop": 0.7,
-        "update_mask": "mixed",
-        "l2": "branch",
-        "l1": "each",
-        "weight_decay": "each",
-        "decay_after": True,
-        "l1_prox": "branch",
-        "zero_grads": True,
-    },
-]
-
-
-def name_of_terms(terms: dict[str, Any]) -> str:
-    words = (f"{k}={v}" if isinstance(v, str) or k == "drop" else k for k, v in terms.items())
-    return ",".join(words) or "plain"
 
 
 def random_like(tree: Any, rng: np.random.Generator) -> Any:
@@ -306,7 +308,7 @@ NUMBERS = {name for rule in _core.rules.values() for name in rule.numbers}
 FACTORS = {name for rule in _core.rules.values() for name in rule.factors}
 """What states have of rows and columns."""
 
-COLUMNS = {rule.factors[1] for rule in _core.rules.values() if rule.factors}
+COLUMNS = {name for rule in _core.rules.values() for name in rule.factors[1:]}
 """What of it flat arrays have not."""
 
 
@@ -351,6 +353,16 @@ def assert_same_bits(actual: Any, expected: Any) -> None:
             )
 
 
+def copied(tree: Any) -> Any:
+    """Return copies that lie as the arrays do: sums are in the order of memory."""
+
+    def copy_of(array: Any) -> Any:
+        forwards = (..., *(slice(None, None, -1 if s < 0 else 1) for s in array.strides))
+        return array[forwards].copy(order="K")[forwards]
+
+    return map_tree(copy_of, tree)
+
+
 def check_against_reference(
     case: Case,
     params: Any,
@@ -363,7 +375,7 @@ def check_against_reference(
     terms = filled_terms(terms or {}, params, rng)
     expected_terms = copy.deepcopy(terms)
     grads = other_key_order(random_like(params, rng))
-    expected = copy.deepcopy(params)
+    expected = copied(params)
     state = case.new_state(params)
     randomize_state(state, rng)
     expected_state = copy.deepcopy(state)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cases import ISAS
 from digits_files import write_files
+from kinds import is_of_others
 
 from fastopt import _core
 from fastopt.demo.data import Dataset, load_folder
@@ -16,13 +17,28 @@ from fastopt.demo.data import Dataset, load_folder
 os.environ.setdefault("KERAS_BACKEND", "torch")  # else Keras looks for TensorFlow
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rules",
+        choices=["few", "others", "all"],
+        default="few",
+        help="of tests that go through all rules, run those of one rule of each kind (few, the "
+        "default), those of the others alone (others, and nothing else), or all",
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With FASTOPT_ISA, leave out what goes through all tables by itself: it has run before."""
-    if not os.environ.get("FASTOPT_ISA"):
-        return
-    own = [item for item in items if "isa" in getattr(item, "fixturenames", ())]
-    config.hook.pytest_deselected(items=own)
-    items[:] = [item for item in items if item not in set(own)]
+    out = []
+    if os.environ.get("FASTOPT_ISA"):
+        out += [item for item in items if "isa" in getattr(item, "fixturenames", ())]
+    rules = config.getoption("--rules")
+    if rules != "all":
+        out += [item for item in items if is_of_others(item) != (rules == "others")]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        left_out = set(out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

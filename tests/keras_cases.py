@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 RULES: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {}),
     ("SGD", {"momentum": 0.9}),
@@ -29,14 +31,28 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("Adafactor", {"epsilon_1": 1e-3, "epsilon_2": 0.1, "beta_2_decay": -0.5}),
     ("Adafactor", {"clip_threshold": 0.5}),
     ("Adafactor", {"learning_rate": 1.0, "relative_step": False}),
+    ("Ftrl", {}),
+    (
+        "Ftrl",
+        {
+            **{"learning_rate": 0.1, "l1_regularization_strength": 0.1, "beta": 0.5},
+            **{"l2_regularization_strength": 0.2, "l2_shrinkage_regularization_strength": 0.3},
+            "initial_accumulator_value": 0.5,
+        },
+    ),
     ("Lamb", {}),
     ("Lamb", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
+    ("Muon", {}),
+    ("Muon", {"learning_rate": 0.1, "adam_beta_1": 0.8, "adam_beta_2": 0.9, "epsilon": 1e-3}),
+    ("Muon", {"momentum": 0.5, "nesterov": False, "ns_steps": 3, "muon_a": 3.0, "rms_rate": 0.5}),
+    ("Muon", {"adam_lr_ratio": 0.1, "exclude_layers": ["v0"], "adam_weight_decay": 0.1}),
     ("Nadam", {}),
     ("Nadam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
     ("Lion", {}),
     ("Lion", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.7}),
 ]
 REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("Ftrl", {"learning_rate_power": -0.4}),
     ("RMSprop", {"momentum": 0.9}),
     ("RMSprop", {"momentum": 0.9, "centered": True, "epsilon": 1e-2}),
 ]
@@ -51,8 +67,31 @@ NUMBERS = {
     "Adadelta": {"rho": 0.5, "epsilon": 1e-2},
     "Adamax": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
     "Adafactor": {"epsilon_1": 1e-2, "beta_2_decay": -0.5, "clip_threshold": 0.5},
+    "Ftrl": {"l1_regularization_strength": 0.2, "l2_regularization_strength": 0.1, "beta": 0.3},
     "Lamb": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
+    "Muon": {"momentum": 0.5, "muon_b": -4.5, "adam_beta_1": 0.5, "epsilon": 1e-2, "rms_rate": 0.3},
     "Nadam": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
     "Lion": {"beta_1": 0.5, "beta_2": 0.9},
 }
 NAMES = list(NUMBERS)
+
+
+def compute_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras' Adafactor and Muon round to float32 on the way; let them do all in float64."""
+    torch, keras = pytest.importorskip("torch"), pytest.importorskip("keras")
+
+    def tensor(x: Any) -> Any:
+        return torch.as_tensor(keras.ops.convert_to_tensor(x), dtype=torch.float64)
+
+    def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return tensor(x).mean() if axis is None else tensor(x).mean(dim=axis, keepdim=keepdims)
+
+    def norm(x: Any, axis: Any, keepdims: bool) -> Any:
+        return torch.linalg.norm(tensor(x), dim=axis, keepdim=keepdims)
+
+    where = "keras.src.ops"
+    monkeypatch.setattr(f"{where}.sqrt", lambda x: tensor(x).sqrt())
+    monkeypatch.setattr(f"{where}.norm", norm)
+    monkeypatch.setattr(f"{where}.mean", mean)
+    monkeypatch.setattr(f"{where}.maximum", lambda x, y: torch.maximum(tensor(x), tensor(y)))
+    monkeypatch.setattr(f"{where}.minimum", lambda x, y: torch.minimum(tensor(x), tensor(y)))

@@ -17,7 +17,7 @@ from hypothesis.stateful import precondition, rule
 from machine import Machine, seeds
 from model import Model
 from model_loading import fits, load, load_params
-from optimizer_options import SHARED
+from optimizer_options import OPTIONS, REQUIRED, SHARED
 from optimizer_twins import flat, in_any_order, with_more
 from refused_calls import is_refused
 
@@ -163,6 +163,8 @@ class Saving(Machine):
             options["ema_decay"] = 0.25
         if self.design.has_momentum:
             options["momentum"] = 0.25
+        own = OPTIONS[self.design.name]
+        options |= {name: value for name, value in REQUIRED.items() if name in own}
         no_options = [{} for _ in range(self.design.count_of_options(params))]
         new, model = self.design.make(params, options, no_options)
         theirs = {entry.name: old.groups[entry.group].options for entry in old.entries}

@@ -22,6 +22,15 @@ from fastopt.tree import names, paths, zip_trees
 
 STATES = {name: rule.state for name, rule in RULES.items()}
 
+STARTS: dict[str, dict[str, float | None]] = {
+    "yogi": {"m": 1e-6, "v": 1e-6},
+    "ftrl": {"n": 0.1},
+    "schedulefree_sgd": {"z": None},
+    "schedulefree_adamw": {"z": None},
+    "prodigy": {"p0": None},
+}
+"""What arrays of a state begin with where that is not zero; None stands for the parameter."""
+
 OF_THE_OPTIMIZER = ("threads", "flush_denormals", "ema_debias", "accumulation")
 """Shared options that no formula knows."""
 
@@ -63,7 +72,8 @@ class Group:
 
 def means_like(array: Any, slot: str) -> Any:
     """Return means of rows or of columns, of zero."""
-    return getattr(fastopt.adafactor_init(array), slot)
+    init = fastopt.adafactor_init if slot in ("v_row", "v_col") else fastopt.rowwise_adagrad_init
+    return getattr(init(array), slot)
 
 
 @dataclass
@@ -181,6 +191,8 @@ class Model:
 
     def new_state(self, array: Any) -> dict[str, Any]:
         state = {slot: np.zeros_like(array) for slot in self.states}
+        for slot, start in STARTS.get(self.rule, {}).items():
+            state[slot][...] = array if start is None else start
         has = _core.rules[self.rule]
         state |= {slot: np.array(start) for slot, start in has.numbers.items()}
         return state | {slot: means_like(array, slot) for slot in has.factors}

@@ -151,6 +151,33 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "scaled_prox": st.booleans(),
     }
     | TERMS,
+    "Yogi": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.9),
+        "beta2": numbers(0.0, 0.9, 0.999),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "scaled_prox": st.booleans(),
+        "bias_correction": st.booleans(),
+    }
+    | TERMS,
+    "Adan": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.98),
+        "beta2": numbers(0.0, 0.5, 0.92),
+        "beta3": numbers(0.0, 0.9, 0.99),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "scaled_prox": st.booleans(),
+        "bias_correction": st.booleans(),
+    }
+    | TERMS,
+    "FTRL": {
+        "lr": RATES,
+        "lambda1": numbers(0.0, 0.01, 0.5),
+        "lambda2": numbers(0.0, 0.01, 0.5),
+        "beta": numbers(0.0, 0.1, 1.0),
+        "l2_shrinkage": numbers(0.0, 0.01, 0.3),
+    }
+    | TERMS,
     "NAdam": {
         "lr": RATES,
         "beta1": numbers(0.0, 0.5, 0.9),
@@ -194,13 +221,113 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "scaled_prox": st.booleans(),
     }
     | TERMS,
+    "LARS": {
+        "lr": RATES,
+        "momentum": numbers(0.0, 0.5, 0.9),
+        "dampening": numbers(0.0, 0.5, 0.9),
+        "nesterov": st.booleans(),
+        "lr_inside": st.booleans(),
+        "trust_coeff": numbers(1e-3, 0.1, 1.0),
+        "trust_decay": numbers(0.0, 0.01, 0.3),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "norm_of_sum": st.booleans(),
+        "always_adapt": st.booleans(),
+        "trust_clip": st.booleans(),
+    }
+    | TERMS,
+    "ASGD": {
+        "lr": RATES,
+        "lambd": numbers(0.0, 1e-4, 0.1),
+        "alpha": numbers(0.0, 0.75, 1.0),
+        "t0": numbers(0.0, 2.0, 1e6),
+    }
+    | TERMS,
+    "ScheduleFreeSGD": {
+        "lr": RATES,
+        "momentum": numbers(0.5, 0.9, 1.0),
+        "warmup_steps": numbers(0.0, 2.5, 4.0),
+        "r": numbers(0.0, 0.5, 2.0),
+        "weight_lr_power": numbers(0.0, 1.0, 2.0),
+    }
+    | TERMS,
+    "ScheduleFreeAdamW": {
+        "lr": RATES,
+        "beta1": numbers(0.5, 0.9, 1.0),
+        "beta2": numbers(0.0, 0.5, 0.999),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "y_decay": numbers(0.0, 0.01, 0.3),
+        "warmup_steps": numbers(0.0, 2.5, 4.0),
+        "r": numbers(0.0, 0.5, 2.0),
+        "weight_lr_power": numbers(0.0, 1.0, 2.0),
+    }
+    | TERMS,
+    "Prodigy": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.9),
+        "beta2": numbers(0.0, 0.9, 0.999),
+        "beta3": numbers(0.0, 0.5, 0.99),
+        "eps": numbers(1e-8, 1e-3, 0.1),
+        "d_decay": numbers(0.0, 0.01, 0.3),
+        "use_bias_correction": st.booleans(),
+        "safeguard_warmup": st.booleans(),
+        "d0": numbers(1e-6, 1e-3, 0.1),
+        "d_coef": numbers(0.5, 1.0, 2.0),
+        "growth_rate": numbers(0.0, 1.02, 1.5),
+        "per_array": st.just(True),
+    }
+    | TERMS,
+    "Muon": {
+        "lr": RATES,
+        "momentum": numbers(0.0, 0.5, 0.95),
+        "nesterov": st.booleans(),
+        "ns_steps": st.sampled_from([1, 3, 5]),
+        "ns_a": numbers(3.4445, 3.4),  # few are such that all of their mixtures stay finite
+        "ns_b": numbers(-4.775, -4.7),
+        "ns_c": numbers(2.0315, 2.0),
+        "eps": numbers(1e-7, 1e-3, 0.1),
+        "eps_outside_max": st.booleans(),
+        "match_rms_adamw": st.booleans(),
+        "flatten": st.just(True),
+        "beta1": numbers(0.0, 0.5, 0.9),
+        "beta2": numbers(0.0, 0.9, 0.999),
+    }
+    | TERMS,
     "Lion": {
         "lr": RATES,
         "beta1": numbers(0.0, 0.5, 0.9),
         "beta2": numbers(0.0, 0.9, 0.99),
     }
     | TERMS,
+    "Rprop": {
+        "lr": RATES,
+        "eta_minus": numbers(0.3, 0.5, 1.0),
+        "eta_plus": numbers(1.0, 1.2, 1.5),
+        "min_step_size": numbers(1e-6, 1e-3, 0.01),
+        "max_step_size": numbers(0.01, 0.5, 50.0),
+    }
+    | TERMS,
+    "Signum": {"lr": RATES, "momentum": numbers(0.0, 0.5, 0.9)} | TERMS,
+    "RowWiseAdagrad": {
+        "lr": RATES,
+        "lr_decay": numbers(0.0, 0.1, 1.0),
+        "eps": numbers(1e-10, 1e-3, 0.1),
+        "scaled_prox": st.booleans(),
+    }
+    | TERMS,
+    "Sophia": {
+        "lr": RATES,
+        "beta1": numbers(0.0, 0.5, 0.965),
+        "rho": numbers(0.01, 0.04, 1.0),
+        "eps": numbers(1e-15, 1e-3, 0.1),
+        "eps_outside_max": st.booleans(),
+        "bias_correction": st.booleans(),
+    }
+    | TERMS,
 }
+OPTIONS |= {f"Cautious{name}": OPTIONS[name] for name in ("Adam", "Lion", "NAdam")}
+
+# What new optimizers are given, too: otherwise many arrays have no step, or not one alone.
+REQUIRED = {"flatten": True, "per_array": True}
 
 # Offsets from which counting goes round the end.
 DROPS = st.builds(

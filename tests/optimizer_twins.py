@@ -12,7 +12,7 @@ from cases import DTYPES, FACTORS, NUMBERS, assert_same_bits, random_like, zip_t
 from hypothesis import strategies as st
 from model import STATES as STATE_CLASSES
 from model import Entry, Model, means_like
-from optimizer_options import OPTIONS, SHARED, strategies, together
+from optimizer_options import OPTIONS, REQUIRED, SHARED, strategies, together
 from test_layouts import LAYOUTS
 
 import fastopt
@@ -159,7 +159,7 @@ class Design:
         return getattr(fastopt, self.name)(params, state=state, **options, **init)
 
     def make_model(self, params: Any, options: Any, of_groups: list[Any]) -> Model:
-        plain = getattr(fastopt, self.name)(np.zeros(1))  # which has the defaults
+        plain = getattr(fastopt, self.name)(np.zeros((1, 1)))  # which has the defaults
         shared, defaults = (
             {name: options.get(name, value) for name, value in known.items()}
             for known in (plain.options, plain.groups[0])
@@ -201,6 +201,7 @@ class Design:
             momentum = table.pop("momentum")
             if self.has_momentum:
                 required["momentum"] = momentum.filter(lambda number: number != 0)
+        required |= {name: table.pop(name) for name in REQUIRED if name in table}
         options = draw(st.fixed_dictionaries(required, optional=table))
         clipping, averaging = options.pop("clipping"), options.pop("averaging")
         return options | clipping | draw(st.sampled_from([averaging, averaging, {}]))

@@ -220,3 +220,15 @@ def test_weights_of_gradients() -> None:
     with pytest.raises(TypeError, match=r"^SGD\.accumulate: weight must be a number, not str"):
         opt.accumulate(np.ones(2, np.float32), weight="3")  # type: ignore[arg-type]
     assert opt.state_dict()["accumulated"]["count"] == 0
+
+
+def test_a_refused_step_forgets_nothing_that_was_left_out() -> None:
+    opt = fastopt.SGD(np.zeros(3), lr=1.0)
+    opt.accumulate(np.full(3, np.nan), skip_nonfinite=True)
+    with pytest.raises(ValueError, match="shape"):
+        opt.step(np.ones(4))
+    result = opt.step()
+    assert result is not None
+    assert result.skipped
+    with pytest.raises(ValueError, match="no gradients were accumulated"):
+        opt.step()

@@ -109,6 +109,7 @@ def test_options_of_other_benchmarks_are_refused(
     assert_refused(capsys, ["bench", "--loop", *others], message)
 
 
+@pytest.mark.long
 def test_the_process(tmp_path: Path) -> None:
     pytest.importorskip("tqdm")
     pytest.importorskip("cpuinfo")

@@ -10,23 +10,21 @@ from cases import (
     CASES,
     COLUMNS,
     DTYPES,
-    ENTRY_TERMS,
     NEVER_NEGATIVE,
     NUMBERS,
     PLAIN_CASES,
     SCALED_CASES,
     SIZES,
     STATE_CASES,
-    TERMS,
     Case,
     all_of,
     around,
     assert_same_bits,
     check_against_reference,
     filled_terms,
-    name_of_terms,
     random_like,
 )
+from terms import ENTRY_TERMS, TERMS, name_of_terms
 
 import fastopt
 from fastopt import reference

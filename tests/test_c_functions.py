@@ -31,19 +31,17 @@ from c_functions import (
     signature,
 )
 from cases import (
-    CASES,
-    ENTRY_TERMS,
-    SCALED_CASES,
-    STATE_CASES,
-    TERMS,
+    FLAT_CASES,
+    FLAT_STATE_CASES,
     Case,
     all_of,
+    around,
     assert_same_bits,
     filled_terms,
-    name_of_terms,
     random_like,
     randomize_state,
 )
+from terms import ENTRY_TERMS, TERMS
 
 import fastopt
 from fastopt import _core
@@ -127,7 +125,7 @@ def test_rules_are_described() -> None:
         for i, option in enumerate(options):
             assert functions.option_default(number, i) == float(parameters[option].default)
         for i, optional in enumerate(arrays.values()):
-            assert functions.array_is_optional(number, i) == optional
+            assert functions.array_is_optional(number, i) == (optional and "flatten" not in options)
         for i, start in enumerate(scalars.values()):
             assert functions.scalar_start(number, i) == start
     for number in (-1, len(RULES)):
@@ -137,7 +135,7 @@ def test_rules_are_described() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("case", [*CASES, *SCALED_CASES], ids=str)
+@pytest.mark.parametrize("case", FLAT_CASES, ids=str)
 def test_update(case: Case, dtype: Any) -> None:
     rng = np.random.default_rng(3)
     rule, options = rule_number(case.rule), options_of(case)
@@ -159,7 +157,7 @@ def test_update(case: Case, dtype: Any) -> None:
             assert_same_bits(all_of(twin), all_of(state))
 
 
-@pytest.mark.parametrize("case", [case for case in STATE_CASES if not case.init], ids=str)
+@pytest.mark.parametrize("case", [case for case in FLAT_STATE_CASES if not case.init], ids=str)
 def test_no_elements(case: Case) -> None:
     """There may be no memory then."""
     rule, options, numbers = rule_number(case.rule), options_of(case), np.ones(4)
@@ -174,8 +172,7 @@ def lists_of(dtype: Any, rng: Any, sizes: tuple[int, ...] = (70, 1, 0, 5000)) ->
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("terms", [*TERMS, *ENTRY_TERMS], ids=name_of_terms)
-@pytest.mark.parametrize("case", STATE_CASES, ids=str)
+@pytest.mark.parametrize(("case", "terms"), around(FLAT_STATE_CASES, [*TERMS, *ENTRY_TERMS]))
 def test_step(case: Case, terms: dict[str, Any], dtype: Any) -> None:
     rng = np.random.default_rng(4)
     params = lists_of(dtype, rng)
@@ -206,7 +203,7 @@ def test_step(case: Case, terms: dict[str, Any], dtype: Any) -> None:
             assert result.nonfinite == (f"grads[{nonfinite}]" if nonfinite >= 0 else None)
 
 
-@pytest.mark.parametrize("case", STATE_CASES, ids=str)
+@pytest.mark.parametrize("case", FLAT_STATE_CASES, ids=str)
 def test_arrays_without_gradients_stay_behind(case: Case) -> None:
     rng = np.random.default_rng(5)
     params = lists_of(np.float32, rng)

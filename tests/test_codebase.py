@@ -68,6 +68,8 @@ def disassembly() -> dict[str, str]:
     functions: dict[str, str] = {}
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
         functions[name] = functions.get(name, "") + body
+    if not any("fastopt::" in name for name in functions):
+        pytest.skip("wheels have no names of functions, builds in the sources do")
     return functions
 
 

@@ -114,8 +114,8 @@ LAMBS = {
 }
 
 
-def lamb_of_timm(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Import it without timm's models, which need torchvision."""
+def from_timm(monkeypatch: pytest.MonkeyPatch, module: str) -> Any:
+    """Import an optimizer without timm's models, which need torchvision."""
     found = importlib.util.find_spec("timm")
     if found is None:
         pytest.skip("could not import 'timm'")
@@ -124,12 +124,12 @@ def lamb_of_timm(monkeypatch: pytest.MonkeyPatch) -> Any:
         package = ModuleType(name)
         package.__path__ = [str(folder)]
         monkeypatch.setitem(sys.modules, name, package)
-    return importlib.import_module("timm.optim.lamb")
+    return importlib.import_module(f"timm.optim.{module}")
 
 
 @pytest.mark.parametrize("name", LAMBS)
 def test_lamb_of_timm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch, timm = pytest.importorskip("torch"), lamb_of_timm(monkeypatch)
+    torch, timm = pytest.importorskip("torch"), from_timm(monkeypatch, "lamb")
     its, own = LAMBS[name]
     state, held = fastopt.lamb_init(np.zeros(50)), []
 
@@ -267,6 +267,30 @@ OPTAX: list[tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, Any]]] = 
         {},
     ),
     (
+        "yogi",
+        lambda o: o.yogi(LR, 0.8, 0.7, 1e-2),
+        {"beta1": 0.8, "beta2": 0.7, "eps": 1e-2},
+        {},
+    ),
+    ("yogi", lambda o: o.yogi(LR), {}, {}),
+    (  # which looks ahead by 1 - b2
+        "adan",
+        lambda o: o.adan(LR, 0.8, 0.5, 0.9, 1e-3, eps_root=0.0),
+        {"beta1": 0.8, "beta2": 0.5, "beta3": 0.9, "eps": 1e-3},
+        {},
+    ),
+    ("signum", lambda o: o.signum(LR, 0.8), {"momentum": 0.8}, {}),
+    (
+        "lars",
+        lambda o: o.lars(LR, 0.1, trust_coefficient=0.5, momentum=0.8, nesterov=True),
+        {
+            **{"trust_decay": 0.1, "trust_coeff": 0.5, "momentum": 0.8, "nesterov": True},
+            **{"eps": 0.0, "norm_of_sum": True, "lr_inside": True},
+        },
+        {},
+    ),
+    ("signum", lambda o: o.sign_sgd(LR), {"momentum": 0.0}, {}),
+    (
         "lion",
         lambda o: o.lion(LR, 0.8, 0.7, weight_decay=0.1),
         {"beta1": 0.8, "beta2": 0.7, "weight_decay": 0.1},
@@ -319,7 +343,9 @@ def test_ademamix_warms_up_as_in_the_paper(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("start", [-0.1, np.nan, np.inf, -np.inf])
 def test_what_a_sum_of_squares_cannot_start_with(start: float) -> None:
-    for make in (fastopt.adagrad_init, fastopt.Adagrad):
+    makes = (fastopt.adagrad_init, fastopt.Adagrad, fastopt.yogi_init, fastopt.Yogi)
+    makes += (fastopt.rowwise_adagrad_init, fastopt.RowWiseAdagrad)
+    for make in (*makes, fastopt.ftrl_init, fastopt.FTRL):
         said = (
             rf"^{make.__name__}: initial_accumulator_value must be finite and >= 0, it is {start}"
         )
@@ -336,12 +362,25 @@ def test_new_arrays_start_with_what_the_optimizer_was_made_with() -> None:
     opt = fastopt.Adagrad({"a": np.zeros(2)}, initial_accumulator_value=0.25)
     opt.params = {"a": np.zeros(2), "b": np.zeros(3, np.float32)}
     assert opt.groups[0].state.s[1].tolist() == [0.25] * 3
+    yogi = fastopt.Yogi({"a": np.zeros(2)}, initial_accumulator_value=0.25)
+    yogi.step({"a": np.ones(2), "b": np.zeros(3)}, params={"a": np.zeros(2), "b": np.zeros(3)})
+    state = yogi.groups[0].state
+    assert (state.m[1].tolist(), state.v[1].tolist()) == ([0.9 * 0.25] * 3, [0.25] * 3)
+    ftrl = fastopt.FTRL({"a": np.zeros(2)}, initial_accumulator_value=0.25)
+    ftrl.params = {"a": np.zeros(2), "b": np.zeros(3)}
+    state = ftrl.groups[0].state
+    assert (state.n[1].tolist(), state.z[1].tolist()) == ([0.25] * 3, [0.0] * 3)
+    rows = fastopt.RowWiseAdagrad({"a": np.zeros(2)}, initial_accumulator_value=0.25)
+    rows.params = {"a": np.zeros(2), "b": np.zeros((3, 4))}
+    assert rows.groups[0].state.s_row[1].tolist() == [[0.25]] * 3
 
 
 def test_the_sign_of_nan_and_of_zero() -> None:
     """It is never a step in some direction."""
     for dtype in (np.float32, np.float64):
-        p = np.ones(3, dtype)
-        fastopt.lion_step(p, np.array([np.nan, 0.0, -0.0], dtype), fastopt.lion_init(p), lr=0.5)
-        assert np.isnan(p[0])
-        assert p[1:].tolist() == [1.0, 1.0]
+        for rule in ("lion", "rprop", "signum"):
+            p, g = np.ones(3, dtype), np.array([np.nan, 0.0, -0.0], dtype)
+            state = getattr(fastopt, f"{rule}_init")(p)
+            getattr(fastopt, f"{rule}_step")(p, g, state, lr=0.5)
+            assert np.isnan(p[0])
+            assert p[1:].tolist() == [1.0, 1.0]

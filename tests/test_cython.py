@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, COLUMNS, NUMBERS, Case, assert_same_bits, random_like, state_arrays
+from cases import COLUMNS, FLAT_CASES, NUMBERS, Case, assert_same_bits, random_like, state_arrays
 
 import fastopt
 
@@ -63,7 +63,7 @@ def rows_of(state: Any, p: Any) -> Any:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", FLAT_CASES, ids=str)
 def test_memoryviews(views: Any, case: Case, dtype: Any) -> None:
     if case.init == {"centered": False, "momentum": True}:
         return None  # rows cannot leave out an array in front of others
@@ -136,6 +136,7 @@ def example(tmp_path_factory: Any) -> Any:
     return import_from(folder, "word_vectors.__main__")
 
 
+@pytest.mark.long
 def test_word_vectors(example: Any, capsys: Any) -> None:
     text, rng = example.read(), np.random.default_rng(0)
     model = example.Model.start(len(text.words), rng, length=37)

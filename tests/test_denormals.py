@@ -10,16 +10,15 @@ import pytest
 from cases import (
     CASES,
     DTYPES,
-    ENTRY_TERMS,
     NEVER_NEGATIVE,
     SCALED_CASES,
-    TERMS,
     Case,
     around,
     assert_same_bits,
     filled_terms,
     state_arrays,
 )
+from terms import ENTRY_TERMS, TERMS
 from test_layouts import LAYOUTS
 
 import fastopt

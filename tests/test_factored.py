@@ -12,7 +12,10 @@ from cases import DTYPES, Case, all_of, assert_same_bits, check_against_referenc
 
 import fastopt
 
-CASE = Case("adafactor", {"beta1": 0.5}, {"beta1": True})
+CASES = {
+    "adafactor": Case("adafactor", {"beta1": 0.5}, {"beta1": True}),
+    "rowwise_adagrad": Case("rowwise_adagrad", {"lr_decay": 0.1, "eps": 1e-3}),
+}
 
 # From one part of the sums to all that there can be, and axes in any order of memory.
 ARRAYS: dict[str, Callable[[Any], Any]] = {
@@ -33,22 +36,24 @@ ARRAYS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("name", ARRAYS)
-def test_bits(name: str, masked: bool, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("rule", CASES)
+def test_bits(rule: str, name: str, masked: bool, rng: np.random.Generator) -> None:
     for dtype in DTYPES:
         p = ARRAYS[name](rng).astype(dtype, order="K")
         terms = {"update_mask": True} if masked else {"weight_decay": 0.1, "l1_prox": 0.01}
-        check_against_reference(CASE, p, rng, terms, threads=2)
+        check_against_reference(CASES[rule], p, rng, terms, threads=2)
 
 
-def test_any_number_of_threads(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("rule", CASES)
+def test_any_number_of_threads(rule: str, rng: np.random.Generator) -> None:
     like = [rng.standard_normal(shape) for shape in [(700, 400), (300,), (30, 20000), (2, 50, 90)]]
     grads = [rng.standard_normal(p.shape) for p in like]
     found = []
     for threads in (1, 2, 3, 8):
         params = copy.deepcopy(like)
-        state = CASE.new_state(params)
+        state = CASES[rule].new_state(params)
         for _ in range(3):
-            CASE.step(params, grads, state, threads=threads)
+            CASES[rule].step(params, grads, state, threads=threads)
         found.append([params, all_of(state)])
     for each in found[1:]:
         assert_same_bits(each[0], found[0][0])

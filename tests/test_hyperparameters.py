@@ -26,6 +26,7 @@ POSITIVE = ("{} must be finite and > 0", [0.0, -1.0, INF, NAN])
 ZERO_TO_ONE = ("0 <= {} <= 1 must hold", [-0.1, 1.0000001, INF, NAN])
 ZERO_TO_BELOW_1 = ("0 <= {} < 1 must hold", [-0.1, 1.0, 1, INF, NAN])
 ABOVE_0_TO_1 = ("0 < {} <= 1 must hold", [0.0, -0.5, 1.5, NAN])
+COUNT = ("{} must be an integer from 1 to 99", [0, 100, 1.5, -1, INF, NAN])
 
 COMMON = {
     "lr": NON_NEGATIVE,
@@ -49,6 +50,7 @@ CONDITIONS = {
     "in [0, 1]": ZERO_TO_ONE,
     "in [0, 1)": ZERO_TO_BELOW_1,
     "in (0, 1]": ABOVE_0_TO_1,
+    "in [1, 99]": COUNT,
 }
 # What rules declare is what their docstrings say: see test_rules.py.
 OWN = {rule: ranges for rule, (ranges, *_) in _core.rules.items()}
@@ -86,16 +88,16 @@ def step_of(case: Case) -> Any:
 
 
 def step(case: Case, **options: Any) -> np.ndarray:
-    p = np.array([1.0, -2.0, 3.0])
+    p = np.array([[1.0, -2.0, 3.0]])
     if "ema_decay" in options:
         options["ema"] = p.copy()
     if "keep_prob" in options:
-        options["mask"] = np.array([True, False, True])
+        options["mask"] = np.array([[True, False, True]])
     init = {"rmsprop": {"momentum": True}, "adafactor": {"beta1": True}}
     state = Case(case.rule, init=init.get(case.rule, {})).new_state(p)
     before = p.copy()
     try:
-        case.step(p, np.array([0.5, 0.25, -1.0]), state, **options)
+        case.step(p, np.array([[0.5, 0.25, -1.0]]), state, **options)
     except (TypeError, ValueError):
         assert_same_bits(p, before)
         assert state is None or state.step == 0
@@ -148,13 +150,13 @@ def test_things_that_are_no_numbers(case: Case, name: str) -> None:
 def test_every_kind_of_number(case: Case, name: str) -> None:
     condition, bad_values = NUMBERS[case.rule][name]
     sign = -1 if condition == NON_POSITIVE[0] else 1
-    half = 0.5 * sign
+    half = 5.0 if condition == COUNT[0] else 0.5 * sign
     expected = step(case, **{name: half})
     for same in (
         np.float32(half),
         np.float64(half),
         np.float16(half),
-        Fraction(sign, 2),
+        Fraction(half),
         Decimal(str(half)),
         np.array(half),
         np.array(half, np.float16),

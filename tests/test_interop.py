@@ -40,6 +40,10 @@ PAIRS: list[tuple[str, str, Options]] = [
     ("Adadelta", "Adadelta", {"rho": 0.7, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
     ("Adafactor", "Adafactor", {"lr": 0.1}),
     ("Adafactor", "Adafactor", {"eps": (0.3, 0.1), "weight_decay": 0.1, "maximize": True}),
+    ("Rprop", "Rprop", {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (1e-3, 0.2)}),
+    ("Rprop", "Rprop", {"maximize": True}),
+    ("ASGD", "ASGD", {"lambd": 0.1, "alpha": 0.5, "t0": 3, "weight_decay": 0.1}),
+    ("ASGD", "ASGD", {"lr": 0.1, "maximize": True}),
     ("Adamax", "Adamax", {"betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
     ("AMSGrad", "Adam", {"amsgrad": True, "betas": (0.8, 0.7), "weight_decay": 0.1}),
     ("AMSGrad", "AdamW", {"amsgrad": True}),
@@ -81,6 +85,7 @@ for_every_dtype = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.usefixtures("exact_numbers")
 @for_every_dtype
 @for_every_pair
 def test_from_torch(ours: str, theirs: str, options: Options, dtype: str, tolerance: float) -> None:

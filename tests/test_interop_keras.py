@@ -33,6 +33,12 @@ PAIRS: list[tuple[str, str, dict[str, Any]]] = [
     ("Adadelta", "Adadelta", {"learning_rate": 0.5, "rho": 0.7, "weight_decay": 0.1}),
     ("AMSGrad", "Adam", {"amsgrad": True, "beta_2": 0.7, "weight_decay": 0.1}),
     ("Adamax", "Adamax", {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}),
+    ("FTRL", "Ftrl", {"learning_rate": 0.1, "l1_regularization_strength": 0.1, "beta": 0.5}),
+    (
+        "FTRL",
+        "Ftrl",
+        {"l2_regularization_strength": 0.2, "l2_shrinkage_regularization_strength": 0.3},
+    ),
     ("LAMB", "Lamb", {"learning_rate": 0.1, "beta_2": 0.9, "weight_decay": 0.1}),
     ("NAdam", "Nadam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9}),
     ("Lion", "Lion", {"learning_rate": 0.1, "beta_1": 0.8, "clipvalue": 0.5}),
@@ -139,6 +145,14 @@ ADAM = {
     "class_name": "Adam",
     "config": {"learning_rate": 0.1, "beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-7},
 }
+FTRL = {
+    "class_name": "Ftrl",
+    "config": {
+        **{"learning_rate": 0.1, "learning_rate_power": -0.4, "beta": 0.0},
+        **{"l1_regularization_strength": 0.0, "l2_regularization_strength": 0.0},
+        "l2_shrinkage_regularization_strength": 0.0,
+    },
+}
 VARIABLES = [np.array(3), np.array(0.1), np.ones(2), np.ones(2)]
 
 
@@ -151,7 +165,8 @@ def changed(**config: Any) -> dict[str, Any]:
     [
         (VARIABLES, None, ["w"], TypeError, "serialized must be a dict with 'class_name'"),
         (VARIABLES, {"config": {}}, ["w"], ValueError, "one of SGD, Adam, AdamW, .*, it is None"),
-        (VARIABLES, ADAM | {"class_name": "Ftrl"}, ["w"], ValueError, "it is 'Ftrl'"),
+        (VARIABLES, ADAM | {"class_name": "Adafactor"}, ["w"], ValueError, "it is 'Adafactor'"),
+        (VARIABLES, FTRL, ["w"], ValueError, r"learning_rate_power must be -0\.5, it is -0\.4"),
         (VARIABLES, ADAM | {"config": {}}, ["w"], ValueError, "config has no 'learning_rate'"),
         (VARIABLES, changed(amsgrad=True), ["w"], ValueError, "for 1 names, .* has 5 variables"),
         (VARIABLES, changed(use_ema=True), ["w"], ValueError, "config has use_ema=True"),

@@ -36,12 +36,11 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
         "amsgrad must hold for all groups or none: [True, False]",
     ),
     (
-        lambda: (torch_state("Rprop"), NAMES),
+        lambda: (changed(torch_state("ASGD"), lambda s: s["param_groups"][0].pop("t0")), NAMES),
         ValueError,
         "this is no state of torch's SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, "
-        "Adamax or Adafactor; param_groups[0] has lr, etas",
+        "Adamax, Adafactor, Muon, Rprop or ASGD; param_groups[0] has lr, lambd",
     ),
-    (lambda: (torch_state("ASGD"), NAMES), ValueError, "this is no state of torch's SGD, Adam"),
     (lambda: (torch_state("Adam"), NAMES[:2]), ValueError, "there are 2 names for 3 parameters"),
     (lambda: (torch_state("Adam"), ["a", "b", "a"]), ValueError, "names has 'a' twice"),
     (lambda: (torch_state("Adam"), ["a", "b", 3]), TypeError, "names must be strings, not 3"),

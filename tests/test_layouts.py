@@ -9,18 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import (
-    DTYPES,
-    FACTORS,
-    NUMBERS,
-    STATE_CASES,
-    TERMS,
-    Case,
-    assert_same_bits,
-    name_of_terms,
-    random_like,
-)
+from cases import DTYPES, FACTORS, NUMBERS, STATE_CASES, Case, assert_same_bits, random_like
 from numpy.lib.stride_tricks import as_strided
+from terms import TERMS, name_of_terms
 
 import fastopt
 

@@ -10,7 +10,7 @@ import pytest
 from cases import (
     CASES,
     DTYPES,
-    ENTRY_TERMS,
+    ELEMENTWISE,
     MOST_ARRAYS,
     PLAIN_CASES,
     SCALED_CASES,
@@ -25,10 +25,10 @@ from cases import (
     randomize_state,
     state_arrays,
 )
+from terms import ENTRY_TERMS
 from test_layouts import LAYOUTS
 
 import fastopt
-from fastopt import _core
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -139,7 +139,7 @@ def test_what_is_frozen_keeps_its_bits(
 @pytest.mark.parametrize(
     "case",
     # Rules of two phases look at what takes part, alone.
-    [case for case in CASES + SCALED_CASES if _core.rules[case.rule].sums == 0],
+    ELEMENTWISE,
     ids=str,
 )
 def test_what_is_not_frozen_changes_as_without_a_mask(case: Case, rng: np.random.Generator) -> None:

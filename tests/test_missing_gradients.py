@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import (
+    ALONE,
     CASES,
     DTYPES,
-    ENTRY_TERMS,
     PLAIN_CASES,
     STATE_CASES,
-    TERMS,
     Case,
     all_of,
     around,
@@ -24,6 +23,7 @@ from cases import (
     random_like,
     randomize_state,
 )
+from terms import ENTRY_TERMS, TERMS
 from test_optimizers import make, tree
 
 import fastopt
@@ -78,7 +78,7 @@ def test_functions_equal_the_reference(
         assert state is None or state.step == expected_state.step
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", ALONE, ids=str)
 def test_every_array_is_as_if_it_were_alone(case: Case, rng: np.random.Generator) -> None:
     """Not even the reference is needed: each array has a state of its own, and steps of its own."""
     params = tree(np.float64, rng)

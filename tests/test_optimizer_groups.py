@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import PLAIN_CASES, Case, assert_same_bits, random_like
-from test_optimizers import CLASSES, make
+from test_optimizers import make
 
 import fastopt
 
@@ -40,7 +40,7 @@ def test_groups_are_functional_steps(
     params = trees(rng)
     expected = copy.deepcopy(params)
     given = [{"params": p, **own} for p, own in zip(params, OWN, strict=True)]
-    opt = CLASSES[case.rule](given, lr=0.25, **shared)
+    opt = make(case, given, lr=0.25, **shared)
     states = [case.new_state(p) for p in expected]
     for _ in range(3):
         grads = random_like(params, rng)

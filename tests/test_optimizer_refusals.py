@@ -191,8 +191,9 @@ def test_bad_gradients(case: Case) -> None:
     ]:
         call = lambda: opt.step({**good, entry: bad})  # noqa: B023, E731
         check_refused(opt, call, (ValueError, TypeError), rf"\.step: {message}")
-    if opt.groups[0].state is not None:
-        name = next(n for n in type(opt.groups[0].state).__slots__[1:] if n not in FACTORS)
+    slots = () if opt.groups[0].state is None else type(opt.groups[0].state).__slots__[1:]
+    if like_params := [n for n in slots if n not in FACTORS]:
+        name = like_params[0]
         moments = getattr(opt.groups[0].state, name)[0]
         message = rf"grads\['w'\] and state.{name}\['w'\] overlap"
         check_refused(opt, lambda: opt.step({**good, "w": moments}), ValueError, message)

@@ -26,6 +26,11 @@ CASES = [
         "amsgrad",
         "it is for all groups: use AMSGrad, Adam(params, amsgrad=True) or amsgrad_step",
     ),
+    (
+        "rmsprop",
+        "caution",
+        "it is fixed for all groups when an Adam, AdamW, Lion or NAdam is made: cautious=True",
+    ),
     ("adam", "rho", "use beta2="),
     ("adam", "correct_bias", "use bias_correction="),
     ("adam", "max_grad_norm", "use clip_norm="),
@@ -44,6 +49,14 @@ CASES = [
     ("rmsprop", "decay", "use rho="),
     ("rmsprop", "beta_2", "use rho="),
     ("rmsprop", "epsilon", "use eps="),
+    ("sophia", "beta2", "use beta1=, and beta2= of update_hessian()"),
+    ("sophia", "betas", "use beta1=, and beta2= of update_hessian()"),
+    ("sophia", "gamma", "use rho="),
+    (
+        "sgd",
+        "initial_accumulator_value",
+        "use Adagrad or adagrad_init, which have initial_accumulator_value=",
+    ),
 ]
 every_case = pytest.mark.parametrize(("rule", "name", "said"), CASES)
 
@@ -74,6 +87,13 @@ def test_in_classes_groups_and_steps(rule: str, name: str, said: str) -> None:
         message = f"{cls.__name__}.step: {missing} of a step; {said}"
         refused(message, opt.step, np.ones(2), **given)
         assert w.tolist() == [1, 1]
+
+
+def test_what_a_state_starts_with_is_said_of_the_rule() -> None:
+    said = "use Yogi or yogi_init, which have initial_accumulator_value=$"
+    w = np.ones(2)
+    with pytest.raises(TypeError, match=said):
+        fastopt.yogi_step(w, w, fastopt.yogi_init(w), initial_accumulator_value=0.1)  # type: ignore[call-arg]
 
 
 def test_of_groups_and_of_all() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, ISAS, all_of, assert_same_bits, map_tree, random_mask
+from cases import CASES, DTYPES, ISAS, all_of, assert_same_bits, copied, random_mask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -28,14 +28,20 @@ OF_RANGE = {
     "<= 0": st.floats(-10.0, 0.0),
     "in [0, 1]": st.floats(0, 1),
     "in [0, 1)": below_one,
+    "in [1, 99]": st.integers(1, 4),
+    "finite": st.floats(-3, 3),
+    "in (0, 1]": st.floats(1e-3, 1),
     "bool": st.booleans(),
 }
 NEEDS_AN_ARRAY = {("rmsprop", "momentum"), ("adafactor", "beta1")}
+SMALL = st.just(0.0) | st.floats(1e-40, 10.0)
+OF_NAME = {"eps": SMALL, "eps1": SMALL}
+OF_NAME |= dict.fromkeys(("r", "weight_lr_power"), st.floats(0, 3))  # or powers are infinite
 OPTIONS = {
     rule: {
-        name: st.just(0.0) | st.floats(1e-40, 10.0) if name in ("eps", "eps1") else OF_RANGE[r]
+        name: OF_NAME.get(name, OF_RANGE[r])
         for name, r in ranges.items()
-        if name != "lr" and (rule, name) not in NEEDS_AN_ARRAY
+        if name not in ("lr", "flatten") and (rule, name) not in NEEDS_AN_ARRAY
     }
     for rule, (ranges, *_) in _core.rules.items()
 }
@@ -74,12 +80,6 @@ def views(draw: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return view
 
 
-def copy_of_view(view: Any) -> Any:
-    """Copy with the same order in memory, backwards where it is backwards: norms depend on it."""
-    turned = (..., *(slice(None, None, -1 if stride < 0 else 1) for stride in view.strides))
-    return view[turned].copy(order="K")[turned]
-
-
 @st.composite
 def scenes(draw: Any) -> Any:
     case = draw(st.sampled_from(CASES))
@@ -114,12 +114,17 @@ def test_kernels_equal_the_reference(scene: Any, isa: str, steps: int) -> None:
     before = _core.isa()
     _core.select_isa(isa)
     try:
-        expected, expected_grads = map_tree(copy_of_view, [params, grads])
+        expected, expected_grads = copied(params), copied(grads)
         state, expected_state = case.new_state(params), case.new_state(params)
         step = type(case)(case.rule, options)
         expected_step = type(case)(case.rule, copy.deepcopy(options))
         for _ in range(steps):
-            step.step(params, grads, state)
+            try:
+                step.step(params, grads, state)
+            except ValueError:  # the steps of Prodigy grow with the parameters, out of float32
+                if case.rule != "prodigy":
+                    raise
+                break
             with np.errstate(all="ignore"):
                 expected_step.reference_step(expected, expected_grads, expected_state)
         assert_same_bits(params, expected)

@@ -51,8 +51,12 @@ SCALED = [
     Case("adam", {"scaled_prox": True, "epsilon_hat": True}),
     Case("adam", {"scaled_prox": True, "beta1": 0.5, "beta2": 0.9}),
     Case("nadam", {"scaled_prox": True, "momentum_decay": 1.0}),
+    Case("cautious_adam", {"scaled_prox": True, "beta2": 0.9}),
+    Case("cautious_nadam", {"scaled_prox": True, "momentum_decay": 1.0}),
     Case("ademamix", {"scaled_prox": True, "alpha": 2.0, "beta3": 0.99}),
     Case("adabelief", {"scaled_prox": True, "eps": 1e-8}),
+    Case("yogi", {"scaled_prox": True}),
+    Case("adan", {"scaled_prox": True}),
     Case("rmsprop", {"scaled_prox": True, "rho": 0.9}),
     Case("rmsprop", {"scaled_prox": True, "rho": 0.9, "eps_inside_sqrt": True}),
 ]

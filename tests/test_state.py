@@ -9,9 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, PLAIN_CASES, Case, all_of, assert_same_bits, random_like, state_arrays
+from cases import CASES, PLAIN_CASES, Case, all_of, assert_same_bits, random_like
 
 import fastopt
+from fastopt import _core
+
+STARTS = {
+    **{"adagrad": {"s": 0.0}, "yogi": {"m": 1e-6, "v": 1e-6}, "ftrl": {"n": 0.1}},
+    **{f"schedulefree_{name}": {"z": 1.0} for name in ("sgd", "adamw")},
+    "prodigy": {"p0": 1.0},
+}
+"""What a state starts with besides zeros: ``initial_accumulator_value``, with its default; or what
+parameters of ones are."""
 
 STATEFUL = [case for case in CASES if case.has_state]
 
@@ -21,8 +30,14 @@ def test_a_new_state(case: Case) -> None:
     params = {"w": np.ones((2, 3), np.float32), "b": [np.ones(()), np.ones(0)]}
     state = case.new_state(params)
     assert state.step == 0
-    start = case.init.get("initial_accumulator_value", 0.0)
-    for tree in state_arrays(state):
+    starts = STARTS.get(case.rule, {})
+    if "initial_accumulator_value" in case.init:
+        starts = dict.fromkeys(starts, case.init["initial_accumulator_value"])
+    names = [name for name in type(state).__slots__ if name in _core.rules[case.rule].arrays]
+    for name in names:
+        tree, start = getattr(state, name), starts.get(name, 0.0)
+        if tree is None:
+            continue
         assert tree["w"].dtype == np.float32
         expected = [np.full(shape, start) for shape in ((), (0,))]
         assert_same_bits(tree, {"w": np.full((2, 3), start, "f4"), "b": expected})

@@ -38,7 +38,7 @@ class OptimizerMachine(Changes, Saving):
 
 TestOptimizers = OptimizerMachine.TestCase
 TestOptimizers.settings = settings(
-    max_examples=120,
+    max_examples=60,
     stateful_step_count=40,
     derandomize=True,
     database=None,

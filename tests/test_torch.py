@@ -106,6 +106,24 @@ PAIRS: list[tuple[Case, str, dict[str, Any]]] = [
         {"lr": 0.1, "betas": (0.5, 0.7), "eps": 0.1, "weight_decay": 0.2},
     ),
     (Case("adamax", {"maximize": True}), "Adamax", {"maximize": True}),
+    (Case("rprop"), "Rprop", {}),
+    (Case("asgd"), "ASGD", {}),
+    (
+        Case("asgd", {"lr": 0.1, "lambd": 0.3, "alpha": 0.5, "t0": 2.0, "l2": 0.1}),
+        "ASGD",
+        {"lr": 0.1, "lambd": 0.3, "alpha": 0.5, "t0": 2.0, "weight_decay": 0.1},
+    ),
+    (
+        Case(
+            "rprop",
+            {
+                **{"lr": 0.1, "eta_minus": 0.3, "eta_plus": 1.5, "maximize": True},
+                **{"min_step_size": 0.04, "max_step_size": 0.2},
+            },
+        ),
+        "Rprop",
+        {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (0.04, 0.2), "maximize": True},
+    ),
     (Case("amsgrad"), "Adam", {"amsgrad": True}),
     (
         Case("amsgrad", {"lr": 0.1, "beta1": 0.5, "beta2": 0.7, "eps": 0.1, "weight_decay": 0.2}),

@@ -79,6 +79,8 @@ SETUPS = [
     Setup("RMSprop", "RMSprop", ({"rho": 0.9}, L2), ({"alpha": 0.9}, DECAY)),
     Setup("RMSprop", "RMSprop", ({}, L2), ({}, DECAY), {"centered": True}),
     Setup("Adadelta", "Adadelta", ({"rho": 0.5}, L2), ({"rho": 0.5}, DECAY)),
+    Setup("ASGD", "ASGD", ({}, {"t0": 2.0}), ({}, {"t0": 2.0})),
+    Setup("Rprop", "Rprop", ({}, {"eta_plus": 1.5}), ({}, {"etas": (0.5, 1.5)})),
     Setup("Adamax", "Adamax", ({"beta1": 0.5}, L2), ({"betas": (0.5, 0.999)}, DECAY)),
     Setup("AMSGrad", "Adam", (BETAS, L2), ({"betas": (0.5, 0.9)} | AMSGRAD, DECAY | AMSGRAD)),
     Setup("NAdam", "NAdam", ({"beta2": 0.8}, L2), ({"betas": (0.9, 0.8)}, DECAY)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ def test_lamb_is_ours(name: str) -> None:
     assert torch.equal(params[0], before)
 
 
+SCHEDULED = {"warmup_steps": 3.0, "r": 0.5, "weight_lr_power": 1.5}
 OURS: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
     (
         "AdEMAMix",
@@ -77,7 +79,96 @@ OURS: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
         {"beta1": 0.8, "beta2": 0.9, "scaled_prox": True},
         {"exp_avg", "exp_avg_var"},
     ),
+    (
+        "Adan",
+        {"betas": (0.8, 0.9, 0.95), "bias_correction": False},
+        {"beta1": 0.8, "beta2": 0.9, "beta3": 0.95, "bias_correction": False},
+        {"exp_avg", "exp_avg_diff", "exp_avg_sq", "pre_grad"},
+    ),
+    (
+        "FTRL",
+        {"lambda1": 0.1, "lambda2": 0.2, "beta": 0.3, "initial_accumulator_value": 0.5},
+        {"lambda1": 0.1, "lambda2": 0.2, "beta": 0.3, "initial_accumulator_value": 0.5},
+        {"accumulator", "linear"},
+    ),
+    (
+        "LARS",
+        {"momentum": 0.8, "dampening": 0.3, "nesterov": True, "trust_coeff": 0.5},
+        {"momentum": 0.8, "dampening": 0.3, "nesterov": True, "trust_coeff": 0.5},
+        {"momentum_buffer"},
+    ),
+    (
+        "ScheduleFreeSGD",
+        {"momentum": 0.8, **SCHEDULED},
+        {"momentum": 0.8, **SCHEDULED},
+        {"z", "weight_sum", "lr_max"},
+    ),
+    (
+        "ScheduleFreeAdamW",
+        {"betas": (0.8, 0.9), **SCHEDULED},
+        {"beta1": 0.8, "beta2": 0.9, **SCHEDULED},
+        {"z", "exp_avg_sq", "weight_sum", "lr_max"},
+    ),
+    (
+        "Prodigy",
+        {"betas": (0.8, 0.9), "beta3": 0.7, "d0": 0.1, "growth_rate": 1.5},
+        {"beta1": 0.8, "beta2": 0.9, "beta3": 0.7, "d0": 0.1, "growth_rate": 1.5},
+        {"exp_avg", "exp_avg_sq", "s", "p0", "d", "d_max", "d_numerator"},
+    ),
+    (
+        "Prodigy",
+        {"use_bias_correction": True, "safeguard_warmup": True, "d_coef": 2.0, "per_array": True},
+        {"use_bias_correction": True, "safeguard_warmup": True, "d_coef": 2.0, "per_array": True},
+        {"exp_avg", "exp_avg_sq", "s", "p0", "d", "d_max", "d_numerator"},
+    ),
+    (
+        "RowWiseAdagrad",
+        {"lr_decay": 0.1, "initial_accumulator_value": 0.1, "scaled_prox": True},
+        {
+            **{"lr_decay": 0.1, "initial_accumulator_value": 0.1, "scaled_prox": True},
+            **{"l2": 0.1, "weight_decay": 0.0},
+        },
+        {"sum"},
+    ),
+    ("Signum", {"momentum": 0.8}, {"momentum": 0.8}, {"momentum_buffer"}),
+    (
+        "AdamW",
+        {"betas": (0.8, 0.9), "cautious": True},
+        {"beta1": 0.8, "beta2": 0.9, "cautious": True},
+        {"exp_avg", "exp_avg_sq"},
+    ),
+    (
+        "Lion",
+        {"betas": (0.8, 0.9), "cautious": True},
+        {"beta1": 0.8, "beta2": 0.9, "cautious": True},
+        {"exp_avg"},
+    ),
+    (
+        "NAdam",
+        {"betas": (0.8, 0.9), "decoupled_weight_decay": True, "cautious": True},
+        {"beta1": 0.8, "beta2": 0.9, "cautious": True},
+        {"exp_avg", "exp_avg_sq", "mu_product"},
+    ),
+    (
+        "Yogi",
+        {"betas": (0.8, 0.9), "initial_accumulator_value": 0.1, "bias_correction": False},
+        {
+            **{"beta1": 0.8, "beta2": 0.9, "bias_correction": False},
+            "initial_accumulator_value": 0.1,
+        },
+        {"exp_avg", "exp_avg_sq"},
+    ),
 ]
+
+
+WITHOUT_EPS = {"FTRL", "Lion", "ScheduleFreeSGD", "Signum"}
+DECAYS = {
+    "LARS": "trust_decay",
+    "Prodigy": "d_decay",
+    "ScheduleFreeAdamW": "y_decay",
+    "ScheduleFreeSGD": "l2",
+}
+"""What their weight decay is of ours, which is not that of all rules."""
 
 
 @pytest.mark.parametrize(("name", "its", "own", "arrays_of_state"), OURS)
@@ -85,10 +176,14 @@ def test_what_torch_has_not_is_ours(
     name: str, its: dict[str, Any], own: dict[str, Any], arrays_of_state: set[str]
 ) -> None:
     """Bit for bit, with gradients that are missing, and from a state in the middle."""
-    common = {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.1, "l1_prox": 0.1, "maximize": True}
+    common = {"lr": 0.1, "weight_decay": 0.1, "l1_prox": 0.1, "maximize": True}
+    if name not in WITHOUT_EPS:
+        common["eps"] = 1e-3
     params, arrays = parameters(), [p.detach().numpy().copy(order="K") for p in parameters()]
     opt = getattr(ours, name)(params, **its, **common)
-    other = getattr(fastopt, name)(arrays, **own, **common)
+    if name in DECAYS:
+        own = {**own, DECAYS[name]: common["weight_decay"], "weight_decay": 0.0}
+    other = getattr(fastopt, name)(arrays, **{**common, **own})
     for step in range(8):
         if step == 4:
             state, opt = opt.state_dict(), getattr(ours, name)(params, lr=0.5)
@@ -100,7 +195,125 @@ def test_what_torch_has_not_is_ours(
         other.step([None if g is None else g.detach().numpy() for g in grads])
         for p, array in zip(params, arrays, strict=True):
             np.testing.assert_array_equal(p.detach().numpy(), array)
-    assert opt.state[params[0]].keys() == {"step", *arrays_of_state}
+    counted = set() if name == "Lion" else {"step"}
+    assert opt.state[params[0]].keys() == counted | arrays_of_state
+
+
+def test_cautious_of_groups() -> None:
+    params = parameters()[:2]
+    opt = ours.Adam([{"params": [p]} for p in params], cautious=True, betas=(0.5, 0.9))
+    arrays = [p.detach().numpy().copy() for p in params]
+    other = fastopt.Adam(arrays, cautious=True, beta1=0.5, beta2=0.9)
+    for step in range(6):
+        if step == 3:  # a class without, which goes on with the state
+            state = other.groups[0].state
+            state = fastopt.AdamState(state.step, list(state.m), list(state.v))
+            other = fastopt.Adam(arrays, state=state, beta1=0.5, beta2=0.9)
+            for group in opt.param_groups:
+                group["cautious"] = False
+        grads = [p.detach() for p in parameters(100 + step)[:2]]
+        for p, g in zip(params, grads, strict=True):
+            p.grad = g
+        opt.step()
+        other.step([g.numpy() for g in grads])
+        for p, array in zip(params, arrays, strict=True):
+            np.testing.assert_array_equal(p.detach().numpy(), array)
+    before = [p.detach().clone() for p in params]
+    opt.param_groups[1]["cautious"] = True
+    with pytest.raises(ValueError, match="Adam: cautious must be the same in all groups"):
+        opt.step()
+    assert all(map(torch.equal, params, before))
+    opt.param_groups[1]["cautious"] = "False"
+    with pytest.raises(TypeError, match=r"Adam: param_groups\[1\]: cautious must be True or False"):
+        opt.step()
+    for name in ("Adam", "AdamW"):
+        with pytest.raises(ValueError, match=f"^{name}: amsgrad and cautious exclude each other"):
+            getattr(ours, name)(params, amsgrad=True, cautious=True)
+
+
+@pytest.mark.parametrize("name", ["ScheduleFreeSGD", "ScheduleFreeAdamW"])
+def test_evaluation(name: str) -> None:
+    """The tensors are what ours are, within the block and after it."""
+    w = torch.nn.Parameter(torch.linspace(-1, 1, 7))
+    q = w.detach().numpy().copy()
+    opt, other = getattr(ours, name)([w], lr=0.5), getattr(fastopt, name)(q, lr=0.5)
+    for step in range(3):
+        w.grad = torch.linspace(step, 2, 7)
+        opt.step()
+        other.step(w.grad.numpy())
+    before, version = w.detach().clone(), w._version
+    with opt.evaluation(), other.evaluation():
+        assert w._version > version
+        version = w._version
+        assert (w.detach().numpy() == q).all()
+        assert not torch.equal(w, before)
+        with pytest.raises(RuntimeError, match="for evaluation stand in place"):
+            opt.step()
+    assert torch.equal(w, before)
+    assert w._version > version
+
+
+def test_sophia_is_ours() -> None:
+    """Bit for bit, with two groups, gradients that are missing, and from a state in the middle."""
+    params, arrays = parameters(), [p.detach().numpy().copy(order="K") for p in parameters()]
+    betas, own = (0.8, 0.6), {"lr": 0.1, "beta1": 0.8, "weight_decay": 0.1, "maximize": True}
+
+    def groups() -> list[dict[str, Any]]:
+        return [{"params": params[:3]}, {"params": params[3:], "betas": (0.8, 0.9)}]
+
+    opt = ours.SophiaG(groups(), lr=0.1, betas=betas, rho=0.5, maximize=True)
+    other = fastopt.Sophia([{"params": arrays[:3]}, {"params": arrays[3:]}], **own, rho=2.0)
+    for step in range(8):
+        if step == 3:
+            state, opt = opt.state_dict(), ours.SophiaG(groups(), lr=0.5)
+            opt.load_state_dict(state)
+        grads = [None if (step + i) % 3 == 2 else p for i, p in enumerate(parameters(100 + step))]
+        for p, g in zip(params, grads, strict=True):
+            p.grad = None if g is None else g.detach()
+        plain = [None if g is None else g.detach().numpy() for g in grads]
+        if step % 3 == 0:
+            squares = [None if g is None else g * g for g in plain]
+            opt.update_hessian()
+            other.update_hessian([squares[:3], [None] * 3], beta2=0.6)
+            other.update_hessian([[None] * 3, squares[3:]], beta2=0.9)
+        opt.step(bs=4)
+        other.step([plain[:3], plain[3:]])
+        for p, array in zip(params, arrays, strict=True):
+            np.testing.assert_array_equal(p.detach().numpy(), array)
+    assert opt.state[params[0]].keys() == {"step", "exp_avg", "hessian"}
+    before = [opt.state[p]["hessian"].clone() for p in params]
+    opt.param_groups[1]["betas"] = (0.8, 1.0)
+    with pytest.raises(ValueError, match=r"^Sophia\.update_hessian: .*beta2"):
+        opt.update_hessian()
+    for p, h in zip(params[3:], before[3:], strict=True):
+        assert torch.equal(opt.state[p]["hessian"], h)
+
+
+def test_a_hessian_before_the_first_step_is_kept() -> None:
+    w = torch.nn.Parameter(torch.ones(3))
+    opt = ours.SophiaG([w], betas=(0.9, 0.5))
+    w.grad = torch.full((3,), 2.0)
+    opt.update_hessian()
+    opt.add_param_group({"params": torch.nn.Parameter(torch.ones(2))})
+    loaded = ours.SophiaG([{"params": [w]}, {"params": [torch.nn.Parameter(torch.ones(2))]}])
+    loaded.load_state_dict(opt.state_dict())
+    for each in (opt, loaded):
+        assert each.state[w]["hessian"].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["ScheduleFreeSGD", "ScheduleFreeAdamW", "Prodigy"])
+def test_states_that_lack_a_number_are_refused(name: str) -> None:
+    """Such as those of schedulefree's own classes, which have it in their groups."""
+    w = torch.nn.Parameter(torch.ones(3))
+    opt, w.grad = getattr(ours, name)([w]), torch.ones(3)
+    opt.step()
+    before, state = w.detach().clone(), copy.deepcopy(opt.state_dict())
+    number = "d_max" if name == "Prodigy" else "weight_sum"
+    del state["state"][0][number]
+    with pytest.raises(ValueError, match=f"^{name}: the state of parameter 0 has no '{number}'"):
+        opt.load_state_dict(state)
+    assert torch.equal(w, before)
+    assert number in opt.state[w]
 
 
 def test_numbers_of_states_are_loaded_as_they_were() -> None:

@@ -22,7 +22,7 @@ const std::int64_t* as_int64(const npy_intp* of_array) {
 }
 
 void note_factors(Tensors& tensors, Tensor& tensor, PyArrayObject* param) {
-  if (!tensor.factors[0]) return;
+  if (!tensor.factors[0] && !tensors.for_matrices) return;
   tensors.note_factors(tensor, PyArray_NDIM(param), as_int64(PyArray_DIMS(param)),
                        as_int64(PyArray_STRIDES(param)));
 }
@@ -65,6 +65,7 @@ class Collection::Collector {
   // arrays and their use.
   void collect() {
     to_.clear();
+    to_.tensors.for_matrices = arguments_.matrices;
     to_.leaves_.read(arguments_.function, trees_, trees_count_);
     if (arguments_.penalties) read_penalties();
     if (arguments_.division) parts_ = arguments_.division->divide(to_);

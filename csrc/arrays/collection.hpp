@@ -56,6 +56,8 @@ struct Arguments {
   // null.
   Division* division = nullptr;
   PyObject* numbers = nullptr;
+
+  bool matrices = false;  // whether the rule is for them
 };
 
 // All arrays of a call. It keeps them alive, because kernels run without the GIL. Reuse it: a step

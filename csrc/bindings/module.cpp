@@ -30,6 +30,10 @@ void define(py::module_& module) {
       },
       py::arg("step_result"), py::arg("dropout"));
   module.def(
+      "use_orthogonalizer",
+      [](const py::object& orthogonalize) { Step::use_orthogonalizer(orthogonalize.ptr()); },
+      py::arg("orthogonalize"));
+  module.def(
       "use_other_names", [](const py::object& instead_of) { use_other_names(instead_of.ptr()); },
       py::arg("instead_of"));
   module.def(

@@ -143,10 +143,11 @@ void add_plans(py::module_& module) {
           py::arg("function"))
       .def(
           "swap_in",
-          [](Plan& plan, const char* function, const py::object& token) {
-            plan.swap_in(function, token.ptr());
+          [](Plan& plan, const char* function, const py::object& token, const py::object& arrays,
+             std::string what) {
+            plan.swap_in(function, token.ptr(), arrays.ptr(), std::move(what));
           },
-          py::arg("function"), py::arg("token"))
+          py::arg("function"), py::arg("token"), py::arg("arrays"), py::arg("what"))
       .def(
           "swap_back",
           [](Plan& plan, const char* function, const py::object& token) {

@@ -1,4 +1,6 @@
 // What the benchmarks measure against.
+#include <functional>
+
 #include "../arrays/collection.hpp"
 #include "../engine/passes/memory_probe.hpp"
 #include "../python/errors.hpp"
@@ -10,7 +12,7 @@ namespace fastopt {
 namespace {
 
 void run_probe(const Arguments& arguments, py::handle threads,
-               void (*probe)(const Tensors& list, int threads)) {
+               const std::function<void(const Tensors& list, int threads)>& probe) {
   const std::string function = arguments.function;
   Collection collection;
   collection.collect(arguments);
@@ -21,7 +23,8 @@ void run_probe(const Arguments& arguments, py::handle threads,
   probe(collection.tensors, count);
 }
 
-void memory_probe(py::object params, py::object grads, py::tuple states, py::object threads) {
+void memory_probe(py::object params, py::object grads, py::tuple states, py::object threads,
+                  bool read_first) {
   if (states.size() > Streams::max_states) raise_value_error("memory_probe: too many states");
   std::vector<ArrayArgument> arguments{{{"params", "", params.ptr()}, Streams::param, true},
                                        {{"grads", "", grads.ptr()}, Streams::grad, false}};
@@ -29,7 +32,7 @@ void memory_probe(py::object params, py::object grads, py::tuple states, py::obj
   for (py::handle state : states)
     arguments.push_back({{"states", "", state.ptr()}, stream++, true});
   run_probe({"memory_probe", arguments.data(), static_cast<int>(arguments.size())}, threads,
-            probe_memory);
+            [=](const Tensors& list, int count) { probe_memory(list, count, read_first); });
 }
 
 void copy_probe(py::object to, py::object from, py::object threads) {
@@ -42,7 +45,7 @@ void copy_probe(py::object to, py::object from, py::object threads) {
 
 void add_probes(py::module_& module) {
   module.def("memory_probe", memory_probe, py::arg("params"), py::arg("grads"), py::arg("states"),
-             py::arg("threads"));
+             py::arg("threads"), py::arg("read_first") = false);
   module.def("copy_probe", copy_probe, py::arg("to"), py::arg("from_"), py::arg("threads"));
 }
 

@@ -30,6 +30,8 @@ const char* text_of(Range range) {
       return "in (0, 1]";
     case Range::flag:
       return "bool";
+    case Range::count:
+      return "in [1, 99]";
   }
   return "";
 }

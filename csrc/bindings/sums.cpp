@@ -1,10 +1,12 @@
-// Norms, penalties, counts of zeros, the limit of norms: what is done to arrays besides steps.
+// Norms, penalties, counts of zeros, the limit of norms, means of states: what is done to arrays
+// besides steps.
 #include "../arrays/collection.hpp"
 #include "../engine/passes/max_norm.hpp"
 #include "../engine/passes/norm.hpp"
 #include "../engine/passes/penalty.hpp"
 #include "../python/gil.hpp"
 #include "../python/numbers.hpp"
+#include "../step/functional.hpp"
 #include "bindings.hpp"
 
 namespace fastopt {
@@ -76,6 +78,16 @@ void max_norm(py::list arrays, std::vector<int> vector_axes, py::object limit, p
   }
 }
 
+py::object advance_means_of(const char* function, const char* name, const py::object& means,
+                            const char* name_of_values, const py::object& values,
+                            const py::object& beta2, const std::vector<unsigned char>& left_out,
+                            const py::object& skip_nonfinite, const py::object& threads) {
+  const Advance advance{beta2.ptr(), skip_nonfinite.ptr(), left_out,
+                        threads_or_default(function, threads)};
+  return to_pybind(advance_means(function, {name, "state.", means.ptr()},
+                                 {name_of_values, "", values.ptr()}, advance));
+}
+
 }  // namespace
 
 void add_sums(py::module_& module) {
@@ -85,6 +97,9 @@ void add_sums(py::module_& module) {
   module.def("count_zeros", count_zeros, py::arg("params"), py::arg("threads"));
   module.def("max_norm", max_norm, py::arg("arrays"), py::arg("vector_axes"), py::arg("limit"),
              py::arg("threads"));
+  module.def("advance_means", advance_means_of, py::arg("function"), py::arg("name"),
+             py::arg("means"), py::arg("name_of_values"), py::arg("values"), py::arg("beta2"),
+             py::arg("left_out"), py::arg("skip_nonfinite"), py::arg("threads"));
 }
 
 }  // namespace fastopt

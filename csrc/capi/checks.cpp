@@ -53,7 +53,7 @@ void check_drop(const std::string& function, double p) {
 
 const RuleVariant* variant_of(const Rule& rule, void* const* state) {
   int variant = 0;
-  for (int i = rule.flat_required(); i < rule.flat_arrays(); ++i)
+  for (int i = rule.flat_factors() + rule.required; i < rule.flat_arrays(); ++i)
     variant = 2 * variant + (state && state[i] != nullptr);
   return &rule.variants[variant];
 }

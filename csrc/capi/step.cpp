@@ -149,6 +149,10 @@ class StepOfArrays {
       const Misfit misfit = find_misfit(*tensor.penalties, of_.options[0], of_.dtype);
       if (misfit.name) refuse(text_of(misfit, of_.dtype) + of_.name("params", tensor.entry));
     }
+    const bool in_common = of_.rule.in_common(of_.options);
+    const Tensor* furthest = of_.tensors.furthest([&](const Tensor& tensor) {
+      return in_common ? static_cast<double>(of_.parts[tensor.group].count) : -1.0;
+    });
     int seen = 0;  // of the parts, which tensors begin one after the other
     for (const Tensor& tensor : of_.tensors.all) {
       const auto& part = of_.parts[tensor.group];
@@ -158,8 +162,8 @@ class StepOfArrays {
       if (!is_first && of_.rule.scalars.count == 0) continue;
       const Misfit misfit =
           find_misfit({of_.rule, *part.variant, of_.options, static_cast<double>(part.count + 1),
-                       of_.arrays[tensor.entry].numbers, shared.grad_scale, keep_scale(),
-                       of_.terms.penalties()},
+                       of_.arrays[(furthest ? *furthest : tensor).entry].numbers, shared.grad_scale,
+                       keep_scale(), of_.terms.penalties()},
                       of_.dtype);
       if (misfit.name) refuse(text_of(misfit, of_.dtype) + of_.name("params", tensor.entry));
     }

@@ -44,7 +44,7 @@ int update(int number, int dtype, int64_t n, void* param, const void* grad, void
   for (int i = rule.flat_factors(); i < rule.flat_arrays(); ++i)
     if (state[i]) states[present++] = state[i];
   const auto t = static_cast<double>(step + 1);
-  if (variant.sums > 0) {
+  if (variant.sums > 0 || variant.has_estimate()) {
     Tensor tensor{};
     tensor.streams.at[Streams::param] = param;
     tensor.streams.at[Streams::grad] = const_cast<void*>(grad);

@@ -12,7 +12,19 @@ struct Room {
   struct Part {
     const Tensor* tensor;
     int number, of;
-    std::size_t sums;  // where its sums begin, in `of_factors`
+    std::int64_t begin, end;    // elements
+    RowsAndColumns::Rows rows;  // that it has room for: the first part all
+    std::size_t sums;           // where its sums begin, in `of_factors`
+  };
+
+  // Matrices of one shape that lie one behind the other, for the same rule.
+  struct Stack {
+    int group;
+    Dtype dtype;
+    std::int64_t matrices, rows, columns;
+    std::int64_t offset;  // in bytes
+
+    std::int64_t bytes() const { return matrices * rows * columns * size_of(dtype); }
   };
 
   std::vector<Folded> of_tensors;
@@ -20,9 +32,26 @@ struct Room {
   std::vector<Part> parts;
   std::vector<double> of_factors;  // sums, and after those of each tensor what is made of them
 
-  // To be called before `launch`, which then needs no memory.
+  // Of the tensors whose rule has directions, and the numbers of these, stack by stack.
+  std::vector<Stack> stacks;
+  std::vector<int> stacked;
+
+  // To be called before `launch`, which then needs no memory but that of the stacks.
   void make_for(Tensors& list, const Update* groups);
+
+  std::int64_t bytes_of_stacks() const {
+    return stacks.empty() ? 0 : stacks.back().offset + stacks.back().bytes();
+  }
+  void place_stacks(Tensors& list, void* memory) const;
+
+ private:
+  void stack_matrices(const Tensors& list, const Update* groups);
 };
+
+// Writes the directions of all tensors that have some to RowsAndColumns::direction, of which others
+// may make something before `launch` takes it. Nothing else is changed.
+void launch_directions(const Tensors& list, const Update* groups, bool flush_denormals, int threads,
+                       Room& room);
 
 // Updates all tensors, each as its group is to be. Rules that want sums over each array have two
 // phases: the first adds them up, block by block and then in the order of blocks, in double; the

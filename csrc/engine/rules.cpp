@@ -36,6 +36,12 @@ template <class Options>
 constexpr View<const char*> factors_of<Options, std::void_t<decltype(Options::factors)>>{
     Options::factors.data(), static_cast<int>(Options::factors.size())};
 
+template <class Options, class = void>
+constexpr bool is_for_matrices = false;
+template <class Options>
+constexpr bool is_for_matrices<Options, std::void_t<decltype(Options::matrices)>> =
+    Options::matrices;
+
 template <class Options, class Arithmetic>
 double fold(const double* options, double t, [[maybe_unused]] double* scalars, void* folded) {
   static_assert(sizeof(Arithmetic) <= RuleVariant::room);
@@ -66,9 +72,14 @@ bool fits(const double* options, double t, const double* given, double limit) {
                      [limit](double number) { return std::fabs(number) <= limit; });
 }
 
-template <class Arithmetic>
-void adapt(const double* sums, void* folded) {
-  static_cast<Arithmetic*>(folded)->adapt(sums);
+template <class Options, class Arithmetic>
+void adapt(const double* sums, [[maybe_unused]] const double* options,
+           [[maybe_unused]] double* scalars, void* folded) {
+  auto* rule = static_cast<Arithmetic*>(folded);
+  if constexpr (std::is_invocable_v<decltype(&Arithmetic::adapt), Arithmetic&, const double*>)
+    rule->adapt(sums);
+  else
+    rule->adapt(sums, as_options<Options>(options), scalars);
 }
 
 template <class Arithmetic>
@@ -79,8 +90,7 @@ const FactoredMoment& moment(const void* folded) {
 template <class Options, template <class> class Arithmetic>
 constexpr RuleVariant variant() {
   static_assert(Arithmetic<float>::states <= Streams::max_states);
-  static_assert(factors_of<Options>.count == 0 ||
-                factors_of<Options>.count == Streams::max_factors);
+  static_assert(factors_of<Options>.count <= Streams::max_factors);
   RuleVariant made{rule_id<Arithmetic>,
                    {fold<Options, Arithmetic<float>>, fold<Options, Arithmetic<double>>},
                    fits<Options, Arithmetic<double>>,
@@ -88,16 +98,18 @@ constexpr RuleVariant variant() {
                    {},
                    sums_before_decay<Arithmetic<float>>,
                    -1,
+                   factors_of<Options>.count > 1,
                    {}};
   if constexpr (factors_of<Options>.count > 0) {
-    made.estimate = Arithmetic<float>::states - 1;
+    made.filled = Arithmetic<float>::states - 1;
     made.moment[int(Dtype::float32)] = moment<Arithmetic<float>>;
     made.moment[int(Dtype::float64)] = moment<Arithmetic<double>>;
   }
+  if constexpr (directs<Arithmetic<float>>) made.filled = Arithmetic<float>::states - 1;
   if constexpr (sums_of<Arithmetic<float>> > 0) {
     static_assert(sums_of<Arithmetic<float>> < RuleVariant::max_sums);
-    made.adapt[int(Dtype::float32)] = adapt<Arithmetic<float>>;
-    made.adapt[int(Dtype::float64)] = adapt<Arithmetic<double>>;
+    made.adapt[int(Dtype::float32)] = adapt<Options, Arithmetic<float>>;
+    made.adapt[int(Dtype::float64)] = adapt<Options, Arithmetic<double>>;
   }
   return made;
 }
@@ -133,6 +145,9 @@ constexpr Rule rule_of(Family<Options, Arithmetic...>) {
           scalars_of<Options>,
           arrays - optional,
           position_of<Options>("scaled_prox"),
+          position_of<Options>("flatten"),
+          position_of<Options>("per_array"),
+          is_for_matrices<Options>,
           variants_of<Options, Arithmetic...>};
 }
 

@@ -22,7 +22,7 @@ struct View {
 
 // The arithmetic of a rule for one combination of the optional arrays of its state.
 struct RuleVariant {
-  static constexpr std::size_t room = 128;  // bytes, for what any rule folds
+  static constexpr std::size_t room = 144;  // bytes, for what any rule folds
   static constexpr int max_sums = 4;
 
   int id;  // in every kernel table
@@ -36,17 +36,22 @@ struct RuleVariant {
   bool (*fits)(const double* options, double t, const double* scalars, double limit);
 
   // How many sums over each array come before the rule is applied to it, and what takes them and,
-  // behind them, the number of elements that they are of.
+  // behind them, the number of elements that they are of. It may advance the scalars.
   int sums;
-  void (*adapt[dtypes])(const double* sums, void* folded);
+  void (*adapt[dtypes])(const double* sums, const double* options, double* scalars, void* folded);
 
   // Whether sums are of the parameter as it is before decay.
   bool sums_before_decay;
 
-  // Which of the arrays that its loops go through is the estimate by rows and columns, or -1, and
-  // what is folded of it.
-  int estimate;
+  // Which of the arrays that its loops go through is none of the state, but filled block by block,
+  // or -1: the estimate by rows and columns, or the means of rows, of which this is folded, or else
+  // what a direction has become.
+  int filled;
+  bool has_columns;
   const FactoredMoment& (*moment[dtypes])(const void* folded);
+
+  bool has_estimate() const { return moment[0] != nullptr; }
+  bool has_directions() const { return filled >= 0 && !has_estimate(); }
 };
 
 struct Rule {
@@ -55,12 +60,16 @@ struct Rule {
 
   const char* name;
   View<Option> options;       // the first is "lr"
-  View<const char*> factors;  // none, or two
+  View<const char*> factors;  // none, of rows, or of rows and of columns
   View<StateArray> arrays;
   View<StateScalar> scalars;
-  int required;                 // of the arrays: so many come first that a state always has
-  int scaled_prox;              // which option that is, or -1
-  const RuleVariant* variants;  // counted in binary by which optional arrays there are
+  int required;                         // of the arrays: so many come first that a state always has
+  int scaled_prox, flatten, per_array;  // which options these are, or -1
+  bool matrices;                        // for which it is, unless all optional arrays are there
+  const RuleVariant* variants;          // counted in binary by which optional arrays there are
+
+  // Whether the arrays of a step have sums and numbers in common.
+  bool in_common(const double* given) const { return per_array >= 0 && given[per_array] == 0; }
 
   // What a state has besides its count: its factors, its arrays, then its numbers.
   enum class Kind { factor, array, number };
@@ -77,12 +86,15 @@ struct Rule {
     return {scalars[i - arrays.count].name, false, Kind::number};
   }
 
-  // The arrays of the state for a flat array, which has no rows: the first factor is like it.
+  // The arrays of the state for a flat array, which has no rows: the first factor is like it, and
+  // what is for matrices needs all.
   int flat_factors() const { return factors.count > 0 ? 1 : 0; }
   int flat_arrays() const { return flat_factors() + arrays.count; }
-  int flat_required() const { return flat_factors() + required; }
+  int flat_required() const { return flat_factors() + (matrices ? arrays.count : required); }
   StateArray flat_array(int i) const {
-    return i < flat_factors() ? StateArray{factors[i]} : arrays[i - flat_factors()];
+    if (i < flat_factors()) return {factors[i]};
+    const StateArray& array = arrays[i - flat_factors()];
+    return {array.name, array.optional && !matrices};
   }
 };
 

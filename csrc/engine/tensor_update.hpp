@@ -45,37 +45,53 @@ class TensorUpdate {
     threshold_ = T(step.prox_lr * given.l1_prox);
     if (step.drop) drop_ = step.drop->of_entry(tensor.entry);
     generates_ = step.drop && !tensor.streams.at[Streams::mask];
-    if (step.rule->estimate < 0) return;
-    moment_ = &step.rule->moment[int(tensor.dtype)](&rule);
+    if (step.rule->filled < 0) return;
     factored_ = &list.factored[tensor.factored];
+    if (!step.rule->has_estimate()) return;
+    moment_ = &step.rule->moment[int(tensor.dtype)](&rule);
     rows_ = static_cast<T*>(tensor.factors[0]);
+    has_columns_ = step.rule->has_columns;
   }
 
   // Updates n elements from where `at` points on. `number` is that of the first block.
   void run(const Streams& at, std::int64_t n, std::int64_t number) const {
+    auto runs = runs_from(number);
     for (std::int64_t begin = 0; begin < n; begin += block_size, ++number) {
       const std::int64_t count = std::min(block_size, n - begin);
-      T estimate[block_size];
-      update_block(block_at(at, begin, count, number, estimate), count, number);
+      T filled[block_size];
+      update_block(block_at(at, begin, count, runs, filled), count, number);
     }
   }
 
   void measure(const Streams& at, std::int64_t n, std::int64_t number, double* sums) const {
+    auto runs = runs_from(number);
     for (std::int64_t begin = 0; begin < n; begin += block_size, ++number) {
       const std::int64_t count = std::min(block_size, n - begin);
-      T estimate[block_size];
-      measure_block(block_at(at, begin, count, number, estimate), count, number, sums);
+      T filled[block_size];
+      measure_block(block_at(at, begin, count, runs, filled), count, number, sums);
       sums += RuleVariant::max_sums;
     }
   }
 
   void add_squares(const Streams& at, std::int64_t n, std::int64_t number,
                    const FactorSums& sums) const {
+    auto runs = runs_from(number);
     for (std::int64_t begin = 0; begin < n; begin += block_size, ++number)
-      add_squares_of(Block(at, begin, packed_), std::min(block_size, n - begin), number, sums);
+      add_squares_of(Block(at, begin, packed_), std::min(block_size, n - begin), number, runs,
+                     sums);
+  }
+
+  void direct(const Streams& at, std::int64_t n, std::int64_t number) const {
+    auto runs = runs_from(number);
+    for (std::int64_t begin = 0; begin < n; begin += block_size, ++number)
+      direct_block(Block(at, begin, packed_), std::min(block_size, n - begin), number, runs);
   }
 
  private:
+  using Runs = RowsAndColumns::Runs;
+
+  Runs runs_from(std::int64_t number) const { return {factored_, number * block_size}; }
+
   struct Block {
     T *param, *grad, *ema;
     const std::uint8_t *mask, *update_mask;
@@ -117,44 +133,80 @@ class TensorUpdate {
     }
   };
 
-  // With its estimate by rows and columns, where the rule has one.
-  Block block_at(const Streams& streams, std::int64_t begin, std::int64_t n, std::int64_t number,
-                 T* estimate) const {
+  // With its estimate by rows and columns, the means of its rows, or what its direction has become,
+  // where the rule has one.
+  Block block_at(const Streams& streams, std::int64_t begin, std::int64_t n, Runs& runs,
+                 T* filled) const {
     Block block(streams, begin, packed_);
     if (factored_) {
-      fill(n, number, estimate);
-      block.states[step_.rule->estimate] = estimate;
+      if (!moment_)
+        read_direction(n, runs, filled);
+      else if (has_columns_)
+        read_estimate(n, runs, filled);
+      else
+        read_rows(n, runs, filled);
+      block.states[step_.rule->filled] = filled;
     }
     return block;
   }
 
-  void fill(std::int64_t n, std::int64_t number, T* to) const {
-    const T most = T(1 / moment_->least_root);
-    const std::int64_t begin = number * block_size;
-    const T* rows = factored_->is_whole() ? rows_ : static_cast<const T*>(factored_->inverse_rows);
-    const T* columns = static_cast<const T*>(factored_->inverse_columns);
-    factored_->for_each_run(
-        begin, begin + n, [&](auto from, auto count, auto row, auto by_row, auto column, auto by) {
-          T* out = to + from;
-          if (factored_->is_whole() && by_row == 1)
-            return loops_.inverse_root(count, most, rows + row, out);
-          if (by_row == 0 && by == 1)
-            return loops_.multiply(count, rows[row], most, columns + column, out);
-          if (by_row == 1 && by == 0)
-            return loops_.multiply(count, columns[column], most, rows + row, out);
-          for (std::int64_t i = 0; i < count; ++i)
-            if (factored_->is_whole())
-              loops_.inverse_root(1, most, rows + row + i * by_row, out + i);
-            else
-              loops_.multiply(1, rows[row + i * by_row], most, columns + column + i * by, out + i);
-        });
+  void read_direction(std::int64_t n, Runs& runs, T* to) const {
+    const T* all = static_cast<const T*>(factored_->direction);
+    runs.next_places(n, [&](auto from, auto count, auto place, auto stride) {
+      for (std::int64_t i = 0; i < count; ++i) to[from + i] = all[place + i * stride];
+    });
   }
 
-  void add_squares_of(const Block& block, std::int64_t n, std::int64_t number,
+  void direct_block(Block block, std::int64_t n, std::int64_t number, Runs& runs) const {
+    T changed[block_size], made[block_size];
+    const T* g = apply_terms_before(block, n, number, changed, /*may_decay=*/false);
+    block.states[step_.rule->filled] = made;
+    rule_.direct(folded_, n, g, block.states);
+    if (block.update_mask) {
+      static constexpr T zeros[block_size] = {};
+      std::uint8_t unpacked[block_size];
+      loops_.restore(n, bytes(block.update_mask, Streams::update_mask, n, unpacked), zeros, made);
+    }
+    T* all = static_cast<T*>(factored_->direction);
+    runs.next_places(n, [&](auto from, auto count, auto place, auto stride) {
+      for (std::int64_t i = 0; i < count; ++i) all[place + i * stride] = made[from + i];
+    });
+  }
+
+  void read_rows(std::int64_t n, Runs& runs, T* to) const {
+    runs.next(n, [&](auto from, auto count, auto row, auto by_row, auto /*column*/, auto /*by*/) {
+      if (by_row == 0)  // by a kernel, for vectors
+        return loops_.scale(count, rows_[row], block_of_ones<T>.data(), to + from);
+      if (by_row == 1) return void(std::memcpy(to + from, rows_ + row, count * sizeof(T)));
+      for (std::int64_t i = 0; i < count; ++i) to[from + i] = rows_[row + i * by_row];
+    });
+  }
+
+  void read_estimate(std::int64_t n, Runs& runs, T* to) const {
+    const T most = T(1 / moment_->least_root);
+    const T* rows = factored_->is_whole() ? rows_ : static_cast<const T*>(factored_->inverse_rows);
+    const T* columns = static_cast<const T*>(factored_->inverse_columns);
+    runs.next(n, [&](auto from, auto count, auto row, auto by_row, auto column, auto by) {
+      T* out = to + from;
+      if (factored_->is_whole() && by_row == 1)
+        return loops_.inverse_root(count, most, rows + row, out);
+      if (by_row == 0 && by == 1)
+        return loops_.multiply(count, rows[row], most, columns + column, out);
+      if (by_row == 1 && by == 0)
+        return loops_.multiply(count, columns[column], most, rows + row, out);
+      for (std::int64_t i = 0; i < count; ++i)
+        if (factored_->is_whole())
+          loops_.inverse_root(1, most, rows + row + i * by_row, out + i);
+        else
+          loops_.multiply(1, rows[row + i * by_row], most, columns + column + i * by, out + i);
+    });
+  }
+
+  void add_squares_of(const Block& block, std::int64_t n, std::int64_t number, Runs& runs,
                       const FactorSums& sums) const {
     T changed[block_size];
     const T* g = apply_terms_before(block, n, number, changed, /*may_decay=*/false);
-    if (!block.update_mask && !factored_->is_whole()) return add_squares_of_all(g, n, number, sums);
+    if (!block.update_mask && !factored_->is_whole()) return add_squares_of_all(g, n, runs, sums);
     double squares[block_size], ones[block_size];
     loops_.square(n, g, squares);
     std::uint8_t unpacked[block_size];
@@ -165,39 +217,35 @@ class TensorUpdate {
       static constexpr double zeros[block_size] = {};
       table_.float64.restore(n, takes_part, zeros, squares);
     }
-    const std::int64_t begin = number * block_size;
-    factored_->for_each_run(
-        begin, begin + n, [&](auto from, auto count, auto row, auto by_row, auto column, auto by) {
-          for (std::int64_t i = 0; factored_->is_whole() && i < count; ++i) {
-            T& mean = rows_[row + i * by_row];
-            if (!takes_part || takes_part[from + i])
-              mean = advanced(*moment_, mean, squares[from + i]);
-          }
-          if (factored_->is_whole()) return;
-          add_run(count, squares + from, sums.rows + row, by_row);
-          add_run(count, squares + from, sums.columns + column, by);
-          if (!takes_part) return;
-          add_run(count, ones + from, sums.row_counts + row, by_row);
-          add_run(count, ones + from, sums.column_counts + column, by);
-        });
+    runs.next(n, [&](auto from, auto count, auto row, auto by_row, auto column, auto by) {
+      for (std::int64_t i = 0; factored_->is_whole() && i < count; ++i) {
+        T& mean = rows_[row + i * by_row];
+        if (!takes_part || takes_part[from + i]) mean = advanced(*moment_, mean, squares[from + i]);
+      }
+      if (factored_->is_whole()) return;
+      add_run(count, squares + from, sums.rows + row, by_row);
+      if (has_columns_) add_run(count, squares + from, sums.columns + column, by);
+      if (!takes_part) return;
+      add_run(count, ones + from, sums.row_counts + row, by_row);
+      if (has_columns_) add_run(count, ones + from, sums.column_counts + column, by);
+    });
   }
 
-  void add_squares_of_all(const T* g, std::int64_t n, std::int64_t number,
-                          const FactorSums& sums) const {
-    const std::int64_t begin = number * block_size;
-    factored_->for_each_run(
-        begin, begin + n, [&](auto from, auto count, auto row, auto by_row, auto column, auto by) {
-          if (by_row == 0 && by == 1) {
-            sums.rows[row] += loops_.add_squares(count, g + from, sums.columns + column);
-          } else if (by_row == 1 && by == 0) {
-            sums.columns[column] += loops_.add_squares(count, g + from, sums.rows + row);
-          } else {
-            double squares[block_size];
-            loops_.square(count, g + from, squares);
-            add_run(count, squares, sums.rows + row, by_row);
-            add_run(count, squares, sums.columns + column, by);
-          }
-        });
+  void add_squares_of_all(const T* g, std::int64_t n, Runs& runs, const FactorSums& sums) const {
+    runs.next(n, [&](auto from, auto count, auto row, auto by_row, auto column, auto by) {
+      if (!has_columns_ && by_row == 0) {
+        sums.rows[row] += loops_.sums.squares(g + from, /*scale=*/1, count);
+      } else if (has_columns_ && by_row == 0 && by == 1) {
+        sums.rows[row] += loops_.add_squares(count, g + from, sums.columns + column);
+      } else if (has_columns_ && by_row == 1 && by == 0) {
+        sums.columns[column] += loops_.add_squares(count, g + from, sums.rows + row);
+      } else {
+        double squares[block_size];
+        loops_.square(count, g + from, squares);
+        add_run(count, squares, sums.rows + row, by_row);
+        if (has_columns_) add_run(count, squares, sums.columns + column, by);
+      }
+    });
   }
 
   void add_run(std::int64_t count, const double* x, double* to, std::int64_t stride) const {
@@ -247,7 +295,7 @@ class TensorUpdate {
     prefetch_block(block.param, ahead);
     prefetch_block(block.grad, ahead);
     for (int s = 0; s < Streams::max_states; ++s)
-      if (block.states[s] && s != step_.rule->estimate)
+      if (block.states[s] && s != step_.rule->filled)
         prefetch_block(static_cast<T*>(block.states[s]), ahead);
   }
 
@@ -336,6 +384,7 @@ class TensorUpdate {
   const FactoredMoment* moment_ = nullptr;
   const RowsAndColumns* factored_ = nullptr;
   T* rows_ = nullptr;
+  bool has_columns_ = false;
 };
 
 }  // namespace fastopt

@@ -47,10 +47,22 @@ void add_squares_of_elements(const KernelTable& table, const Update& step, const
                      });
 }
 
+template <class T>
+void direct_elements(const KernelTable& table, const Update& step, const Folded& rule,
+                     const Tensors& list, const Tensor& tensor, std::int64_t begin,
+                     std::int64_t end) {
+  const TensorUpdate<T> update(table, step, rule, list, tensor);
+  constexpr unsigned nothing = 0;
+  list.for_each_tile(tensor, begin, end, nothing,
+                     [&](const Streams& at, std::int64_t first, std::int64_t count) {
+                       update.direct(at, count, first / block_size);
+                     });
+}
+
 // Whether there is nothing to do besides the rule.
 bool only_rule(const Update& step, const Tensor& tensor) {
   const auto& at = tensor.streams.at;
-  return step.bare && step.rule->estimate < 0 && !at[Streams::mask] && !at[Streams::update_mask] &&
+  return step.bare && step.rule->filled < 0 && !at[Streams::mask] && !at[Streams::update_mask] &&
          !at[Streams::ema] && (!tensor.penalties || is_absent(*tensor.penalties));
 }
 
@@ -60,6 +72,7 @@ void Update::fold(const Rule& of, const double* options, double t, const bool* h
   scalars_ = of.scalars;
   options_ = options;
   t_ = t;
+  in_common_ = of.in_common(options);
   lr = prox_lr = options[0];
   scaled_prox = of.scaled_prox >= 0 && options[of.scaled_prox] != 0;
   for (int dtype = 0; dtype < dtypes; ++dtype) {
@@ -75,6 +88,17 @@ void Update::fold_for(const Tensor& tensor, Folded& own) const {
   double scalars[Rule::max_scalars];
   for (int i = 0; i < scalars_.count; ++i) scalars[i] = *tensor.numbers[i];
   rule->fold[int(tensor.dtype)](options_, t_, scalars, &own);
+  for (int i = 0; i < scalars_.count; ++i) *tensor.numbers[i] = scalars[i];
+}
+
+void Update::copy_numbers(const Tensor& from, const Tensor& to) const {
+  for (int i = 0; i < scalars_.count; ++i) *to.numbers[i] = *from.numbers[i];
+}
+
+void Update::adapt(const double* sums, const Tensor& tensor, Folded& own) const {
+  double scalars[Rule::max_scalars];
+  for (int i = 0; i < scalars_.count; ++i) scalars[i] = *tensor.numbers[i];
+  rule->adapt[int(tensor.dtype)](sums, options_, scalars, &own);
   for (int i = 0; i < scalars_.count; ++i) *tensor.numbers[i] = scalars[i];
 }
 
@@ -114,6 +138,14 @@ void add_squares(const KernelTable& table, const Update& step, const Folded& rul
   const auto add = tensor.dtype == Dtype::float32 ? add_squares_of_elements<float>
                                                   : add_squares_of_elements<double>;
   add(table, step, rule, list, tensor, begin, end, sums);
+}
+
+void direct_tensor(const KernelTable& table, const Update& step, const Folded& rule,
+                   const Tensors& list, const Tensor& tensor, std::int64_t begin,
+                   std::int64_t end) {
+  const auto direct =
+      tensor.dtype == Dtype::float32 ? direct_elements<float> : direct_elements<double>;
+  direct(table, step, rule, list, tensor, begin, end);
 }
 
 }  // namespace fastopt

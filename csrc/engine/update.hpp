@@ -51,6 +51,14 @@ struct Update {
   bool has_numbers() const { return scalars_.count > 0; }
   void fold_for(const Tensor& tensor, Folded& own) const;
 
+  // Whether tensors have sums and these numbers in common, and the step for which it was folded.
+  bool in_common() const { return in_common_; }
+  double t() const { return t_; }
+  void copy_numbers(const Tensor& from, const Tensor& to) const;
+
+  // Tells the rule of a tensor the sums over it. May advance its numbers.
+  void adapt(const double* sums, const Tensor& tensor, Folded& own) const;
+
   // To be called when all is set.
   void note_what_is_absent();
 
@@ -60,6 +68,7 @@ struct Update {
   View<StateScalar> scalars_;
   const double* options_;
   double t_;
+  bool in_common_;
   Folded folded_[dtypes];
 };
 
@@ -79,5 +88,10 @@ void measure_tensor(const KernelTable& table, const Update& step, const Folded& 
 void add_squares(const KernelTable& table, const Update& step, const Folded& rule,
                  const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end,
                  const FactorSums& sums);
+
+// Writes the directions of the elements [begin, end), and changes nothing. Of elements that take no
+// part it is zero.
+void direct_tensor(const KernelTable& table, const Update& step, const Folded& rule,
+                   const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end);
 
 }  // namespace fastopt

@@ -52,6 +52,14 @@ FASTOPT_NOINLINE void measure_elements(const Rule& given, std::int64_t n,
   for (int k = 0; k < Rule::sums; ++k) sums[k] = folded(of_lanes[k]);
 }
 
+template <class Rule, class T, class... State>
+FASTOPT_NOINLINE void direct_elements(const Rule& given, std::int64_t n,
+                                      const T* FASTOPT_RESTRICT grad,
+                                      State* FASTOPT_RESTRICT... state) {
+  const Rule rule = given;
+  for (std::int64_t i = 0; i < n; ++i) rule.direct(grad[i], state[i]...);
+}
+
 template <template <class> class Rule, class T, int... State>
 struct RuleKernels {
   static T* at(void* const* states, int state) { return static_cast<T*>(states[state]); }
@@ -75,10 +83,16 @@ struct RuleKernels {
                      at(states, State)...);
   }
 
+  static void direct(const void* rule, std::int64_t n, const void* grad, void* const* states) {
+    direct_elements(*static_cast<const Rule<T>*>(rule), n, static_cast<const T*>(grad),
+                    at(states, State)...);
+  }
+
   static constexpr RuleLoops loops() {
-    RuleLoops made{update, nullptr, nullptr};
+    RuleLoops made{update, nullptr, nullptr, nullptr};
     if constexpr (has_metric<Rule<T>>) made.shrink = shrink;
     if constexpr (sums_of<Rule<T>> > 0) made.measure = measure;
+    if constexpr (directs<Rule<T>>) made.direct = direct;
     return made;
   }
 };

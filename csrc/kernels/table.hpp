@@ -25,6 +25,10 @@ struct RuleLoops {
   // part, or where that is null over all. Null where it wants none.
   void (*measure)(const void* rule, std::int64_t n, const void* param, const void* grad,
                   void* const* states, const std::uint8_t* takes_part, double* sums);
+
+  // Fills the last of the arrays with the direction, and changes nothing else. Null where the rule
+  // has none.
+  void (*direct)(const void* rule, std::int64_t n, const void* grad, void* const* states);
 };
 
 // Sums over n elements, each first multiplied by `scale`, in double, in an order of their own that

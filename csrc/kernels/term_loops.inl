@@ -127,23 +127,8 @@ void square(std::int64_t n, const T* FASTOPT_RESTRICT g, double* FASTOPT_RESTRIC
 
 template <class T>
 double add_squares(std::int64_t n, const T* FASTOPT_RESTRICT g, double* FASTOPT_RESTRICT to) {
-  double sum[lanes] = {};
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    FASTOPT_PREFETCH(
-        reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(g + i) + prefetch_bytes));
-    for (int lane = 0; lane < lanes; ++lane) {
-      const double x = double(g[i + lane]) * g[i + lane];
-      to[i + lane] += x;
-      sum[lane] += x;
-    }
-  }
-  for (int lane = 0; i + lane < n; ++lane) {
-    const double x = double(g[i + lane]) * g[i + lane];
-    to[i + lane] += x;
-    sum[lane] += x;
-  }
-  return folded(sum);
+  for (std::int64_t i = 0; i < n; ++i) to[i] += double(g[i]) * g[i];
+  return sum_of<Square, T>(g, /*scale=*/1, n);
 }
 
 template <class T>

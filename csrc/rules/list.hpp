@@ -6,19 +6,33 @@
 #include "adagrad/adadelta.hpp"
 #include "adagrad/adafactor.hpp"
 #include "adagrad/adagrad.hpp"
+#include "adagrad/ftrl.hpp"
 #include "adagrad/rmsprop.hpp"
+#include "adagrad/rowwise_adagrad.hpp"
 #include "adam/adabelief.hpp"
 #include "adam/adam.hpp"
 #include "adam/adamax.hpp"
+#include "adam/adan.hpp"
 #include "adam/ademamix.hpp"
 #include "adam/adopt.hpp"
 #include "adam/amsgrad.hpp"
 #include "adam/lamb.hpp"
 #include "adam/nadam.hpp"
+#include "adam/prodigy.hpp"
 #include "adam/radam.hpp"
+#include "adam/schedulefree_adamw.hpp"
+#include "adam/yogi.hpp"
+#include "cautious.hpp"
+#include "sgd/asgd.hpp"
+#include "sgd/lars.hpp"
 #include "sgd/lion.hpp"
 #include "sgd/momentum.hpp"
+#include "sgd/muon.hpp"
+#include "sgd/rprop.hpp"
+#include "sgd/schedulefree_sgd.hpp"
 #include "sgd/sgd.hpp"
+#include "sgd/signum.hpp"
+#include "sgd/sophia.hpp"
 #ifdef FASTOPT_MORE_RULES  // of tests, which use what the rules here do not
 #include FASTOPT_MORE_RULES
 #else
@@ -47,18 +61,34 @@ using Families = FamilyList<
     Family<MomentumOptions, Momentum>,  //
     Family<AdamOptions, Adam>,          //
     Family<RmspropOptions, Rmsprop, RmspropMomentum, RmspropCentered, RmspropCenteredMomentum>,
-    Family<AdagradOptions, Adagrad>,      //
-    Family<AdadeltaOptions, Adadelta>,    //
-    Family<AdamaxOptions, Adamax>,        //
-    Family<LionOptions, Lion>,            //
-    Family<AmsgradOptions, Amsgrad>,      //
-    Family<RadamOptions, Radam>,          //
-    Family<LambOptions, Lamb>,            //
-    Family<NadamOptions, Nadam>,          //
-    Family<AdemamixOptions, Ademamix>,    //
-    Family<AdoptOptions, Adopt>,          //
-    Family<AdabeliefOptions, Adabelief>,  //
-    Family<AdafactorOptions, Adafactor, AdafactorMomentum> FASTOPT_MORE_FAMILIES>;
+    Family<AdagradOptions, Adagrad>,                         //
+    Family<AdadeltaOptions, Adadelta>,                       //
+    Family<AdamaxOptions, Adamax>,                           //
+    Family<LionOptions, Lion>,                               //
+    Family<AmsgradOptions, Amsgrad>,                         //
+    Family<RadamOptions, Radam>,                             //
+    Family<LambOptions, Lamb>,                               //
+    Family<NadamOptions, Nadam>,                             //
+    Family<AdemamixOptions, Ademamix>,                       //
+    Family<AdoptOptions, Adopt>,                             //
+    Family<AdabeliefOptions, Adabelief>,                     //
+    Family<AdafactorOptions, Adafactor, AdafactorMomentum>,  //
+    Family<SignumOptions, Signum>,                           //
+    Family<YogiOptions, Yogi>,                               //
+    Family<AdanOptions, Adan>,                               //
+    Family<FtrlOptions, Ftrl>,                               //
+    Family<MuonOptions, Muon, MuonOther>,                    //
+    Family<RpropOptions, Rprop>,                             //
+    Family<LarsOptions, Lars>,                               //
+    Family<AsgdOptions, Asgd>,                               //
+    Family<ScheduleFreeSgdOptions, ScheduleFreeSgd>,         //
+    Family<ScheduleFreeAdamwOptions, ScheduleFreeAdamw>,     //
+    Family<ProdigyOptions, Prodigy>,                         //
+    Family<SophiaOptions, Sophia>,                           //
+    Family<RowwiseAdagradOptions, RowwiseAdagrad>,           //
+    Family<CautiousAdamOptions, CautiousAdam>,               //
+    Family<CautiousLionOptions, CautiousLion>,               //
+    Family<CautiousNadamOptions, CautiousNadam> FASTOPT_MORE_FAMILIES>;
 
 template <template <class> class... A, template <class> class... B>
 RuleList<A..., B...> operator+(RuleList<A...>, RuleList<B...>);
@@ -96,6 +126,13 @@ constexpr bool sums_before_decay = false;
 template <class Rule>
 constexpr bool sums_before_decay<Rule, std::void_t<decltype(Rule::sums_before_decay)>> =
     Rule::sums_before_decay;
+
+// Whether a rule wants its matrices made orthogonal: then `direct` says of what, before anything is
+// changed, and its arithmetic finds what has become of it behind the arrays of its state.
+template <class Rule, class = void>
+constexpr bool directs = false;
+template <class Rule>
+constexpr bool directs<Rule, std::void_t<decltype(Rule::directs)>> = Rule::directs;
 
 // Where a rule stands in the list, and so in every kernel table.
 template <template <class> class Rule>

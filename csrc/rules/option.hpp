@@ -13,6 +13,7 @@ enum class Range {
   zero_to_below_1,  // [0, 1)
   above_0_to_1,     // (0, 1]
   flag,             // true or false, kept as 1 or 0
+  count,            // an integer in [1, 99]
 };
 
 // A rule's options are a struct of doubles, `lr` first, and a list that names them in that order.
@@ -21,6 +22,7 @@ struct Option {
   Range range;
   double otherwise = 0;         // what it is where it is not given
   const char* needs = nullptr;  // unless it is 0, the state must have this array
+  bool in_common = false;       // of groups whose arrays have their numbers in common
 };
 
 // An array of the state, like the parameter. Those that a state may leave out come last.
@@ -33,7 +35,8 @@ struct StateArray {
 // means of its rows and of its columns (Shazeer & Stern 2018, algorithm 4); of other arrays, that
 // of each element, as if it were a row. A rule that has it names the two as `factors`, and what it
 // folds has one of these as `moment`. Its arithmetic finds the inverse of the root of the
-// estimate behind the arrays of its state.
+// estimate behind the arrays of its state. One that names rows alone finds the mean of the row
+// there, and needs no bounds.
 struct FactoredMoment {
   double beta2, one_minus_beta2, added;  // to each mean
   double least_mean;                     // of rows, by which columns are divided
@@ -41,7 +44,9 @@ struct FactoredMoment {
 };
 
 // A number of the state besides its count, such as a product of momenta, and where it begins. A
-// rule that has some lists them as `scalars`, and its constructor takes and advances them.
+// rule that has some lists them as `scalars`, and its constructor takes and advances them, or its
+// `adapt` does. Where it has the option `per_array`, and that is 0, all arrays of a step have
+// them in common.
 struct StateScalar {
   const char* name;
   double start;

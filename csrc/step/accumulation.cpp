@@ -63,7 +63,7 @@ Object Plan::accumulate(PyObject* grads, PyObject* given_weight, PyObject* skip_
     check_frozen_as_before(function, step);
   else
     added.frozen = frozen_entries(step);
-  if (!frozen_.empty()) step.leave_out(frozen_.data());
+  step.leave_out(frozen_);
   step.take({sums_->tree.ptr(), grads, nullptr, nullptr, nullptr, nullptr}, &sums_->arrays);
   step.allow_large_squares();  // only the step knows how they will be scaled
   if (!step.run(nullptr)) {

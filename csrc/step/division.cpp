@@ -44,7 +44,7 @@ int Step::next_left_out(const Collection& read, int entry) const {
   const bool may_miss = arguments_[grads].tree.root != Py_None;
   for (const int entries = read.entries(); entry < entries; ++entry) {
     if (may_miss && read.nodes(entry)[grads] == Py_None) break;
-    if (left_out_ && left_out_[entry]) break;
+    if (left_out_ && entry < static_cast<int>(left_out_->size()) && (*left_out_)[entry]) break;
   }
   return entry;
 }

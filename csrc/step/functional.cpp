@@ -159,4 +159,26 @@ Object functional_step(const Rule& rule, PyObject* const* arguments, Py_ssize_t 
   return step.result();
 }
 
+Object advance_means(const char* function, const NamedTree& means, const NamedTree& values,
+                     const Advance& advance) {
+  const double decay = to_number(function, "beta2", Range::zero_to_below_1, advance.decay);
+  Shared shared = defaults().shared();
+  shared.skip_nonfinite = read_option(function, step_options[first_shared + shared_skip_nonfinite],
+                                      advance.skip_nonfinite);
+  shared.threads = advance.threads;
+
+  const Rule& sgd = *find_rule("sgd");
+  Step step(function, sgd, shared, 1);
+  StepGroup& group = step.group(0);
+  group.options[0] = 1 - decay;  // lr
+  group.variant = &sgd.variants[0];
+  Terms& terms = step.terms(0) = defaults().terms();
+  terms.weight_decay = terms.maximize = 1;
+  step.leave_out(advance.left_out);
+  step.take(means, values);
+  step.allow_large_squares();  // nothing is squared
+  step.run(nullptr);
+  return step.result();
+}
+
 }  // namespace fastopt

@@ -58,9 +58,7 @@ void Plan::note_groups() {
       group.arrays[i] = attribute(function(), "state", state, part_names(rule)[i]);
       if (rule.part(i).optional) variant = 2 * variant + !group.arrays[i].is_none();
     }
-    if (number > 0 && variant != variant_)
-      raise_type_error(step_function_ + ": the states of all groups must have the same arrays");
-    variant_ = variant;
+    group.variant = &rule.variants[variant];
   }
   for (std::size_t entry = 0; entry < parts_.group_of_entry.size(); ++entry) {
     Group& group = groups_.at(parts_.group_of_entry[entry]);
@@ -72,6 +70,7 @@ void Plan::note_groups() {
 // of the group, or the array where it is the only one.
 PyObject* Plan::array_of(const Group& group, int i, int place) const {
   PyObject* arrays = group.arrays[i].ptr();
+  if (arrays == Py_None) return arrays;
   if (group.entries == 1 && !PyTuple_Check(arrays)) return arrays;
   if (PyTuple_Check(arrays) && PyTuple_GET_SIZE(arrays) == group.entries)
     return PyTuple_GET_ITEM(arrays, place);
@@ -102,8 +101,10 @@ KnownArrays Plan::known_arrays() {
   flat_params_ = lists[0];
   StateStreams next_stream;
   for (int i = 0; i < rule.parts(); ++i) {
-    if (groups_.empty() || groups_[0].arrays[i].is_none()) continue;  // then no group has it
+    const auto has_it = [i](const Group& group) { return !group.arrays[i].is_none(); };
+    if (!std::any_of(groups_.begin(), groups_.end(), has_it)) continue;
     list = add({rule.part(i).name, "state."}, next_stream(rule.part(i)));
+    arguments.back().optional = rule.part(i).optional;
     std::vector<int> next(groups_.size(), 0);
     for (int k = 0; k < entries; ++k) {
       const int number = parts_.group_of_entry[k];
@@ -161,7 +162,7 @@ void Plan::fill_group(int number, const Overrides& overrides, ScheduleValues& sc
   const double* of_rule = numbers + OptionTable::first_of_rule;
   std::copy_n(of_rule, rule.options.count, group.options);
   set_numbers(step.terms(number), 0, of_rule + rule.options.count, term_count);
-  group.variant = &rule.variants[variant_];
+  group.variant = groups_[number].variant;
   if (rule.parts() == 0) return;
   check_state(number);
   step.count_in(function, number, parts_.states[number].ptr(), groups_[number].step);
@@ -215,8 +216,10 @@ Object Plan::step_in_turn(const StepArguments& arguments) {
 
 Object Plan::make_step(const StepArguments& arguments) {
   const bool of_sums = arguments.grads == Py_None;
-  const long long skipped = sums_ ? std::exchange(sums_->added.skipped, 0) : 0;
-  if (of_sums && waiting() == 0 && skipped > 0) return result_without_gradients();
+  if (of_sums && waiting() == 0 && sums_ && sums_->added.skipped > 0) {
+    sums_->added.skipped = 0;
+    return result_without_gradients();
+  }
   check_what_waits(of_sums);
   const Overrides overrides = read_overrides(arguments.options);
   ScheduleValues schedules(parts_.count.steps());
@@ -248,6 +251,7 @@ Object Plan::make_step(const StepArguments& arguments) {
     if (debias) note_ema_weights(step);
   }
   if (of_sums) clear_added();
+  if (sums_) sums_->added.skipped = 0;  // of gradients that this step has taken the place of
   return step.result();
 }
 
@@ -289,7 +293,7 @@ void Plan::leave_out(bool of_sums, Step& step) {
       if (!sums_->added.has[entry]) left_out_[entry] = 1;
   }
   const std::vector<unsigned char>& entries = of_sums ? left_out_ : frozen_;
-  if (!entries.empty()) step.leave_out(entries.data());
+  step.leave_out(entries);
 }
 
 void Plan::set_ema_weights(std::vector<double> weights) {
@@ -343,12 +347,14 @@ bool Plan::has(PyObject* params) {
 
 void Plan::check_not_swapped(const char* function) const {
   if (swapped_by_)
-    raise_runtime_error(std::string(function) + ": the averages stand in place of the parameters");
+    raise_runtime_error(std::string(function) + ": " + swapped_what_ +
+                        " stand in place of the parameters");
 }
 
-void Plan::swap_in(const char* function, PyObject* token) {
-  const Turn turn(*this, function);  // a step in another thread must not be under way
+void Plan::swap_in(const char* function, PyObject* token, PyObject* arrays, std::string what) {
   check_not_swapped(function);
+  swapped_arrays_ = Object::made(PySequence_List(arrays));
+  swapped_what_ = std::move(what);
   swap(function, /*written*/ true);
   swapped_by_ = Object::borrow(token);
 }
@@ -357,11 +363,12 @@ void Plan::swap_back(const char* function, PyObject* token) {
   if (swapped_by_.ptr() != token) return;
   swap(function, /*written*/ false);
   swapped_by_ = Object();
+  swapped_arrays_ = Object();
 }
 
 void Plan::swap(const char* function, bool written) {
   const ArrayArgument arguments[] = {{{"params", "", flat_params_.ptr()}, Streams::param, written},
-                                     {{"ema", "", parts_.averages.ptr()}, Streams::ema, written}};
+                                     {{"ema", "", swapped_arrays_.ptr()}, Streams::ema, written}};
   Collection both;
   both.collect({function, arguments, 2, parts_.params.ptr()});
   swap_contents(both.tensors);

@@ -79,9 +79,9 @@ class Plan {
       if (const int stop = visit(group.holder.ptr())) return stop;
     for (const Object& state : parts_.states)
       if (const int stop = visit(state.ptr())) return stop;
-    for (PyObject* object :
-         {parts_.shared.holder.ptr(), parts_.params.ptr(), parts_.averages.ptr(),
-          parts_.average_tree.ptr(), parts_.count.holder.ptr(), flat_params_.ptr()})
+    for (PyObject* object : {parts_.shared.holder.ptr(), parts_.params.ptr(), parts_.averages.ptr(),
+                             parts_.average_tree.ptr(), parts_.count.holder.ptr(),
+                             flat_params_.ptr(), swapped_arrays_.ptr()})
       if (const int stop = visit(object)) return stop;
     const KnownArrays* all[] = {known_ ? &*known_ : nullptr, sums_ ? &sums_->arrays : nullptr};
     for (const KnownArrays* arrays : all)
@@ -95,9 +95,11 @@ class Plan {
   const std::vector<double>& ema_weights() const { return parts_.ema_weights; }
   void set_ema_weights(std::vector<double> weights);
 
-  // Swaps parameters and averages, and back who has done so: each in one call, so that no signal
-  // comes in between. To swap back, arrays need not be writeable: they were when they were swapped.
-  void swap_in(const char* function, PyObject* token);
+  // Swaps parameters and other arrays, one for each, such as the averages; `what` names these. And
+  // back who has done so: each in one call, so that no signal comes in between. To swap in, the
+  // caller has a turn: a step in another thread must not be under way. To swap back, arrays need
+  // not be writeable: they were when they were swapped.
+  void swap_in(const char* function, PyObject* token, PyObject* arrays, std::string what);
   void swap_back(const char* function, PyObject* token);
   void check_not_swapped(const char* function) const;
 
@@ -122,6 +124,7 @@ class Plan {
     std::string function;               // for messages about its options
     Slot step, slots[Rule::max_parts];  // of the state
     Object arrays[Rule::max_parts];     // of the state: tuples, or None where it has them not
+    const RuleVariant* variant = nullptr;
     int entries = 0, first_entry = 0;
   };
 
@@ -179,8 +182,8 @@ class Plan {
   std::unique_ptr<Sums> sums_;
   Object flat_params_;
   Leaves given_params_;
-  int variant_ = 0;  // of the states of all groups
-  Object swapped_by_;
+  Object swapped_by_, swapped_arrays_;
+  std::string swapped_what_;
 };
 
 }  // namespace fastopt

@@ -112,6 +112,11 @@ void Step::take(const Given& given, const KnownArrays* known) {
   if (!why.empty()) raise_value_error(std::string(function_) + ": " + why);
 }
 
+void Step::take(const NamedTree& params, const NamedTree& grads) {
+  add(params, Streams::param, true);
+  add(grads, Streams::grad, false);
+}
+
 void Step::take_drop(PyObject* drop) {
   check_dropout_class(function_, drop);
   const auto get = [&](const char* name) { return attribute_of_drop(function_, drop, name); };
@@ -137,10 +142,11 @@ void Step::add(NamedTree tree, int stream, bool written, bool optional) {
 
 bool Step::run(const PenaltyTree* penalties) {
   Collection& arrays = work_->arrays;
-  const Arguments given{function_,  arguments_, count_,
-                        nullptr,    penalties,  drop_ ? &*drop_ : nullptr,
-                        block_size, known_,     work_->frozen.data(),
-                        averages_,  this,       known_ ? nullptr : work_->groups[0].steps};
+  const Arguments given{function_,     arguments_, count_,
+                        nullptr,       penalties,  drop_ ? &*drop_ : nullptr,
+                        block_size,    known_,     work_->frozen.data(),
+                        averages_,     this,       known_ ? nullptr : work_->groups[0].steps,
+                        rule_.matrices};
   arrays.collect(given);
   check_numbers(/*own_penalties*/ penalties != nullptr);
   if (shared_.need_norms() && !measure(given)) {
@@ -149,13 +155,18 @@ bool Step::run(const PenaltyTree* penalties) {
   }
   fold();
   work_->room.make_for(arrays.tensors, work_->updates.data());
+  Object of_matrices;
+  if (!work_->room.stacks.empty()) of_matrices = make_orthogonal();
   if (drop_) work_->counts.set_offset(drop_->offset + std::uint64_t(arrays.entries()));
   work_->counts.advance();
   // Nothing fails from here on, nor does code of the user's run.
   latest = {threads(), shared_.flush_denormals != 0, arrays.entries(), arrays.glances()};
-  const WithoutGil released(arrays.tensors.elements >= release_threshold);
-  launch(arrays.tensors, work_->updates.data(), latest.flush_denormals, latest.threads,
-         work_->room);
+  {
+    const WithoutGil released(arrays.tensors.elements >= release_threshold);
+    launch(arrays.tensors, work_->updates.data(), latest.flush_denormals, latest.threads,
+           work_->room);
+  }
+  if (of_matrices) keep_memory(of_matrices);
   return true;
 }
 
@@ -181,7 +192,7 @@ void Step::raise_nonfinite() const {
   const Gradients& gradients = work_->gradients;
   const bool too_large = gradients.norms.nonfinite_entry < 0;
   const std::string what =
-      std::string(function_) + ": grads" +
+      std::string(function_) + ": " + arguments_[1].tree.name +
       path_of_leaf(arguments_[0].tree, gradients.nonfinite_entry()) +
       (too_large ? " has a number that is too large to be squared" : " is not finite");
   PyErr_SetString(PyExc_FloatingPointError, what.c_str());
@@ -218,7 +229,7 @@ Object Step::result() const {
   const double norm = gradients.norm(shared_);
   Object nonfinite = Object::none();
   if (gradients.nonfinite_entry() >= 0) {
-    std::string name = "grads";
+    std::string name = arguments_[1].tree.name;
     try {
       name += path_of_leaf(arguments_[0].tree, gradients.nonfinite_entry());
     } catch (const PythonError&) {  // such as params that changed: the step is made

@@ -71,7 +71,7 @@ class Step : private Division {
   void count_in(const char* function, int number, PyObject* state, Slot slot);
 
   // Leaves out arrays for which this list is true, like those whose gradient is None.
-  void leave_out(const unsigned char* entries) { left_out_ = entries; }
+  void leave_out(const std::vector<unsigned char>& entries) { left_out_ = &entries; }
 
   // Keeps averages free of their start. The weights are those that averages have, entry by entry
   // where they differ (else null, and a group has them).
@@ -86,6 +86,9 @@ class Step : private Division {
     PyObject *params, *grads, *mask, *drop, *update_mask, *ema;
   };
   void take(const Given& given, const KnownArrays* known);
+
+  // Takes two trees alone, under names of their own: what changes, and what it changes by.
+  void take(const NamedTree& params, const NamedTree& grads);
 
   // Looks for infinities and NaN alone, not for what is too large to be squared.
   void allow_large_squares() { refuses_large_squares_ = false; }
@@ -109,6 +112,9 @@ class Step : private Division {
   // What Python gets: None, or what was found out about the gradients.
   Object result() const;
 
+  // What makes the matrices of rules that want it orthogonal: see matrices.cpp.
+  static void use_orthogonalizer(PyObject* orthogonalize);
+
  private:
   const int* divide(const Collection& read) override;
   bool is_uniform(const Collection& read) const;
@@ -131,12 +137,16 @@ class Step : private Division {
   void add(NamedTree tree, int stream, bool written, bool optional = false);
   void take_drop(PyObject* drop);
   void check_numbers(bool own_penalties) const;
+  void check_in_common() const;
   Misfit misfit_of(int part, Dtype dtype, const double* scalars) const;
   [[noreturn]] void refuse(const Misfit& misfit, const Tensor& tensor) const;
   bool measure(const Arguments& given);
   void skip();
   [[noreturn]] void raise_nonfinite() const;
   void fold();
+  Object make_orthogonal();
+  static void keep_memory(const Object& memory);
+  void check_matrices() const;
   int threads() const;
 
   const char* function_;
@@ -151,7 +161,7 @@ class Step : private Division {
   double keep_scale_ = 1;
   bool skipped_ = false, refuses_large_squares_ = true;
   bool divided_ = false, debiases_ = false;
-  const unsigned char* left_out_ = nullptr;
+  const std::vector<unsigned char>* left_out_ = nullptr;
   const double* ema_weights_ = nullptr;
   Workspace* work_;
 };

@@ -50,6 +50,14 @@ TORCH: dict[str, Any] = {
     "adagrad": lambda h: ("Adagrad", {"lr_decay": h.lr_decay, "eps": h.eps}),
     "adadelta": lambda h: ("Adadelta", {"rho": h.rho, "eps": h.eps}),
     "adamax": lambda h: ("Adamax", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
+    "rprop": lambda h: (
+        "Rprop",
+        {
+            "etas": (h.eta_minus, h.eta_plus),
+            "step_sizes": (h.min_step_size, h.max_step_size),
+        },
+    ),
+    "asgd": lambda h: ("ASGD", {"lambd": h.lambd, "alpha": h.alpha, "t0": h.t0}),
     "adafactor": lambda h: (
         "Adafactor",
         {"beta2_decay": h.beta2_decay, "eps": (h.eps1, h.eps2), "d": h.d},
@@ -62,7 +70,7 @@ TORCH: dict[str, Any] = {
     "radam": lambda h: ("RAdam", {"betas": (h.beta1, h.beta2), "eps": h.eps}),
     "recipe": lambda h: ("AdamW", TORCH["adam"](h)[1] | {"weight_decay": h.weight_decay}),
 }
-NOT_FUSED = {"rmsprop", "adadelta", "adafactor", "adamax", "nadam", "radam"}
+NOT_FUSED = {"asgd", "rmsprop", "adadelta", "adafactor", "adamax", "nadam", "radam", "rprop"}
 
 
 def _torch(kind: str, row: Row, params: Arrays, grads: Arrays, threads: int) -> Contender:

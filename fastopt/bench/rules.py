@@ -119,8 +119,14 @@ def _packed_masks(params: Arrays) -> Arrays:
 RECIPE = {"weight_decay": 0.01, "clip_norm": 1.0, "ema_decay": 0.999}
 PENALTIES = {"l1": 1e-4, "l2": 1e-4, "weight_decay": 0.01, "l1_prox": 1e-4}
 
+STEADY = {"prodigy": {"growth_rate": 1.0}}
+"""Options with which steps do not grow without end, though gradients stay the same."""
+
 _TABLE = (
-    *(Row(name, name) for name in RULES),
+    *(
+        Row(name, name, {**rule.of_any_shape, **STEADY.get(name, {})})
+        for name, rule in RULES.items()
+    ),
     Row("recipe", "adam", RECIPE, {"ema": deepcopy}),
     Row("adam-mask", "adam", {"keep_prob": 1 - DROPPED}, {"mask": _packed_masks}, "adam"),
     Row("adam-drop", "adam", {}, {"drop": lambda _: fastopt.Dropout(DROPPED, MASK_SEED)}, "adam"),
@@ -165,7 +171,10 @@ class Run:
         if not self._row.is_step:
             return partial(_core.copy_probe, self.params, self.inputs, threads)
         zeros = map_tree(lambda p: np.full_like(p, 0), self.params)
-        return partial(_core.memory_probe, self.params, zeros, self.states, threads)
+        two_phases = _core.rules[self._row.rule].sums > 0
+        return partial(
+            _core.memory_probe, self.params, zeros, self.states, threads, read_first=two_phases
+        )
 
 
 def new_inputs(workload: Workload) -> Arrays:

@@ -43,7 +43,9 @@ class Run:
         self.params = {name: array.copy() for name, array in params.items()}
         self._grads = {name: np.empty_like(array) for name, array in params.items()}
         self.state = rule.init(self.params) if rule.init else None
-        self._step = partial(getattr(library, rule.step.__name__), **hyperparameters)
+        self._step = partial(
+            getattr(library, rule.step.__name__), **rule.of_any_shape, **hyperparameters
+        )
         # The key of the masks has 64 bits.
         self._dropout = network.Dropout(library, dropout, seed % 2**64) if dropout else None
         self._library, self._max_norm = library, max_norm

@@ -89,8 +89,8 @@ typedef struct fastopt_functions {
      * a rule and a dtype that exist; n >= 0; n elements of the dtype in `param`, in `grad` and in
      * each array of `state`, aligned for the dtype, none of them overlapping another;
      * in `state` a pointer for each array that the rule has, in its order, all zeros before the
-     * first step (NULL where a state leaves one out; `state` itself may be NULL for a rule without
-     * any);
+     * first step, or what its initial_accumulator_value is in Python (NULL where a state leaves one
+     * out; `state` itself may be NULL for a rule without any);
      * in `scalars` the numbers of the state (NULL where there are none), which change;
      * in `options` as many doubles as the rule has options, in its order, within their ranges, and
      * so that they fit the dtype (an eps of 1e-60 is zero in float32); an option that needs an

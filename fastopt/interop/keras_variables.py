@@ -16,7 +16,19 @@ from fastopt.interop.table import (
     rule_in,
     steps_of,
 )
-from fastopt.rules import LAMB, SGD, Adadelta, Adagrad, Adam, Adamax, AMSGrad, Lion, Momentum, NAdam
+from fastopt.rules import (
+    FTRL,
+    LAMB,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AMSGrad,
+    Lion,
+    Momentum,
+    NAdam,
+)
 
 FROM, TO = "from_keras_variables", "to_keras_variables"
 
@@ -66,6 +78,18 @@ KERAS = {
         {**OPTIONS, "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"},
         ours={"eps_outside_max": True},
     ),
+    "ftrl": Row(
+        FTRL,
+        {"n": "accumulator", "z": "linear"},
+        {
+            **OPTIONS,
+            "l1_regularization_strength": "lambda1",
+            "l2_regularization_strength": "lambda2",
+            "l2_shrinkage_regularization_strength": "l2_shrinkage",
+            "beta": "beta",
+        },
+        {"learning_rate_power": -0.5},
+    ),
     "lamb": Row(
         LAMB,
         {"m": "momentum", "v": "velocity"},
@@ -88,6 +112,8 @@ KERAS = {
 """Keras has the arrays one after another, parameter by parameter, but for those of `LAST`; behind
 them the numbers, each for all parameters together."""
 LAST = {"v_max"}
+HALVED = {"l2_regularization_strength", "l2_shrinkage_regularization_strength"}
+"""Options of theirs that are half of ours."""
 
 CLASSES = {
     "SGD": "momentum",
@@ -96,6 +122,7 @@ CLASSES = {
     "Adagrad": "adagrad",
     "Adadelta": "adadelta",
     "Adamax": "adamax",
+    "Ftrl": "ftrl",
     "Lamb": "lamb",
     "Lion": "lion",
     "Nadam": "nadam",
@@ -115,8 +142,8 @@ def from_keras_variables(
     :class:`fastopt.AdamW`, which has the same state), with ``epsilon_hat=True``, as theirs is, and
     with `amsgrad` if it is true there.
     ``SGD`` becomes :class:`fastopt.Momentum` with ``lr_inside=True`` if it has momentum, else
-    :class:`fastopt.SGD`. ``Adagrad``, ``Adadelta``, ``Adamax``, ``Lamb``, ``Lion`` and ``Nadam``
-    become ours of that name, with ``eps_inside_sqrt=True``, ``eps_outside_max=True``,
+    :class:`fastopt.SGD`. ``Adagrad``, ``Adadelta``, ``Adamax``, ``Ftrl``, ``Lamb``, ``Lion`` and
+    ``Nadam`` become ours of that name, with ``eps_inside_sqrt=True``, ``eps_outside_max=True``,
     ``trust_decay=0.0`` and ``momentum_decay=1.0`` where these are options.
 
     Parameters
@@ -183,7 +210,8 @@ def from_keras_variables(
     is_int = count.ndim == 0 and count.dtype.kind in "iu"
     ensure(FROM, is_int, f"variables[0] must be the iteration, an int, it is {count!r:.60}")
     step = int(count)
-    options = row.read({key: value for key, value in config.items() if value is not None})
+    given = {key: value for key, value in config.items() if value is not None}
+    options = row.read({key: given[key] * (2 if key in HALVED else 1) for key in given})
     clips = {name: options.pop(name) for name in CLIPS if name in options}
     state: dict[str, Any] = {slot: {} for slot in row.arrays}
     of_arrays = arrays[2 : len(arrays) - len(row.numbers)]
@@ -205,8 +233,8 @@ def to_keras_variables(
     """Turn the state of our optimizer into the variables of a Keras optimizer.
 
     That of SGD and Momentum is for ``keras.optimizers.SGD``, that of Adam, AdamW and AMSGrad for
-    ``keras.optimizers.Adam`` and ``AdamW``, that of Adagrad, Adadelta, Adamax, LAMB, Lion and NAdam
-    for Keras' class of that name.
+    ``keras.optimizers.Adam`` and ``AdamW``, that of Adagrad, Adadelta, Adamax, FTRL, LAMB, Lion and
+    NAdam for Keras' class of that name.
 
     Parameters
     ----------
@@ -293,6 +321,8 @@ def _config(serialized: Any) -> tuple[str, Mapping[str, Any]]:
     for key in ("use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
         given = config.get(key)
         ensure(FROM, not given, f"config has {key}={given!r}, which has no place here")
+    power = config.get("learning_rate_power", -0.5)
+    ensure(FROM, power == -0.5, f"learning_rate_power must be -0.5, it is {power!r}")
     is_schedule = isinstance(config["learning_rate"], Mapping)
     ensure(FROM, not is_schedule, "learning_rate is a schedule; only a number can be turned")
     return class_name, config

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fastopt import _core
 from fastopt.optimizers.options import OF_EACH_STEP, SHARED_DEFAULTS, TERM_DEFAULTS
 from fastopt.rules import RULES
+from fastopt.rules.starts import NAME as START
 
 LEARNING_RATE = ("lr",)
 BETA1, BETA2 = ("beta1", "momentum"), ("beta2", "rho")
@@ -37,8 +38,11 @@ INSTEAD: dict[str, tuple[str, ...]] = {
     "mu": ("momentum", "beta1"),
     "rho": MEAN_SQUARE,
     "alpha": ("rho",),
+    "gamma": ("rho",),
     "nesterovs_momentum": ("nesterov",),
     "use_nesterov": ("nesterov",),
+    "etas": ("eta_minus eta_plus",),
+    "step_sizes": ("min_step_size max_step_size",),
     "epsilon": EPSILON,
     "eps": EPSILON,
     # Keras, transformers, timm, optax
@@ -59,6 +63,9 @@ INSTEAD: dict[str, tuple[str, ...]] = {
     "L1": ("l1",),
     "l1_reg": ("l1",),
     "l1_regularization": ("l1",),
+    "l1_regularization_strength": ("lambda1", "l1"),
+    "l2_regularization_strength": ("lambda2", "l2"),
+    "l2_shrinkage_regularization_strength": ("l2_shrinkage",),
     # Keras, optax, thinc, Hugging Face, Lightning
     "global_clipnorm": CLIP_NORM,
     "max_norm": CLIP_NORM,
@@ -83,22 +90,34 @@ INSTEAD: dict[str, tuple[str, ...]] = {
 SCHEDULE = "use lr= with a schedule, such as those of fastopt.schedules"
 DECAY = "use weight_decay= for decoupled decay, l2= for a penalty"
 COMPUTES = "leave it out: it says how torch computes, not what"
+CAUTIOUS = "it is fixed for all groups when an Adam, AdamW, Lion or NAdam is made: cautious=True"
 SAID = {
     "alpha": "use lr= for that of papers, l2= for that of scikit-learn",
-    **dict.fromkeys(("lr_decay", "lr_schedule", "lr_scheduler", "schedule", "power_t"), SCHEDULE),
+    **dict.fromkeys(
+        ("decay", "lr_decay", "lr_schedule", "lr_scheduler", "schedule", "power_t"), SCHEDULE
+    ),
     **dict.fromkeys(("wd", "weight_decay_rate", "decoupled_weight_decay"), DECAY),
     "L2_is_weight_decay": DECAY,
     "amsgrad": "it is for all groups: use AMSGrad, Adam(params, amsgrad=True) or amsgrad_step",
+    **dict.fromkeys(("caution", "cautious"), CAUTIOUS),
     "centered": "use RMSprop(params, centered=True), or rmsprop_init(params, centered=True)",
-    "initial_accumulator_value": "use Adagrad(params, initial_accumulator_value=...), or "
-    "adagrad_init(params, initial_accumulator_value=...)",
     "gradient_accumulation_steps": "use accumulate(grads) of the optimizer",
     "reduction": 'use accumulation="mean" or "sum" of the optimizer',
     **dict.fromkeys(("foreach", "fused", "capturable", "differentiable", "jit_compile"), COMPUTES),
 }
 """Names for which no option stands, and what to do."""
 
-DECAY_OF_RMSPROP = "decay"  # of optax and TensorFlow; in older Keras, that of the learning rate
+STARTING = ("adagrad", "yogi", "ftrl", "rowwise_adagrad")
+"""Rules whose states start with a number that may be given."""
+
+OF_RULES: dict[tuple[str | None, str], str] = {
+    ("rmsprop", "decay"): "use rho=",  # of optax and TensorFlow; in older Keras, that of the rate
+    **{
+        ("sophia", name): "use beta1=, and beta2= of update_hessian()"
+        for name in ("betas", "beta2", "beta_2", "b2")
+    },
+}
+"""Names that say something else in one rule."""
 
 
 def instead_of(rule: str | None, name: str) -> str:
@@ -112,8 +131,12 @@ def instead_of(rule: str | None, name: str) -> str:
         return f"; {name} is an option of the whole optimizer: opt.options[{name!r}]"
     if name in (*OF_EACH_STEP, "mask", "update_mask"):
         return f"; give {name}= to step()"
-    if name == DECAY_OF_RMSPROP:
-        return "; use rho=" if rule == "rmsprop" else f"; {SCHEDULE}"
+    if (rule, name) in OF_RULES:
+        return f"; {OF_RULES[rule, name]}"
+    if name == START:
+        by = rule if rule in STARTING else STARTING[0]
+        cls = RULES[by].optimizers[0].__name__
+        return f"; use {cls} or {by}_init, which have {name}="
     return _said(rule, name, INSTEAD.get(name, (name,) if name else ()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from fastopt import _core
 from fastopt.optimizers.state_checks import what_is_wrong
 
-FLAGS = {"centered", "maximize", "nesterov"}
+FLAGS = {"centered", "match_rms_adamw", "maximize", "nesterov"}
 """Options that are no numbers."""
 
 HARMLESS = {
@@ -22,6 +22,14 @@ HARMLESS = {
     "zero_grads",
 }
 """Options that do nothing by themselves, or nothing that another library has to know."""
+
+
+class Turned(NamedTuple):
+    """An option whose values another library writes in another way."""
+
+    read: Callable[[str, str, Any], Any]
+    """Turns theirs; raises with these words before the message if it is none of them."""
+    write: Callable[[Any], Any]
 
 
 class Row(NamedTuple):
@@ -39,6 +47,8 @@ class Row(NamedTuple):
     """Our options that they have with this value alone, where that is not our default."""
     numbers: Mapping[str, str] = {}
     """What we call a number of the state, one for each array: what they call it."""
+    turned: Mapping[str, Turned] = {}
+    """By their names."""
     flat: Mapping[str, str] = {}
     """What they call an array of the state, of parameters that have fewer than two axes; where this
     is not empty, they have no others then."""
@@ -65,10 +75,19 @@ class Row(NamedTuple):
         for name in self.options.keys() & theirs.keys():
             parts = self.options[name].split()
             values = theirs[name] if len(parts) > 1 else [theirs[name]]
-            if len(values) != len(parts):
+            if not isinstance(values, (tuple, list)) or len(values) != len(parts):
                 raise ValueError(f"{name} must be {len(parts)} numbers, not {values!r:.60}")
             renamed.update(zip(parts, values, strict=True))
         return renamed
+
+    def turn(self, where: str, place: str, theirs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return their options with values as we write them."""
+        turned = {
+            name: own.read(where, place, theirs[name])
+            for name, own in self.turned.items()
+            if name in theirs
+        }
+        return {**theirs, **turned}
 
     def read(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
         """Return our options, as plain numbers, for those of theirs that are there."""
@@ -81,12 +100,13 @@ class Row(NamedTuple):
         written = dict(self.theirs)
         for name, parts in self.options.items():
             values = tuple(ours[part] for part in parts.split())
-            written[name] = values if len(values) > 1 else values[0]
+            value = values if len(values) > 1 else values[0]
+            written[name] = self.turned[name].write(value) if name in self.turned else value
         return written
 
     def state(self, step_count: int, groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         """Return a state for ``load_state_dict``: what the groups do not have is at our default."""
-        new = self.optimizer(np.zeros(1)).state_dict()
+        new = self.optimizer(np.zeros((1, 1))).state_dict()
         del new["frozen"]  # which other libraries do not know
         (blank,) = new["groups"]
         new["groups"] = [

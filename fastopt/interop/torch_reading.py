@@ -1,4 +1,4 @@
-"""What torch calls the parts of our rules, and what the state of an optimizer of its says."""
+"""What the state of an optimizer of torch's says."""
 
 from __future__ import annotations
 
@@ -10,169 +10,19 @@ import numpy as np
 
 from fastopt import _core
 from fastopt.interop import table
-from fastopt.interop.table import Row, checked_array, checked_dtype, checked_names
-from fastopt.optimizers.group import one_or_named
-from fastopt.rules import (
-    ADOPT,
-    LAMB,
-    RULES,
-    SGD,
-    AdaBelief,
-    Adadelta,
-    Adafactor,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdEMAMix,
-    AMSGrad,
-    Lion,
-    Momentum,
-    NAdam,
-    RAdam,
-    RMSprop,
-)
-
-OPTIONS = {"lr": "lr", "weight_decay": "l2", "maximize": "maximize"}
-LOOPS = {"foreach": None, "differentiable": False}  # how torch computes, not what
-FUSED = {**LOOPS, "fused": None}
-DECOUPLED = "decoupled_weight_decay"
-"""Whether ``weight_decay`` is ours, or `l2`."""
-OF_ADAM = {**FUSED, "capturable": False, DECOUPLED: False}
-
-TORCH = {
-    "sgd": Row(SGD, {}, OPTIONS, {**FUSED, "momentum": 0.0, "dampening": 0.0, "nesterov": False}),
-    "momentum": Row(
-        Momentum,
-        {"buf": "momentum_buffer"},
-        {**OPTIONS, "momentum": "momentum", "dampening": "dampening", "nesterov": "nesterov"},
-        FUSED,
-    ),
-    "adam": Row(
-        Adam,
-        {"m": "exp_avg", "v": "exp_avg_sq"},
-        {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
-        {**OF_ADAM, "amsgrad": False},
-    ),
-    "amsgrad": Row(
-        AMSGrad,
-        {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"},
-        {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
-        {**OF_ADAM, "amsgrad": True},
-    ),
-    "rmsprop": Row(
-        RMSprop,
-        {"v": "square_avg", "avg": "grad_avg", "buf": "momentum_buffer"},
-        {**OPTIONS, "alpha": "rho", "eps": "eps", "momentum": "momentum", "centered": "centered"},
-        {**LOOPS, "capturable": False},
-    ),
-    "adagrad": Row(
-        Adagrad,
-        {"s": "sum"},
-        {**OPTIONS, "lr_decay": "lr_decay", "eps": "eps"},
-        {**FUSED, "initial_accumulator_value": 0.0},  # which the sum tells
-    ),
-    "adadelta": Row(
-        Adadelta,
-        {"s": "square_avg", "d": "acc_delta"},
-        {**OPTIONS, "rho": "rho", "eps": "eps"},
-        {**LOOPS, "capturable": False},
-    ),
-    "adamax": Row(
-        Adamax,
-        {"m": "exp_avg", "u": "exp_inf"},
-        {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
-        {**LOOPS, "capturable": False},
-    ),
-    "radam": Row(
-        RAdam,
-        {"m": "exp_avg", "v": "exp_avg_sq"},
-        {**OPTIONS, "betas": "beta1 beta2", "eps": "eps"},
-        {**LOOPS, "capturable": False, DECOUPLED: False},
-    ),
-    "nadam": Row(
-        NAdam,
-        {"m": "exp_avg", "v": "exp_avg_sq"},
-        {
-            **OPTIONS,
-            "betas": "beta1 beta2",
-            "eps": "eps",
-            "momentum_decay": "momentum_decay",
-        },
-        {**LOOPS, "capturable": False, DECOUPLED: False},
-        numbers={"mu_product": "mu_product"},
-    ),
-    "adafactor": Row(
-        Adafactor,
-        {"v_row": "row_var", "v_col": "col_var"},
-        {
-            **{"lr": "lr", "weight_decay": "weight_decay", "maximize": "maximize"},
-            **{"beta2_decay": "beta2_decay", "eps": "eps1 eps2", "d": "d"},
-        },
-        {"foreach": None},
-        ours={"clamp": True},
-        flat={"v_row": "variance"},
-    ),
-}
-OTHERS = {
-    "lion": Row(
-        Lion,
-        {"m": "exp_avg"},
-        {"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2"},
-    ),
-    "lamb": Row(
-        LAMB,
-        {"m": "exp_avg", "v": "exp_avg_sq"},
-        {"lr": "lr", "weight_decay": "trust_decay", "betas": "beta1 beta2", "eps": "eps"},
-    ),
-    "ademamix": Row(
-        AdEMAMix,
-        {"m": "exp_avg_fast", "m_slow": "exp_avg_slow", "v": "exp_avg_sq"},
-        {
-            **{"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2 beta3"},
-            **{name: name for name in ("eps", "alpha", "alpha_warmup", "beta3_warmup")},
-        },
-    ),
-    "adopt": Row(
-        ADOPT,
-        {"m": "exp_avg", "v": "exp_avg_sq"},
-        {"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2", "eps": "eps"},
-    ),
-    "adabelief": Row(
-        AdaBelief,
-        {"m": "exp_avg", "s": "exp_avg_var"},
-        {"lr": "lr", "weight_decay": "weight_decay", "betas": "beta1 beta2", "eps": "eps"},
-    ),
-}
-"""Rules that torch has not, as lion-pytorch, timm and the papers' own code call their parts."""
-WITH_DECAY = {
-    rule: row._replace(
-        options={**row.options, "weight_decay": "weight_decay"},
-        theirs={**row.theirs, DECOUPLED: True},
-    )
-    for rule, row in TORCH.items()
-    if DECOUPLED in row.theirs
-}
-"""The same, for groups with `weight_decay` instead of `l2`."""
-COUNTING = TORCH.keys() - {"sgd", "momentum"}
-"""Rules of which torch counts the steps, parameter by parameter."""
-EAGER = {"adagrad"}
-"""Rules whose states torch makes at once, and misses where they are not."""
-
-NEWER = {*FUSED, "maximize", "capturable", DECOUPLED}
-"""What the groups of older torch have not."""
-TELLS_RADAM = {"radam": {DECOUPLED}}
-"""What groups must have all the same, since nothing else tells them from Adamax's."""
-
-TELLING = {key for row in TORCH.values() for key in row.options}
-TELLING |= {
-    "amsgrad",
+from fastopt.interop.table import checked_array, checked_dtype, checked_names
+from fastopt.interop.torch_rules import (
+    COUNTING,
     DECOUPLED,
-    "correct_bias",
-    "bias_correction",
-}
-"""What groups have of their own rule alone, if they have it."""
-SECOND_MOMENT = "exp_avg_sq"
-"""What states have of Adam and of all like it, but not of Adamax, whose groups are as theirs."""
+    NEWER,
+    SECOND_MOMENT,
+    TELLING,
+    TELLS_RADAM,
+    TORCH,
+    WITH_DECAY,
+)
+from fastopt.optimizers.group import one_or_named
+from fastopt.rules import RULES
 
 FROM = "from_torch_state"
 ensure = partial(table.ensure, FROM)
@@ -254,9 +104,7 @@ class TorchState:
             said += " decoupled_weight_decay=True for AdamW, False for Adam"
             ensure(decoupled is not None or decay == 0, said)
             row = WITH_DECAY[self.rule] if decoupled else row
-        if self.rule == "adafactor":
-            group = {**group, "eps": eps_of_adafactor(FROM, f"{place}: ", group["eps"])}
-        options = row.read(group)
+        options = row.read(row.turn(FROM, f"{place}: ", group))
         options.pop("centered", None)  # its array tells
         if self.rule == "momentum" and options["momentum"] == 0:
             options["dampening"] = 0.0
@@ -265,9 +113,9 @@ class TorchState:
     def _step(self, key: Any, name: str, step_count: int) -> int:
         """Return how many updates a parameter has seen."""
         state = self.states.get(key, {})
-        if self.rule == "momentum" and state.get("momentum_buffer") is not None:
-            return max(1, step_count)  # step 0 would overwrite the buffer; more it need not be
-        if self.rule not in COUNTING or not state:
+        if self.rule not in COUNTING:  # at step 0 there would be nothing, and no more is needed
+            return max(1, step_count) if state.get("momentum_buffer") is not None else 0
+        if not state:
             return 0
         ensure("step" in state, f"state[{key!r}] of {name!r} has no 'step'")
         step = float(state["step"])
@@ -307,19 +155,6 @@ class TorchState:
         return {slot: getattr(state, slot) for slot in self.row.arrays}
 
 
-def eps_of_adafactor(where: str, place: str, eps: Any) -> tuple[Any, Any]:
-    """Return that of torch with 0 in place of None, as ours is."""
-    is_pair = isinstance(eps, (tuple, list)) and len(eps) == 2
-    table.ensure(where, is_pair, f"{place}eps must be two numbers, not {eps!r:.60}", TypeError)
-    first, second = (0.0 if i == 0 and x is None else x for i, x in enumerate(eps))
-    for x in (first, second):
-        said = f"{place}eps must be two numbers, not {eps!r:.60}"
-        table.ensure(where, hasattr(type(x), "__float__"), said, TypeError)
-    said = f"{place}eps[0] must be None, for the machine epsilon, or > 0, it is {first!r:.60}"
-    table.ensure(where, eps[0] is None or float(first) > 0, said)
-    return first, second
-
-
 def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:
     is_dict = isinstance(state_dict, Mapping)
     ensure(is_dict, f"state_dict must be a dict, not {type(state_dict).__name__}", TypeError)
@@ -337,7 +172,7 @@ def _parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]
 
 
 def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
-    """Return the rule that has what the groups have. ASGD, Rprop and others differ."""
+    """Return the rule that has what the groups have."""
     fitting = [
         rule
         for rule, row in TORCH.items()
@@ -351,7 +186,8 @@ def _rule_of(groups: list[Mapping[str, Any]], states: Mapping[Any, Any]) -> str:
         )
     ]
     has = ", ".join(map(str, groups[0]))
-    known = "SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adamax or Adafactor"
+    known = "SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adamax, Adafactor, "
+    known += "Muon, Rprop or ASGD"
     none = f"this is no state of torch's {known}; param_groups[0] has {has}"
     ensure(fitting, none)
     if fitting[0] == "adam":

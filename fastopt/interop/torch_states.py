@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastopt.interop.table import Row, checked_order, ensure, rule_in, steps_of
-from fastopt.interop.torch_reading import COUNTING, EAGER, FROM, TORCH, WITH_DECAY, TorchState
+from fastopt.interop.torch_reading import FROM, TorchState
+from fastopt.interop.torch_rules import COUNTING, EAGER, TORCH, WITH_DECAY
 
 TO = "to_torch_state"
 
@@ -27,7 +28,8 @@ def from_torch_state(
     The class is known by what the groups hold: ``torch.optim.Adam`` and ``AdamW`` become
     :class:`fastopt.Adam` and :class:`fastopt.AdamW` (which have the same state; with `amsgrad` if
     it is true there), ``RAdam``, ``NAdam``, ``RMSprop``, ``Adagrad``, ``Adadelta``, ``Adafactor``
-    (with `clamp`) and ``Adamax`` become ours of that name, and ``SGD`` becomes
+    (with `clamp`), ``Adamax``, ``Rprop``, ``Muon``
+    and ``ASGD`` become ours of that name, and ``SGD`` becomes
     :class:`fastopt.Momentum` if a group has momentum or a buffer, else :class:`fastopt.SGD`.
 
     Parameters
@@ -77,10 +79,13 @@ def from_torch_state(
 
     ``lr, lr_decay, eps, rho, momentum, dampening, nesterov, maximize`` keep their names, and
     ``beta2_decay`` and ``d``, too; ``eps`` of Adafactor is `eps1`, 0 where it is None, and `eps2`;
-    ``betas`` are `beta1` and `beta2`, ``alpha`` is `rho`; ``weight_decay`` is `weight_decay` where
-    it is decoupled, as in AdamW, and `l2` elsewhere. All other options get our defaults, also those
-    that the optimizer was made with: set `clip_norm` and the like after loading. Or load with
-    ``options="keep"``: then all options are those that the optimizer was made with. What
+    ``betas`` are `beta1` and `beta2`, ``alpha`` is `rho`; ``etas`` and ``step_sizes`` of Rprop are
+    `eta_minus`, `eta_plus`, `min_step_size` and `max_step_size`; ``ns_coefficients`` of Muon are
+    `ns_a`, `ns_b` and `ns_c`, ``adjust_lr_fn`` is `match_rms_adamw`; ``weight_decay`` is
+    `weight_decay` where it is decoupled, as in AdamW and Muon, and `l2` elsewhere. All other
+    options get our defaults, also those that the optimizer was made with: set `clip_norm` and the
+    like after loading. Or load with ``options="keep"``: then all options are those that the
+    optimizer was made with. What
     :meth:`~fastopt.Optimizer.freeze` has frozen stays frozen. Without "keep" an optimizer with
     schedules refuses the state, and with `drop` it always does: set them after loading. Averages
     begin as copies of the parameters.
@@ -130,8 +135,8 @@ def to_torch_state(
     """Turn the state of our optimizer into one for ``load_state_dict`` of torch's.
 
     That of SGD and Momentum is for ``torch.optim.SGD``, that of RAdam, NAdam, RMSprop, Adagrad,
-    Adadelta, Adamax and Adafactor (with `clamp`) for torch's class of that name; that of Adam,
-    AdamW and AMSGrad is for ``torch.optim.AdamW`` if it has `weight_decay`, for
+    Adadelta, Adamax, Rprop, ASGD, Muon and Adafactor (with `clamp`) for torch's class of that name;
+    that of Adam, AdamW and AMSGrad is for ``torch.optim.AdamW`` if it has `weight_decay`, for
     ``torch.optim.Adam`` if it has `l2`. (AdamW would take an L2 penalty for decoupled decay.)
 
     Parameters
@@ -185,8 +190,9 @@ def to_torch_state(
     for i, group in enumerate(groups):
         ours = {**group["options"], "centered": group["state"].get("avg") is not None}
         theirs = _row_of(rule, f"groups[{i}]:", ours).write(ours)
-        if rule == "adafactor":
-            theirs["eps"] = (ours["eps1"] or None, ours["eps2"])
+        for slot, arrays in group["state"].items():
+            lost = arrays is not None and slot not in {**row.arrays, **row.numbers}
+            ensure(TO, not lost, f"groups[{i}]: torch's state of {rule} has no {slot}")
         theirs["params"] = list(range(key, key + len(group["names"])))
         steps = steps_of(group)
         for name in sorted(group["names"], key=ranked.index):
@@ -226,8 +232,7 @@ def _row_of(rule: str, place: str, ours: Mapping[str, Any]) -> Row:
     """Return the row of a group, if torch has one for it."""
     l2, decay = ours["l2"], ours["weight_decay"]
     decoupled = f"{place} torch has no decoupled weight_decay={decay} but for Adam, NAdam and RAdam"
-    if rule == "adafactor":  # which has no other
-        ensure(TO, l2 == 0, f"{place} torch has no l2={l2} for Adafactor")
+    if "weight_decay" in TORCH[rule].options.values():  # it has no other
         return TORCH[rule]
     ensure(TO, decay == 0 or rule in WITH_DECAY, decoupled)
     both = f"{place} torch has weight_decay={decay} or l2={l2}, but not both"

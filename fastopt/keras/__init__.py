@@ -12,11 +12,13 @@ from fastopt.keras.classes import (
     Adam,
     Adamax,
     AdamW,
+    Ftrl,
     Lamb,
     Lion,
     Nadam,
     RMSprop,
 )
+from fastopt.keras.muon import Muon
 
 __all__ = [
     "SGD",
@@ -26,8 +28,10 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Ftrl",
     "Lamb",
     "Lion",
+    "Muon",
     "Nadam",
     "RMSprop",
 ]

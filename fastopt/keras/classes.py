@@ -243,6 +243,36 @@ class Lion(Optimizer, keras_own("Lion")):  # type: ignore[misc]
 @registered
 @append(
     NOTES,
+    ours="FTRL",
+    options="``lambda2`` and ``l2_shrinkage`` twice those of Keras",
+    but="",
+    what_is_left="with another `learning_rate_power` than -0.5, ",
+    result="tensor([ 0.3500, -1.3439])",
+)
+class Ftrl(Optimizer, keras_own("Ftrl")):  # type: ignore[misc]
+    """FTRL: ``keras.optimizers.Ftrl``."""
+
+    def _kind(self) -> Any:
+        return "ftrl" if self.learning_rate_power == -0.5 else None
+
+    def _moments(self, kind: Any) -> list[Sequence[Any]]:
+        return [self._accumulators, self._linears]
+
+    def _numbers(self, kind: Any) -> dict[str, Any]:
+        return {
+            "lambda1": self.l1_regularization_strength,
+            "lambda2": 2 * self.l2_regularization_strength,
+            "beta": self.beta,
+            "l2_shrinkage": 2 * self.l2_shrinkage_regularization_strength,
+        }
+
+    def _make(self, kind: Any, params: list[Any], moments: list[list[Any]]) -> Any:
+        return fastopt.FTRL(params, state=fastopt.FTRLState(0, *moments))
+
+
+@registered
+@append(
+    NOTES,
     ours="LAMB",
     options="``trust_decay=0.0``",
     but="",

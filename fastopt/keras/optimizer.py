@@ -46,14 +46,21 @@ class Bound:
             and all(map(is_, tensors, self.tensors))
         )
 
-    def step(self, grads: list[Any], params: list[Any], numbers: dict[str, float], t: int) -> None:
+    def step(
+        self,
+        grads: list[Any],
+        params: list[Any],
+        numbers: dict[str, float],
+        t: int,
+        grad_scale: float = 1.0,
+    ) -> None:
         if numbers != self.numbers:
             self.group.update(numbers)
             self.numbers = numbers
         state = self.group.state
         if state is not None and state.step != t:
             state.step = t
-        self.optimizer.step(grads, params=params)
+        self.optimizer.step(grads, params=params, grad_scale=grad_scale)
         increment_version(params)
 
 

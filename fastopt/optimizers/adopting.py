@@ -17,7 +17,7 @@ def adopted(
     where: str,
     grouping: Grouping,
     entries: list[list[tuple[str, Any]]],
-    new_state: Callable[[Any], Any],
+    new_state: Callable[..., Any],
     state: Any,
     never_negative: Collection[str],
 ) -> list[Any]:
@@ -25,7 +25,13 @@ def adopted(
 
     In place of tensors they have arrays that share their memory.
     """
-    wanted = new_state(())
+    kinds = [grouping.of_state(number) for number in range(len(entries))]
+    if any(kind != kinds[0] for kind in kinds):
+        raise TypeError(
+            f"{where}: state must be None where arrays are of two kinds; load_state_dict takes a "
+            "saved one"
+        )
+    wanted = new_state((), **(kinds[0] if kinds else {}))
     if wanted is None:
         raise TypeError(f"{where}: state must be None, as the rule has no state")
     if type(state) is not type(wanted):

@@ -13,8 +13,11 @@ from fastopt.tree import Tree, as_array, unflatten, zip_trees
 class Averages:
     """An average for each array of a tree, which starts as a copy."""
 
-    def __init__(self, params: Tree, names: Sequence[str], kept: Mapping[str, Any]) -> None:
+    def __init__(
+        self, params: Tree, names: Sequence[str], kept: Mapping[str, Any], what: str = "average"
+    ) -> None:
         """Make averages for `params`, but for those that are kept, by their names."""
+        self.what = what
         self.params = tuple(array for (array,) in zip_trees(params))
         self.arrays = tuple(
             kept[name] if name in kept else _copy(name, array)
@@ -46,13 +49,13 @@ class Averages:
                         f"{where}: {what} is another array than when the optimizer was made"
                     )
             array = as_array(where, name, param)
-            for each, its_name in ((array, name), (average, f"the average of {name}")):
+            for each, its_name in ((array, name), (average, f"the {self.what} of {name}")):
                 if not each.flags.writeable:
                     raise ValueError(f"{where}: {its_name} is read-only")
             if (array.shape, array.dtype) != (average.shape, average.dtype):
                 raise ValueError(
-                    f"{where}: {name} has shape {array.shape} and dtype {array.dtype}, its average "
-                    f"{average.shape} and {average.dtype}"
+                    f"{where}: {name} has shape {array.shape} and dtype {array.dtype}, its "
+                    f"{self.what} {average.shape} and {average.dtype}"
                 )
 
 

@@ -49,6 +49,10 @@ class Grouping:
             found[group].append((name, array))
         return found
 
+    def of_state(self, number: int) -> dict[str, Any]:
+        """Return what makes the state of a group another than that of the rest."""
+        return {}
+
     def extended(self, where: str, group: dict[str, Any]) -> Grouping:
         """Return the grouping with one more group, for a tree that is a list of them."""
         added = {key: value for key, value in group.items() if key != "params"}

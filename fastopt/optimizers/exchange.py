@@ -9,6 +9,7 @@ from fastopt.optimizers.group import Group, one_or_all, one_or_each
 from fastopt.tree import Tree, arrays_of, as_array, zeros_like
 
 if TYPE_CHECKING:
+    from fastopt.optimizers.entries import Grouping
     from fastopt.optimizers.held import Held
 
 Entries = list[tuple[str, Any]]
@@ -30,9 +31,9 @@ def exchange(held: Held, where: str, params: Tree) -> None:
     groups = list(held.groups)
     for number, entries in enumerate(own):
         if number < len(held.groups):
-            _take_entries(held, groups[number], entries)
+            _take_entries(held, grouping, groups[number], entries)
         else:
-            state = held.new_state(one_or_all(array for _, array in entries))
+            state = held.state_for(grouping, number, entries)
             groups.append(held._new_group(grouping, number, entries, state))
     held._take(grouping, groups, averages, ema_weights, frozen)
     if waiting:
@@ -122,7 +123,7 @@ def _check_fits(held: Held, where: str, own: list[Entries]) -> None:
                 )
 
 
-def _take_entries(held: Held, group: Group, entries: Entries) -> None:
+def _take_entries(held: Held, grouping: Grouping, group: Group, entries: Entries) -> None:
     """Let a group have these entries; its state stays as it is where the names do."""
     old, state = group.names, group.state
     steps, arrays = dict(zip(old, group._steps(), strict=True)), group._arrays()
@@ -130,7 +131,8 @@ def _take_entries(held: Held, group: Group, entries: Entries) -> None:
     if state is None or group.names == old:
         return
     added = [(name, array) for name, array in entries if name not in steps]
-    new = held.new_state(tuple(array for _, array in added))
+    number, _ = group._numbered()
+    new = held.new_state(tuple(array for _, array in added), **grouping.of_state(number))
     for slot, kept in arrays.items():
         if kept is None:
             continue

@@ -84,6 +84,10 @@ class Group(Options):
         held = {name: getattr(self._state, name) for name in self._slots}
         return {k: v if v is None or isinstance(v, tuple) else (v,) for k, v in held.items()}
 
+    def _named_arrays(self, slot: str) -> dict[str, Any]:
+        """Return the arrays that the state has under one name, by the names of their entries."""
+        return dict(zip(self.names, self._arrays()[slot] or (), strict=True))
+
     def _steps(self) -> list[int]:
         """Return how many updates each array has seen."""
         step = 0 if self._state is None else self._state.step

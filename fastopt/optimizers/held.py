@@ -13,7 +13,7 @@ from fastopt.optimizers.exchange import Undo, exchange
 from fastopt.optimizers.group import Group, Groups, one_or_all
 from fastopt.optimizers.options import Options
 from fastopt.result import StepResult
-from fastopt.tree import LikeParams, arrays_of, names, zeros_like
+from fastopt.tree import LikeParams, arrays_of, as_array, names, zeros_like
 
 
 class Held:
@@ -29,7 +29,7 @@ class Held:
         self,
         owner: str,
         rule: str,
-        new_state: Callable[[Any], Any],
+        new_state: Callable[..., Any],
         grouping: Grouping,
         defaults: dict[str, Any],
         shared: dict[str, Any],
@@ -44,7 +44,7 @@ class Held:
         own = grouping.entries(owner)
         _core.check_params(owner, grouping.tree)
         states = (
-            [new_state(one_or_all(array for _, array in entries)) for entries in own]
+            [self.state_for(grouping, number, entries) for number, entries in enumerate(own)]
             if state is None
             else adopted(owner, grouping, own, new_state, state, never_negative)
         )
@@ -82,6 +82,30 @@ class Held:
         self.check_averages(where).reset()
         self.plan.ema_weights = [0.0] * len(self.names)
 
+    def check_arrays(self, where: str, replaced: bool = False) -> None:
+        """Raise unless `params` has the arrays that were taken over, in their order.
+
+        Some may have been `replaced` by others like them.
+        """
+        now = arrays_of(self.params)
+        if len(now) != len(self.names):
+            raise ValueError(
+                f"{where}: params has {len(now)} arrays, it had {len(self.names)} when the "
+                "optimizer was made"
+            )
+        known = {id(own) for own in self.arrays}
+        found = names(where, self.params)
+        for name, its_name, array, own in zip(self.names, found, now, self.arrays, strict=True):
+            if name == its_name and array is own:
+                continue
+            like, same = (as_array(where, name, each) for each in (array, own))
+            fits = (its_name, like.shape, like.dtype) == (name, same.shape, same.dtype)
+            if not (replaced and fits and id(array) not in known):
+                raise ValueError(
+                    f"{where}: {name} is another array than when the optimizer was made, or "
+                    "stands in another place; step(params=...) takes params as they are"
+                )
+
     # Sums of gradients
 
     def accumulate(
@@ -91,6 +115,7 @@ class Held:
             where = f"{self.owner}.accumulate"
             with self.plan.turn(where):
                 self.plan.check_not_swapped(where)
+                self.check_arrays(where)
                 if self.sums is None:  # still: nobody has added anything meanwhile
                     self.use_sums(zeros_like(where, self.params), 0, 0.0, 0, (), ())
         return self._accumulate(grads, weight, skip_nonfinite)
@@ -147,12 +172,14 @@ class Held:
                 raise ValueError(
                     f"{where}: accumulated gradients are waiting; make their step first"
                 )
+            self.check_arrays(where)
             _core.check_params(where, [*self.params, group["params"]])
             grouping = self.grouping.of_tree(where, self.params).extended(where, group)
-            number = len(self.groups)
-            own = grouping.entries(where)[number]
-            state = self.new_state(one_or_all(array for _, array in own))
-            groups = [*self.groups, self._new_group(grouping, number, own, state)]
+            own = grouping.entries(where)
+            groups = list(self.groups)
+            for number in range(len(groups), len(own)):
+                state = self.state_for(grouping, number, own[number])
+                groups.append(self._new_group(grouping, number, own[number], state))
             self._take(grouping, groups, self.kept_averages(), self.ema_weights(), self.frozen())
 
     def step_with(self, where: str, params: Any, *of_step: Any) -> Any:
@@ -176,6 +203,11 @@ class Held:
             except BaseException:
                 undo()
                 raise
+
+    def state_for(self, grouping: Grouping, number: int, entries: Iterable[tuple[str, Any]]) -> Any:
+        """Make the state of a group, or of what joins it."""
+        arrays = one_or_all(array for _, array in entries)
+        return self.new_state(arrays, **grouping.of_state(number))
 
     def _new_group(
         self, grouping: Grouping, number: int, own: list[tuple[str, Any]], state: Any
@@ -236,8 +268,9 @@ class Held:
         if getattr(self, "grouping", None) is not grouping:
             self.sums = None  # before others may see the plan, which has none yet
         self.grouping, self.groups, self.averages = grouping, Groups(groups), averages
-        self.names, self.plan, self.step, self._accumulate = (
+        self.names, self.arrays, self.plan, self.step, self._accumulate = (
             found,
+            tuple(arrays_of(grouping.tree)),
             plan,
             plan.step,
             plan.accumulate,
@@ -251,6 +284,7 @@ class Held:
 
     def __getstate__(self) -> dict[str, Any]:
         self.plan.check_not_swapped(f"a copy of {self.owner}")
+        self.check_arrays(f"a copy of {self.owner}", replaced=True)
         self.grouping = self.grouping.of_tree(self.owner, self.params)
         kept = ("owner", "rule", "new_state", "grouping", "defaults", "sums")
         return {

@@ -62,7 +62,7 @@ class Loading:
     def load(self, state: Any) -> Loaded:
         held, check = self.held, self.check
         rule = check.entry("state", state, "rule")
-        if not isinstance(rule, str) or rule != held.rule:
+        if not isinstance(rule, str) or _whose_state(rule) != _whose_state(held.rule):
             raise ValueError(f"{self.where}: the state is one of {rule!r}, not of {held.rule!r}")
         held.plan.check_not_swapped(self.where)
         keys = ("rule", "step_count", "options", "groups", "ema", "accumulated", "drop")
@@ -291,3 +291,8 @@ def _depth_of_user() -> int:
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "fastopt":
         depth, frame = depth + 1, frame.f_back
     return depth
+
+
+def _whose_state(rule: str) -> str:
+    """Return the rule whose state one has: cautious ones have that of the rule within them."""
+    return rule.removeprefix("cautious_")

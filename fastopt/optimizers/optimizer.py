@@ -238,7 +238,8 @@ class Optimizer(Settings):
         mine = object()  # another block may be begun in another thread
         back = partial(plan.swap_back, where, mine)
         try:
-            plan.swap_in(where, mine)
+            with plan.turn(where):  # a step in another thread must not be under way
+                plan.swap_in(where, mine, averages.arrays, "the averages")
             yield self.params
         finally:
             back()  # first of all: an interrupt may come in between

@@ -63,6 +63,12 @@ class OtherArguments(TypedDict, total=False):
     momentum: float
     dampening: float
     nesterov: bool
+    ns_steps: int
+    ns_a: float
+    ns_b: float
+    ns_c: float
+    match_rms_adamw: bool
+    flatten: bool
     lr_inside: bool
     rho: float
     eps_inside_sqrt: bool
@@ -77,6 +83,21 @@ class OtherArguments(TypedDict, total=False):
     trust_decay: float
     always_adapt: bool
     trust_clip: bool
+    trust_coeff: float
+    norm_of_sum: bool
+    lambd: float
+    t0: float
+    y_decay: float
+    d_decay: float
+    use_bias_correction: bool
+    safeguard_warmup: bool
+    d0: float
+    d_coef: float
+    growth_rate: float
+    per_array: bool
+    warmup_steps: float
+    r: float
+    weight_lr_power: float
     lr_decay: float
     beta2_decay: float
     eps1: float
@@ -85,6 +106,14 @@ class OtherArguments(TypedDict, total=False):
     relative_step: bool
     scale_parameter: bool
     clamp: bool
+    lambda1: float
+    lambda2: float
+    beta: float
+    l2_shrinkage: float
+    eta_minus: float
+    eta_plus: float
+    min_step_size: float
+    max_step_size: float
     scaled_prox: bool
     l1: float
     l2: float

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastopt import _core
-from fastopt.optimizers.entries import Params, grouping_of, is_group, with_penalties
+from fastopt.optimizers.entries import Grouping, Params, grouping_of, is_group, with_penalties
 from fastopt.optimizers.group import Group, Groups
 from fastopt.optimizers.held import Held
 from fastopt.optimizers.options import SHARED_DEFAULTS, TERM_DEFAULTS, Options, public
@@ -28,7 +28,7 @@ class Settings:
     """The name of the rule: ``"adam"`` for ``adam_step``."""
     _never_negative: tuple[str, ...] = ()
     """The arrays of the state that hold no negative numbers: squares and magnitudes."""
-    _new_state: Callable[[Any], Any] = staticmethod(no_state)
+    _new_state: Callable[..., Any] = staticmethod(no_state)
     """Returns the state of the rule for some arrays, or None where it has none."""
 
     def __init__(self, params: Params, *, state: Any = None, **options: Any) -> None:
@@ -53,12 +53,16 @@ class Settings:
             name,
             self.rule,
             self._new_state,
-            grouping,
+            self._divided(grouping),
             of_groups,
             shared,
             state,
             self._never_negative,
         )
+
+    def _divided(self, grouping: Grouping) -> Grouping:
+        """Divide groups further, where a rule has more than one way."""
+        return grouping
 
     @property
     def params(self) -> LikeParams:

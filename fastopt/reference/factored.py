@@ -12,10 +12,11 @@ PARTS, LITTLE = 16, 8
 """An array is added up in so many parts at most, each with at least so many elements a sum."""
 
 
-def squares_by(axis: int, g: Any, *, like: Any, keep: Any) -> tuple[Any, Any]:
+def squares_by(axis: int, g: Any, *, like: Any, keep: Any, columns: bool = True) -> tuple[Any, Any]:
     """Return the sums of squares along an axis, -1 or -2, and how many elements are in each.
 
-    Of an array with fewer than two axes each element is a row.
+    Of an array with fewer than two axes each element is a row. Without `columns` there are no sums
+    but those of rows.
     """
     p = like
     takes_part = np.ones(p.shape) if keep is None else keep.astype(np.float64)
@@ -32,7 +33,7 @@ def squares_by(axis: int, g: Any, *, like: Any, keep: Any) -> tuple[Any, Any]:
     by_size_of_steps = sorted(range(p.ndim), key=lambda a: abs(p.strides[a]))
     innermost = next((a for a in by_size_of_steps if p.shape[a] != 1), p.ndim - 1)
     add = _add_runs if innermost == p.ndim + axis else _add_elements
-    for first, last in _parts(p):
+    for first, last in _parts(p, columns):
         runs = np.arange(first, last)
         runs = runs[(runs % BLOCK == 0) | (runs % p.shape[innermost] == 0) | (runs == first)]
         for total, values in zip(sums, walked, strict=False):
@@ -42,9 +43,9 @@ def squares_by(axis: int, g: Any, *, like: Any, keep: Any) -> tuple[Any, Any]:
     return sums
 
 
-def _parts(p: Any) -> list[tuple[int, int]]:
+def _parts(p: Any, columns: bool) -> list[tuple[int, int]]:
     """Return where the parts of an array begin and end."""
-    sums = p.size // p.shape[-1] + p.size // p.shape[-2]
+    sums = p.size // p.shape[-1] + (p.size // p.shape[-2] if columns else 0)
     blocks = -(-p.size // BLOCK)
     count = min(blocks, max(p.size // (LITTLE * sums), 1), PARTS)
     edges = [min(blocks * k // count * BLOCK, p.size) for k in range(count + 1)]

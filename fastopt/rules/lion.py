@@ -12,6 +12,7 @@ from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, Scheduled
 from fastopt.options import StepOptions
 from fastopt.result import MaybeNone, StepResult
+from fastopt.rules.cautious import checked
 from fastopt.tree import LikeParams, PartialTree, Steps, Tree, zeros_like
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fastopt.optimizers import OptimizerOptions, Params
 
 _step = _core.rules["lion"].step
+_cautious_step = _core.rules["cautious_lion"].step
 
 
 @dataclass(slots=True, eq=False)
@@ -50,9 +52,15 @@ def lion_init(params: Tree) -> LionState:
     return LionState(0, zeros_like("lion_init", params))
 
 
-def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any) -> None:
-    p -= T(o.lr) * np.sign(T(o.beta1) * m + T(1 - o.beta1) * g)
+def update(T: Any, t: int, o: Any, g: Any, m: Any) -> tuple[Any, None, float]:
+    u = T(o.lr) * np.sign(T(o.beta1) * m + T(1 - o.beta1) * g)
     m[...] = T(o.beta2) * m + T(1 - o.beta2) * g
+    return u, None, o.lr
+
+
+def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any) -> None:
+    u, *_ = update(T, t, o, g, m)
+    p -= u
 
 
 @document_step
@@ -64,6 +72,7 @@ def lion_step(
     lr: float = 1e-4,
     beta1: float = 0.9,
     beta2: float = 0.99,
+    cautious: bool = False,
     **options: Unpack[StepOptions],
 ) -> StepResult | MaybeNone:
     """Update `params` and `state` in place by one step of Lion.
@@ -85,6 +94,9 @@ def lion_step(
         The share of the mean in the direction of a step.
     beta2 : float, default 0.99, in [0, 1)
         Decay rate of the mean.
+    cautious : bool, default False
+        Change an element only where its step agrees in sign with its gradient, as
+        :func:`cautious_lion_step`, which messages name then.
 
     Notes
     -----
@@ -104,12 +116,19 @@ def lion_step(
     >>> w
     array([0.75, 1.25, 1.  ])
     """
-    return _step(LionState, params, grads, state, lr, beta1, beta2, options)
+    cautious = cautious is not False and checked("lion_step", cautious)
+    step = _cautious_step if cautious else _step
+    return step(LionState, params, grads, state, lr, beta1, beta2, options)
 
 
 @document_class(lion_step)
 class Lion(Optimizer):
     """Lion.
+
+    Parameters
+    ----------
+    cautious : bool, default False
+        As in :func:`lion_step`. The same for all groups.
 
     Examples
     --------
@@ -132,6 +151,9 @@ class Lion(Optimizer):
         lr: Scheduled = 1e-4,
         beta1: Scheduled = 0.9,
         beta2: Scheduled = 0.99,
+        cautious: bool = False,
         **options: Unpack[OptimizerOptions],
     ) -> None:
+        if checked(type(self).__name__, cautious):
+            self.rule = "cautious_lion"
         super().__init__(params, state=state, lr=lr, beta1=beta1, beta2=beta2, **options)

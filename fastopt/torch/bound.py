@@ -49,12 +49,13 @@ class Bound:
         ]
         self.params = [p for p, _ in entries]
         self.places = [place for place, p in enumerate(self.all) if id(p) in taken]
-        self.starts = [owner._start(groups[number]) for _, number in entries]
         self.in_use = [owner._has_state(groups[number]) for _, number in entries]
         found = [states.get(p, {}) if use else {} for p, use in self._each(self.in_use)]
         self.names = owner._arrays_of(self.variant)
         for number, state in enumerate(found):
             owner._check_state(self._where(number, "the state"), self.params[number], state)
+        starts = [{ours: owner._start(group, ours) for ours in self.names} for group in groups]
+        self.starts = [starts[number] for _, number in entries]
         arrays = [
             {ours: self._array(number, state, ours) for ours in self.names}
             for number, state in enumerate(found)
@@ -114,9 +115,9 @@ class Bound:
             if shape is None:
                 return self._checked(number, str(name), array, p.shape)
             return self._checked(number, str(name), array, shape).contiguous()
+        start, keep = self.starts[number][ours], torch.preserve_format
         if shape is not None:
-            return p.detach().new_zeros(shape)
-        start, keep = self.starts[number], torch.preserve_format
+            return p.detach().new_full(shape, start)
         return torch.full_like(p, start, memory_format=keep, requires_grad=False)
 
     def _number(self, number: int, name: str, given: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -126,8 +126,8 @@ class Optimizer(torch.optim.Optimizer):
         return True
 
     @classmethod
-    def _start(cls, group: dict[str, Any]) -> float:
-        """Return what the arrays of new states are filled with."""
+    def _start(cls, group: dict[str, Any], ours: str) -> float:
+        """Return what an array of new states is filled with."""
         return 0.0
 
     @classmethod
@@ -161,12 +161,17 @@ class Optimizer(torch.optim.Optimizer):
                 raise ValueError(f"{place}: {key} is common to all groups: opt.options[{key!r}]")
         return cls._numbers(group, variant)
 
+    @classmethod
+    def _instead_of(cls, name: str) -> str:
+        """Return what to use in place of an option that there is not, after a semicolon."""
+        return ""
+
     def _begin(self, init: Callable[..., None], given: dict[str, Any], **torchs_own: Any) -> None:
         """Call torch's constructor, and take over what that does not know."""
         name = type(self).__name__
         for key in given:
             if key not in OptimizerOptions.__annotations__ and key not in self._terms:
-                raise TypeError(f"{name}: there is no option {key!r}")
+                raise TypeError(f"{name}: there is no option {key!r}{self._instead_of(key)}")
         self._check_available("", torchs_own)
         ignored = {key: torchs_own.pop(key) for key in ("foreach", "fused") if key in torchs_own}
         self._own = Own()
@@ -297,6 +302,14 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        result = self._bound_now().step()
+        if result is NotImplemented:  # parameters were given other memory
+            result = self._bind().step()
+        self._own.result = result
+        return loss
+
+    def _bound_now(self) -> Bound:
+        """Return the optimizer of ours, brought up to date with groups and states."""
         own = self._own
         bound = own.bound
         if (
@@ -307,11 +320,7 @@ class Optimizer(torch.optim.Optimizer):
         ):
             bound = self._bind()
         own.shown = False
-        result = bound.step()
-        if result is NotImplemented:  # parameters were given other memory
-            result = self._bind().step()
-        own.result = result
-        return loss
+        return bound
 
     @property
     def result(self) -> StepResult | None:
@@ -330,12 +339,16 @@ class Optimizer(torch.optim.Optimizer):
             for p in group["params"]:
                 p.grad = None
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> AbstractContextManager[None]:
         """Put the averages of `ema_decay` in place of the parameters, within a ``with`` block."""
-        bound = self._own.bound or self._bind()
+        return self._swapped("averaged")
+
+    @contextmanager
+    def _swapped(self, block: str) -> Iterator[None]:
+        """Let parameters be what they are within this block of our optimizer."""
+        bound = self._bound_now()
         try:
-            with bound.optimizer.averaged():
+            with getattr(bound.optimizer, block)():
                 increment_version(bound.params)
                 yield
         finally:

@@ -70,6 +70,13 @@ epsilon_hat : bool, default False
 """
 
 
+CAUTIOUS = """\
+cautious : bool, default False
+    Change an element only where its step agrees in sign with its gradient, as `cautious` of the
+    class of fastopt. The same in all groups.
+"""
+
+
 RADAM = """\
 epsilon_hat : bool, default True
     Add `eps` to the uncorrected root, as torch does; with False to the corrected one, as optax.
@@ -94,7 +101,11 @@ class ScaledOptions(OptimizerOptions, total=False):
     scaled_prox: bool
 
 
-class AdamOptions(ScaledOptions, total=False):
+class CautiousOptions(ScaledOptions, total=False):
+    cautious: bool
+
+
+class AdamOptions(CautiousOptions, total=False):
     epsilon_hat: bool
 
 

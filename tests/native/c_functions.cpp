@@ -77,6 +77,8 @@ void check_left_out(int rule) {
   require_ok(fastopt_new_optimizer(rule, FASTOPT_FLOAT64, 2, &optimizer));
   for (int i = 0; i < 2; ++i)
     require_ok(fastopt_set_array(optimizer, i, n, models[i].param.data(), models[i].state));
+  const int per_array = fastopt_find_option(optimizer, "per_array");
+  if (per_array >= 0) require_ok(fastopt_set_option(optimizer, per_array, options[per_array] = 1));
   void* const some[] = {models[0].grad.data(), nullptr};
   void* const all[] = {models[0].grad.data(), models[1].grad.data()};
   require_ok(fastopt_step(optimizer, some));

@@ -1,7 +1,9 @@
 // Steps of every rule that is in the table.
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "../../csrc/engine/launch.hpp"
@@ -65,6 +67,8 @@ double value_of(const Option& option, int place, bool realistic) {
       return realistic ? 1e-8 : 0x1p-20;
     case Range::non_positive:
       return realistic ? -0.8 : 0;
+    case Range::count:
+      return 5;
     case Range::finite:
       return realistic ? -0.3 : -0.25;
     default:  // shares
@@ -127,6 +131,11 @@ class Problem {
       for (int group = 0; group < groups; ++group) prepare(group, step);
       expect_workers();  // asked twice in quick succession, the pool believes that they soon are
       room_.make_for(list_, updates_);
+      if (!room_.stacks.empty()) {  // directions are what they are: here is no product of matrices
+        directions_.resize(room_.bytes_of_stacks());
+        room_.place_stacks(list_, directions_.data());
+        launch_directions(list_, updates_, /*flush_denormals*/ false, threads, room_);
+      }
       launch(list_, updates_, /*flush_denormals*/ false, threads, room_);
     }
   }
@@ -207,7 +216,8 @@ class Problem {
     const DropoutStream* drop = given_.mask == Masks::generated ? &drop_ : nullptr;
     Tensor& added = strided ? list_.add(tensor, 2, shape, in_memory, count, block_size, drop)
                             : list_.add(tensor);
-    if (tensor.factors[0]) list_.note_factors(added, 2, shape, in_memory[0].strides);
+    const bool directs = kind_.rule.variants[kind_.variant].has_directions();
+    if (tensor.factors[0] || directs) list_.note_factors(added, 2, shape, in_memory[0].strides);
   }
 
   // The groups have different learning rates and counts of steps.
@@ -250,6 +260,7 @@ class Problem {
   double scalars_[tensors][Rule::max_scalars];
   std::vector<char> factors_[tensors][Streams::max_factors];  // means of rows and of columns
   Room room_;
+  std::vector<char> directions_;
 };
 
 void add_case(Lines& lines, int threads, const Kind& kind, const Case& given) {
@@ -261,26 +272,42 @@ void add_case(Lines& lines, int threads, const Kind& kind, const Case& given) {
   lines.add(what, sum);
   if (threads < most_threads) return;  // emulated, these take longer than all else
   // Sums over an array are taken in the order of its memory, as norms are.
-  if (kind.rule.variants[kind.variant].sums > 0) return;
+  const RuleVariant& variant = kind.rule.variants[kind.variant];
+  if (variant.sums > 0 || variant.has_estimate()) return;
   Problem strided(kind, given, /*strided*/ true);
   strided.run(threads);
   require(sum.value() == strided.checksum().value(),
           what + ": arrays that are not contiguous come out differently");
 }
 
+bool is_one_or_none(unsigned flags) { return (flags & (flags - 1)) == 0; }
+
 }  // namespace
+
+// Terms know no rule: all of them come around a rule of each kind, and the last, which are many at
+// once, around all others.
+bool is_one_of_its_kind(const Rule& rule) {
+  constexpr std::string_view kinds[] = {"sgd",       "momentum", "adam",    "rmsprop", "nadam",
+                                        "adafactor", "lamb",     "prodigy", "adan"};
+  return std::find(std::begin(kinds), std::end(kinds), rule.name) != std::end(kinds);
+}
 
 void add_steps(Lines& lines, int threads, bool realistic) {
   for (const Rule& rule : all_rules()) {
-    const int variants = 1 << (rule.arrays.count - rule.required), flags = 1 << flags_of(rule);
+    const int variants = 1 << (rule.arrays.count - rule.required);
+    const unsigned all = (1u << flags_of(rule)) - 1;
     for (int variant = 0; variant < variants; ++variant)
       for (const Dtype dtype : {Dtype::float32, Dtype::float64}) {
         Kind kind{rule, variant, dtype, realistic, 0};
-        for (; int(kind.flags) < flags; ++kind.flags) add_case(lines, threads, kind, plain());
+        for (; kind.flags <= all; ++kind.flags)
+          if (kind.flags == all || is_one_or_none(kind.flags))
+            add_case(lines, threads, kind, plain());
         if (realistic) continue;
-        for (const Case& each : cases()) {
-          kind.flags = kind.flags == 0 ? flags - 1 : 0;
-          add_case(lines, threads, kind, each);
+        const std::vector<Case> around = cases();
+        for (std::size_t i = is_one_of_its_kind(rule) ? 0 : around.size() - 2; i < around.size();
+             ++i) {
+          kind.flags = kind.flags == 0 ? all : 0;
+          add_case(lines, threads, kind, around[i]);
         }
       }
   }

@@ -26,7 +26,7 @@ bool close(double a, double b) { return std::fabs(a - b) <= 1e-12 * (1 + std::fa
 // Two steps on one array whose elements take part or not, with decay before the rule.
 void check_two_phases(int threads) {
   const Rule& rule = *find_rule("trust");
-  constexpr std::int64_t size = 70003;
+  constexpr std::int64_t size = 30011;
   constexpr double lr = 0.01, beta = 0.9, weight_decay = 0.1;
   std::vector<double> param = some(size), grad = some(size), states[6], expected = param;
   std::vector<std::uint8_t> takes_part(size);

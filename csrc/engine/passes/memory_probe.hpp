@@ -6,8 +6,9 @@
 namespace fastopt {
 
 // Adds the gradient to the parameter and to every array of the state, in even parts, one for each
-// thread. All arrays must be contiguous.
-void probe_memory(const Tensors& list, int threads);
+// thread. With `read_first` all of it is read once before, as by the first phase of a step that has
+// two. All arrays must be contiguous.
+void probe_memory(const Tensors& list, int threads, bool read_first);
 
 // The same for dropout and what else reads one array and writes another: the parameter becomes the
 // gradient plus one.

@@ -25,6 +25,8 @@ bool contains(Range range, double x) {
       return x > 0 && x <= 1;
     case Range::flag:
       return x == 0 || x == 1;
+    case Range::count:
+      return x >= 1 && x <= 99 && x == std::floor(x);
   }
   return false;
 }
@@ -48,6 +50,8 @@ std::string condition(Range range, const std::string& name) {
       return "0 < " + name + " <= 1 must hold";
     case Range::flag:
       return name + " must be 0 or 1";
+    case Range::count:
+      return name + " must be an integer from 1 to 99";
   }
   return name;
 }

@@ -4,7 +4,9 @@
 
 namespace fastopt {
 
-RowsAndColumns::RowsAndColumns(int axes, const std::int64_t* shape, const std::int64_t* strides) {
+RowsAndColumns::RowsAndColumns(int axes, const std::int64_t* shape, const std::int64_t* strides,
+                               bool has_columns)
+    : axes(axes), length(axes > 0 ? shape[0] : 1) {
   std::int64_t of_row[Layout::max_axes] = {}, of_column[Layout::max_axes] = {};
   const auto set = [&](std::int64_t* to, int left_out) {  // returns how many there are
     std::int64_t stride = 1;
@@ -15,11 +17,11 @@ RowsAndColumns::RowsAndColumns(int axes, const std::int64_t* shape, const std::i
     }
     return stride;
   };
-  const bool is_whole = axes < 2;
-  rows = set(of_row, is_whole ? -1 : axes - 1);
-  columns = is_whole ? 0 : set(of_column, axes - 2);
-  row_size = is_whole ? 1 : shape[axes - 1];
-  column_size = is_whole ? 1 : shape[axes - 2];
+  rows = set(of_row, is_whole() ? -1 : axes - 1);
+  const std::int64_t all_columns = is_whole() ? 0 : set(of_column, axes - 2);
+  columns = has_columns ? all_columns : 0;
+  row_size = is_whole() ? 1 : shape[axes - 1];
+  column_size = is_whole() ? 1 : shape[axes - 2];
 
   int order[Layout::max_axes];
   const int kept = order_of_memory(axes, shape, strides, order);
@@ -30,17 +32,17 @@ RowsAndColumns::RowsAndColumns(int axes, const std::int64_t* shape, const std::i
   if (kept == 0) add_axis(1, 0, 0, /*backwards=*/false);
 }
 
-void RowsAndColumns::add_axis(std::int64_t length, std::int64_t row_stride,
+void RowsAndColumns::add_axis(std::int64_t size, std::int64_t row_stride,
                               std::int64_t column_stride, bool backwards) {
   if (backwards) {
-    first_row_ += (length - 1) * row_stride;
-    first_column_ += (length - 1) * column_stride;
+    first_row_ += (size - 1) * row_stride;
+    first_column_ += (size - 1) * column_stride;
     row_stride = -row_stride;
     column_stride = -column_stride;
   }
-  shape_[axes_] = length;
-  row_strides_[axes_] = row_stride;
-  column_strides_[axes_++] = column_stride;
+  shape_[kept_] = size;
+  row_strides_[kept_] = row_stride;
+  column_strides_[kept_++] = column_stride;
 }
 
 int RowsAndColumns::parts(std::int64_t size) const {
@@ -51,13 +53,22 @@ int RowsAndColumns::parts(std::int64_t size) const {
       std::min(blocks, std::clamp<std::int64_t>(size / (little * of_sums), 1, most)));
 }
 
+RowsAndColumns::Rows RowsAndColumns::rows_of(std::int64_t begin, std::int64_t end) const {
+  const int last = kept_ - 1;
+  bool in_order = columns == 0 && first_row_ == 0 && row_strides_[last] == 0;
+  std::int64_t stride = 1;
+  for (int axis = last - 1; axis >= 0; --axis) {
+    in_order = in_order && row_strides_[axis] == stride;
+    stride *= shape_[axis];
+  }
+  if (!in_order || begin == end) return {0, rows};
+  const std::int64_t first = begin / shape_[last];
+  return {first, (end - 1) / shape_[last] + 1 - first};
+}
+
 template <class T>
-void advance_factors(const RowsAndColumns& of, const FactoredMoment& moment, int parts, bool counts,
-                     double* sums, T* rows, T* columns) {
-  const std::int64_t room = FactorSums::room(of, counts);
-  for (int part = 1; part < parts; ++part)
-    for (std::int64_t i = 0; i < room; ++i) sums[i] += sums[part * room + i];
-  const FactorSums all = FactorSums::in(sums, of, counts);
+void advance_factors(const RowsAndColumns& of, const FactoredMoment& moment, const FactorSums& all,
+                     T* rows, T* columns) {
   const auto advance = [&](std::int64_t count, std::int64_t size, const double* squares,
                            const double* kept, T* means) {
     for (std::int64_t i = 0; i < count; ++i) {
@@ -66,6 +77,7 @@ void advance_factors(const RowsAndColumns& of, const FactoredMoment& moment, int
     }
   };
   advance(of.rows, of.row_size, all.rows, all.row_counts, rows);
+  if (of.columns == 0) return;
   advance(of.columns, of.column_size, all.columns, all.column_counts, columns);
   const auto inverse_root = [](double x) { return T(1 / std::sqrt(x)); };
   const T most = T(1 / moment.least_root);  // times a column of no size it is finite
@@ -87,9 +99,9 @@ void advance_factors(const RowsAndColumns& of, const FactoredMoment& moment, int
   }
 }
 
-template void advance_factors(const RowsAndColumns&, const FactoredMoment&, int, bool, double*,
+template void advance_factors(const RowsAndColumns&, const FactoredMoment&, const FactorSums&,
                               float*, float*);
-template void advance_factors(const RowsAndColumns&, const FactoredMoment&, int, bool, double*,
+template void advance_factors(const RowsAndColumns&, const FactoredMoment&, const FactorSums&,
                               double*, double*);
 
 }  // namespace fastopt

@@ -129,7 +129,7 @@ Tile::Tile(const Layout& layout, const Streams& arrays, Dtype dtype, std::int64_
 
 void Tile::write_back(unsigned written) const {
   for (int s = 0; s < Streams::count; ++s)
-    if (written >> s & 1)
+    if (arrays_.at[s] && written >> s & 1)
       copy_elements(Direction::scatter, static_cast<char*>(arrays_.at[s]),
                     static_cast<char*>(streams.at[s]), layout_, s, item_size(s, dtype_),
                     Position(layout_.axes, layout_.shape, begin_), count_);

@@ -73,7 +73,7 @@ void Tensors::add_flat(const Tensor& tensor, bool has_factors) {
 void Tensors::note_factors(Tensor& tensor, int axes, const std::int64_t* shape,
                            const std::int64_t* strides) {
   tensor.factored = static_cast<int>(factored.size());
-  factored.emplace_back(axes, shape, strides);
+  factored.emplace_back(axes, shape, strides, tensor.factors[1] != nullptr);
 }
 
 // Bits and random numbers know the order of an array's elements alone, not that of its memory.

@@ -56,6 +56,7 @@ class Tensors {
   std::vector<Tensor> all;
   std::vector<Layout> layouts;
   std::vector<RowsAndColumns> factored;
+  bool for_matrices = false;  // then it is noted of all
   std::vector<Tensor> empty;  // without elements, which have numbers all the same
   std::int64_t elements = 0;  // the sum of the sizes
   std::int64_t extent = 0;    // the end of the index space
@@ -78,6 +79,22 @@ class Tensors {
   // and the strides are those of its parameter.
   void note_factors(Tensor& tensor, int axes, const std::int64_t* shape,
                     const std::int64_t* strides);
+
+  // The tensor of which `steps_of` says the most, the first of these; null if that is below 0.
+  template <class StepsOf>
+  const Tensor* furthest(const StepsOf& steps_of) const {
+    const Tensor* found = nullptr;
+    double most = -1;
+    for (const std::vector<Tensor>* some : {&all, &empty})
+      for (const Tensor& tensor : *some) {
+        const double steps = steps_of(tensor);
+        const bool is_before = found && steps == most && tensor.entry < found->entry;
+        if (steps <= most && !is_before) continue;
+        found = &tensor;
+        most = steps;
+      }
+    return found;
+  }
 
   // Calls visit(tensor, from, to) for the elements of every tensor that lie in [begin, end) of the
   // index space.

@@ -50,9 +50,11 @@ struct Adam {
     metric_lr = hat ? given.lr * sqrt_correction2 : given.lr;
   }
 
-  FASTOPT_INLINE void operator()(T& p, T g, T& m, T& v) const {
+  FASTOPT_INLINE void operator()(T& p, T g, T& m, T& v) const { p -= update(g, m, v); }
+
+  FASTOPT_INLINE T update(T g, T& m, T& v) const {
     average(g, m, v);
-    p -= step_size * (m / metric(m, v));
+    return step_size * (m / metric(m, v));
   }
 
   FASTOPT_INLINE void average(T g, T& m, T& v) const {

@@ -48,10 +48,12 @@ struct Nadam {
     inv_sqrt_correction2 = T(1 / std::sqrt(BiasCorrections::of_thread()(given.beta2, t)));
   }
 
-  FASTOPT_INLINE void operator()(T& p, T g, T& m, T& v) const {
+  FASTOPT_INLINE void operator()(T& p, T g, T& m, T& v) const { p -= update(g, m, v); }
+
+  FASTOPT_INLINE T update(T g, T& m, T& v) const {
     m = beta1 * m + one_minus_beta1 * g;
     v = beta2 * v + one_minus_beta2 * (g * g);
-    p -= (of_grad * g + of_mean * m) / metric(m, v);
+    return (of_grad * g + of_mean * m) / metric(m, v);
   }
 
   FASTOPT_INLINE T metric(T /*m*/, T v) const { return std::sqrt(v) * inv_sqrt_correction2 + eps; }

@@ -4,6 +4,7 @@
 
 #include "../../platform.hpp"
 #include "../option.hpp"
+#include "../sign.hpp"
 
 namespace fastopt {
 
@@ -29,16 +30,12 @@ struct Lion {
         beta2(T(given.beta2)),
         one_minus_beta2(T(1 - given.beta2)) {}
 
-  FASTOPT_INLINE void operator()(T& p, T g, T& m) const {
-    p -= lr * sign(beta1 * m + one_minus_beta1 * g);
-    m = beta2 * m + one_minus_beta2 * g;
-  }
+  FASTOPT_INLINE void operator()(T& p, T g, T& m) const { p -= update(g, m); }
 
- private:
-  // That of zero is zero, that of NaN is NaN.
-  static FASTOPT_INLINE T sign(T x) {
-    const T of_number = x > 0 ? T(1) : x < 0 ? T(-1) : T(0);
-    return x == x ? of_number : x;
+  FASTOPT_INLINE T update(T g, T& m) const {
+    const T u = lr * sign(beta1 * m + one_minus_beta1 * g);
+    m = beta2 * m + one_minus_beta2 * g;
+    return u;
   }
 };
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, Scheduled
 from fastopt.options import StepOptions
 from fastopt.result import MaybeNone, StepResult
-from fastopt.tree import LikeParams, PartialTree, Steps, Tree, arrays_of, zeros_like
+from fastopt.rules.starts import checked_start, filled_like
+from fastopt.tree import LikeParams, PartialTree, Steps, Tree
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -32,16 +32,6 @@ class AdagradState:
     """Updates made so far; a tree with one count for each array where they differ."""
     s: LikeParams
     """Sum of the squared gradients."""
-
-
-def _start(owner: str, value: Any) -> float:
-    """Return the number that the sums start with, checked."""
-    start = _core.as_number(owner, "initial_accumulator_value", value)
-    if not (isfinite(start) and start >= 0):
-        raise ValueError(
-            f"{owner}: initial_accumulator_value must be finite and >= 0, it is {start}"
-        )
-    return start
 
 
 @document_init
@@ -64,15 +54,8 @@ def adagrad_init(params: Tree, *, initial_accumulator_value: float = 0.0) -> Ada
     >>> fastopt.adagrad_init([np.ones(2)], initial_accumulator_value=0.1)
     AdagradState(step=0, s=[array([0.1, 0.1])])
     """
-    start = _start("adagrad_init", initial_accumulator_value)
-    s = zeros_like("adagrad_init", params)
-    for array in arrays_of(s):
-        if start > float(np.finfo(array.dtype).max):
-            raise ValueError(
-                f"adagrad_init: initial_accumulator_value={start} is too large for {array.dtype}"
-            )
-        array.fill(start)
-    return AdagradState(0, s)
+    start = checked_start("adagrad_init", initial_accumulator_value)
+    return AdagradState(0, filled_like("adagrad_init", params, start))
 
 
 def formula(T: Any, t: int, o: Any, p: Any, g: Any, s: Any) -> tuple[Any, float]:
@@ -183,7 +166,7 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0.0,
         **options: Unpack[OptimizerOptions],
     ) -> None:
-        start = _start("Adagrad", initial_accumulator_value)
+        start = checked_start("Adagrad", initial_accumulator_value)
         self._new_state = partial(adagrad_init, initial_accumulator_value=start)
         super().__init__(
             params,

@@ -14,6 +14,7 @@ from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, Scheduled
 from fastopt.options import StepOptions
 from fastopt.result import MaybeNone, StepResult
+from fastopt.rules.starts import of_rows
 from fastopt.tree import LikeParams, PartialTree, Steps, Tree, map_tree, zeros_like
 
 if TYPE_CHECKING:
@@ -37,10 +38,6 @@ class AdafactorState:
     """The same of each column: ``(..., 1, m)``. Of arrays with fewer than two axes ``(0,)``."""
     m: LikeParams
     """Running mean of the steps (first moment) if there is one, else None."""
-
-
-def _rows(zeros: Any) -> Any:
-    return zeros if zeros.ndim < 2 else np.zeros((*zeros.shape[:-1], 1), zeros.dtype)
 
 
 def _columns(zeros: Any) -> Any:
@@ -73,7 +70,7 @@ def adafactor_init(params: Tree, *, beta1: bool = False) -> AdafactorState:
     ((2,), (0,))
     """
     zeros = partial(zeros_like, "adafactor_init", params)
-    v_row, v_col = map_tree(_rows, zeros()), map_tree(_columns, zeros())
+    v_row, v_col = map_tree(of_rows, zeros()), map_tree(_columns, zeros())
     return AdafactorState(0, v_row, v_col, zeros() if beta1 else None)
 
 

@@ -15,6 +15,7 @@ from fastopt.optimizers import Optimizer, OptionsWithoutDecay, Scheduled
 from fastopt.options import Penalty, StepOptions
 from fastopt.result import MaybeNone, StepResult
 from fastopt.rules.adam.amsgrad import AMSGrad, AMSGradState, amsgrad_init
+from fastopt.rules.cautious import checked
 from fastopt.tree import LikeParams, PartialTree, Steps, Tree, zeros_like
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastopt.optimizers import OptimizerOptions, Params
 
 _step = _core.rules["adam"].step
+_cautious_step = _core.rules["cautious_adam"].step
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +57,7 @@ def adam_init(params: Tree) -> AdamState:
     return AdamState(0, zeros_like("adam_init", params), zeros_like("adam_init", params))
 
 
-def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any) -> tuple[Any, float]:
+def update(T: Any, t: int, o: Any, g: Any, m: Any, v: Any) -> tuple[Any, Any, float]:
     correction1 = 1 - o.beta1**t if o.bias_correction else 1.0
     sqrt_correction2 = sqrt(1 - o.beta2**t) if o.bias_correction else 1.0
     if o.epsilon_hat:  # the remark at the end of the paper's section 2
@@ -68,7 +70,12 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any) -> tuple[Any
 
     m[...] = T(o.beta1) * m + T(1 - o.beta1) * g
     v[...] = T(o.beta2) * v + T(1 - o.beta2) * (g * g)
-    p -= T(metric_lr / correction1) * (m / metric())
+    return T(metric_lr / correction1) * (m / metric()), metric, metric_lr
+
+
+def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any) -> tuple[Any, float]:
+    u, metric, metric_lr = update(T, t, o, g, m, v)
+    p -= u
     return metric, metric_lr
 
 
@@ -85,6 +92,7 @@ def adam_step(
     epsilon_hat: bool = False,
     scaled_prox: bool = False,
     bias_correction: bool = True,
+    cautious: bool = False,
     **options: Unpack[StepOptions],
 ) -> StepResult | MaybeNone:
     """Update `params` and `state` in place by one step of Adam.
@@ -119,6 +127,9 @@ def adam_step(
         at zero. Without it, step t is ``(1 - beta1**t)/sqrt(1 - beta2**t)`` times as long, by
         default 3 times in the first one and up to 6.6 times soon after; and `epsilon_hat` makes no
         difference.
+    cautious : bool, default False
+        Change an element only where its step agrees in sign with its gradient, as
+        :func:`cautious_adam_step`, which messages name then.
 
     Notes
     -----
@@ -141,7 +152,9 @@ def adam_step(
     >>> params
     {'w': array([0.9, 1.1]), 'b': array([-0.1])}
     """
-    return _step(
+    cautious = cautious is not False and checked("adam_step", cautious)
+    step = _cautious_step if cautious else _step
+    return step(
         AdamState,
         params,
         grads,
@@ -168,6 +181,8 @@ class Adam(Optimizer):
         optimizer has then. The same for all groups.
     max_of_corrected : bool, default False
         That of :func:`amsgrad_step`; it needs `amsgrad`.
+    cautious : bool, default False
+        As in :func:`adam_step`. The same for all groups, and not with `amsgrad`.
 
     Examples
     --------
@@ -198,6 +213,7 @@ class Adam(Optimizer):
         bias_correction: bool = True,
         amsgrad: bool = False,
         max_of_corrected: bool = False,
+        cautious: bool = False,
         **options: Unpack[OptimizerOptions],
     ) -> None:
         if not isinstance(amsgrad, bool):
@@ -205,6 +221,10 @@ class Adam(Optimizer):
                 f"{type(self).__name__}: amsgrad must be True or False, not {amsgrad!r}"
             )
         of_amsgrad: dict[str, Any] = {}
+        if checked(type(self).__name__, cautious):
+            self.rule = "cautious_adam"
+            if amsgrad:
+                raise ValueError(f"{type(self).__name__}: amsgrad and cautious exclude each other")
         if amsgrad:
             self.rule, self._new_state = "amsgrad", amsgrad_init
             self._never_negative = AMSGrad._never_negative
@@ -239,6 +259,7 @@ class AdamOptions(OptionsWithoutDecay, total=False):
     bias_correction: bool
     amsgrad: bool
     max_of_corrected: bool
+    cautious: bool
 
 
 @document_class(adam_step)

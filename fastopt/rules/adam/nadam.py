@@ -13,6 +13,7 @@ from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, Scheduled
 from fastopt.options import StepOptions
 from fastopt.result import MaybeNone, StepResult
+from fastopt.rules.cautious import checked
 from fastopt.tree import LikeParams, PartialTree, Steps, Tree, number_for_each, zeros_like
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fastopt.optimizers import OptimizerOptions, Params
 
 _step = _core.rules["nadam"].step
+_cautious_step = _core.rules["cautious_nadam"].step
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +59,7 @@ def nadam_init(params: Tree) -> NAdamState:
     return NAdamState(0, m, v, number_for_each(params, 1.0))
 
 
-def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any, mu_product: Any) -> Any:
+def update(T: Any, t: int, o: Any, g: Any, m: Any, v: Any, mu_product: Any) -> Any:
     def momentum(step: int) -> float:
         warmth = 1 - 0.5 * 0.96 ** (step * o.momentum_decay) if o.warm_up else 1.0
         return float(o.beta1 * warmth)
@@ -72,9 +74,14 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any, mu_product: 
 
     m[...] = T(o.beta1) * m + T(1 - o.beta1) * g
     v[...] = T(o.beta2) * v + T(1 - o.beta2) * (g * g)
-    p -= (T(of_grad) * g + T(of_mean) * m) / metric()
     mu_product[...] = product
-    return metric, o.lr
+    return (T(of_grad) * g + T(of_mean) * m) / metric(), metric, o.lr
+
+
+def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any, mu_product: Any) -> Any:
+    u, metric, metric_lr = update(T, t, o, g, m, v, mu_product)
+    p -= u
+    return metric, metric_lr
 
 
 @document_step
@@ -90,6 +97,7 @@ def nadam_step(
     momentum_decay: float = 4e-3,
     warm_up: bool = True,
     scaled_prox: bool = False,
+    cautious: bool = False,
     **options: Unpack[StepOptions],
 ) -> StepResult | MaybeNone:
     """Update `params` and `state` in place by one step of NAdam.
@@ -122,6 +130,9 @@ def nadam_step(
     warm_up : bool, default True
         Let it grow; with False it is `beta1` from the start.
     {SCALED_PROX}
+    cautious : bool, default False
+        Change an element only where its step agrees in sign with its gradient, as
+        :func:`cautious_nadam_step`, which messages name then.
 
     Notes
     -----
@@ -146,12 +157,19 @@ def nadam_step(
     array([0.6316, 1.3684])
     """
     rule = (lr, beta1, beta2, eps, momentum_decay, warm_up, scaled_prox)
-    return _step(NAdamState, params, grads, state, *rule, options)
+    cautious = cautious is not False and checked("nadam_step", cautious)
+    step = _cautious_step if cautious else _step
+    return step(NAdamState, params, grads, state, *rule, options)
 
 
 @document_class(nadam_step)
 class NAdam(Optimizer):
     """NAdam.
+
+    Parameters
+    ----------
+    cautious : bool, default False
+        As in :func:`nadam_step`. The same for all groups.
 
     Examples
     --------
@@ -179,8 +197,11 @@ class NAdam(Optimizer):
         momentum_decay: Scheduled = 4e-3,
         warm_up: bool = True,
         scaled_prox: bool = False,
+        cautious: bool = False,
         **options: Unpack[OptimizerOptions],
     ) -> None:
+        if checked(type(self).__name__, cautious):
+            self.rule = "cautious_nadam"
         super().__init__(
             params,
             state=state,

@@ -1,4 +1,4 @@
-"""Adadelta."""
+"""Rprop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from fastopt.docstrings import append
-from fastopt.interop.torch_reading import TORCH
+from fastopt.interop.torch_rules import TORCH
 from fastopt.torch.optimizer import OptimizerOptions
 from fastopt.torch.options import OPTIONS
 from fastopt.torch.tabled import Tabled
@@ -20,42 +20,40 @@ if TYPE_CHECKING:
 
 @append(
     OPTIONS,
-    torchs="lr, rho, eps, weight_decay",
+    torchs="lr, etas, step_sizes",
     refused="capturable, differentiable",
-    ours="Adadelta",
+    ours="Rprop",
     own="",
-    notes="",
-    result="tensor([ 0.9984, -1.9984])",
+    notes=" `lr` is the first step of each parameter; later it matters to `l1_prox` alone.",
+    result="tensor([ 0.5000, -1.5000])",
 )
-class Adadelta(Tabled, torch.optim.Adadelta):
-    """Adadelta: ``torch.optim.Adadelta``."""
+class Rprop(Tabled, torch.optim.Rprop):
+    """Rprop: ``torch.optim.Rprop``."""
 
-    _row = TORCH["adadelta"]
+    _row = TORCH["rprop"]
 
     def __init__(
         self,
         params: ParamsT,
-        lr: float | Tensor = 1.0,
-        rho: float = 0.9,
-        eps: float = 1e-6,
-        weight_decay: float = 0,
-        foreach: bool | None = None,
+        lr: float | Tensor = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
         *,
         capturable: bool = False,
+        foreach: bool | None = None,
         maximize: bool = False,
         differentiable: bool = False,
         **options: Unpack[OptimizerOptions],
     ) -> None:
         self._begin(
-            torch.optim.Adadelta.__init__,
+            torch.optim.Rprop.__init__,
             dict(options),
             params=params,
             lr=lr,
-            rho=rho,
-            eps=eps,
-            weight_decay=weight_decay,
-            foreach=foreach,
+            etas=etas,
+            step_sizes=step_sizes,
             capturable=capturable,
+            foreach=foreach,
             maximize=maximize,
             differentiable=differentiable,
         )

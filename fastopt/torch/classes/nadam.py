@@ -1,4 +1,4 @@
-"""Adamax."""
+"""NAdam."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from fastopt.docstrings import append
-from fastopt.interop.torch_reading import TORCH
+from fastopt.interop.torch_rules import TORCH
+from fastopt.rules import CautiousNAdam
 from fastopt.torch.optimizer import TERMS
-from fastopt.torch.options import ADAMAX, OPTIONS, SCALED, AdamaxOptions
+from fastopt.torch.options import CAUTIOUS, OPTIONS, SCALED, CautiousOptions
 from fastopt.torch.tabled import Tabled
 
 if TYPE_CHECKING:
@@ -20,18 +21,19 @@ if TYPE_CHECKING:
 
 @append(
     OPTIONS,
-    torchs="lr, betas, eps, weight_decay",
+    torchs="lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay",
     refused="capturable, differentiable",
-    ours="Adamax",
-    own=SCALED + ADAMAX,
+    ours="NAdam",
+    own=SCALED + CAUTIOUS,
     notes="",
-    result="tensor([ 0.5000, -1.5000])",
+    result="tensor([ 0.4718, -1.4718])",
 )
-class Adamax(Tabled, torch.optim.Adamax):
-    """Adamax: ``torch.optim.Adamax``."""
+class NAdam(Tabled, torch.optim.NAdam):
+    """NAdam: ``torch.optim.NAdam``."""
 
-    _row = TORCH["adamax"]
-    _terms = TERMS | {"scaled_prox": False, "eps_outside_max": False}
+    _row = TORCH["nadam"]
+    _cautious = CautiousNAdam
+    _terms = TERMS | {"scaled_prox": False, "cautious": False}
 
     def __init__(
         self,
@@ -40,23 +42,27 @@ class Adamax(Tabled, torch.optim.Adamax):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
-        foreach: bool | None = None,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
         *,
+        foreach: bool | None = None,
         maximize: bool = False,
-        differentiable: bool = False,
         capturable: bool = False,
-        **options: Unpack[AdamaxOptions],
+        differentiable: bool = False,
+        **options: Unpack[CautiousOptions],
     ) -> None:
         self._begin(
-            torch.optim.Adamax.__init__,
+            torch.optim.NAdam.__init__,
             dict(options),
             params=params,
             lr=lr,
             betas=betas,
             eps=eps,
             weight_decay=weight_decay,
+            momentum_decay=momentum_decay,
+            decoupled_weight_decay=decoupled_weight_decay,
             foreach=foreach,
             maximize=maximize,
-            differentiable=differentiable,
             capturable=capturable,
+            differentiable=differentiable,
         )

@@ -1,4 +1,4 @@
-"""LAMB, which torch has not: names are those of timm."""
+"""LAMB and LARS, which torch has not: names are those of timm."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from fastopt.interop.torch_reading import OTHERS
-from fastopt.torch.optimizer import TERMS
+from fastopt.interop.torch_rules import OTHERS
+from fastopt.torch.optimizer import TERMS, OptimizerOptions
 from fastopt.torch.options import ScaledOptions
 from fastopt.torch.tabled import Tabled, torchs_init
 
@@ -112,3 +112,95 @@ ema_decay, flush_denormals, threads
         if "exp_avg" in state and "step" not in state:
             raise ValueError("LAMB: a state has no 'step'; timm's Lamb counts for whole groups")
         return super()._steps_of(state)
+
+
+class LARS(Tabled):
+    """LARS, on tensors in the memory of the host.
+
+    Parameters
+    ----------
+    params : iterable of tensors, or of dicts with ``"params"``
+        Dense tensors of float32 or float64 in the memory of the host, of any layout. Changed in
+        place.
+    lr : float or tensor without axes, default 1.0, >= 0
+        The learning rate: by what the ratio of norms is multiplied.
+    momentum : float, default 0.9, in [0, 1]
+        The share of the buffer that is kept.
+    dampening : float, default 0.0, in [0, 1]
+        What is withheld of a direction.
+    weight_decay : float, default 0.0, >= 0
+        Weight decay within the direction: `trust_decay` of :class:`fastopt.LARS`.
+    nesterov : bool, default False
+        Look ahead by one step of the buffer.
+    trust_coeff : float, default 0.001, >= 0
+        How long a gradient becomes, as a share of the norm of the tensor.
+    eps : float, default 1e-8, >= 0
+        Keeps the denominator from zero.
+    trust_clip : bool, default False
+        Let the rate of a tensor be `lr` at most.
+    always_adapt : bool, default True
+        With False the ratio is 1 where `weight_decay` is 0.
+    maximize : bool, default False
+        Ascend.
+    l1, l1_prox, nonneg, clip_value, clip_norm, clip_tensor_norm, clip_eps, skip_nonfinite, \
+ema_decay, flush_denormals, threads
+        As in :class:`fastopt.torch.Adam`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter could not be updated in place, or a number is out of range.
+
+    Notes
+    -----
+    The formula and its source are those of :class:`fastopt.LARS`. timm's ``Lars(params)`` is
+    ``LARS(params, momentum=0.0, always_adapt=False)`` here, and its states are taken.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.torch import LARS
+    >>> w = torch.nn.Parameter(torch.tensor([3.0, -4.0]))
+    >>> opt = LARS([w], trust_coeff=0.1)
+    >>> (w**2).sum().backward()
+    >>> opt.step()
+    >>> w.detach()
+    tensor([ 2.7000, -3.6000])
+    """
+
+    _row = OTHERS["lars"]
+    _terms = TERMS | {"always_adapt": True, "trust_clip": False, "maximize": False}
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1.0,
+        momentum: float = 0.9,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        trust_coeff: float = 1e-3,
+        eps: float = 1e-8,
+        *,
+        trust_clip: bool = False,
+        always_adapt: bool = True,
+        maximize: bool = False,
+        **options: Unpack[OptimizerOptions],
+    ) -> None:
+        flags = {"trust_clip": trust_clip, "always_adapt": always_adapt, "maximize": maximize}
+        self._begin(
+            torchs_init,
+            {**options, **flags},
+            params=params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            trust_coeff=trust_coeff,
+            eps=eps,
+        )
+
+    @classmethod
+    def _steps_of(cls, state: dict[str, Any]) -> int:
+        return int(state.get("step", "momentum_buffer" in state))

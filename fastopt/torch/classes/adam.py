@@ -1,4 +1,4 @@
-"""Adam and AdamW."""
+"""Adam, AdamW and Adamax."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from torch.optim.optimizer import ParamsT
 
 from fastopt.docstrings import append
 from fastopt.interop.table import Row
-from fastopt.interop.torch_reading import TORCH
+from fastopt.interop.torch_rules import TORCH
+from fastopt.rules import CautiousAdam
 from fastopt.torch.optimizer import TERMS
-from fastopt.torch.options import ADAM, OPTIONS, SCALED, AdamOptions
+from fastopt.torch.options import (
+    ADAM,
+    ADAMAX,
+    CAUTIOUS,
+    OPTIONS,
+    SCALED,
+    AdamaxOptions,
+    AdamOptions,
+)
 from fastopt.torch.tabled import Tabled
 
 if TYPE_CHECKING:
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     torchs="lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay",
     refused="capturable, differentiable",
     ours="Adam",
-    own=SCALED + ADAM,
+    own=SCALED + ADAM + CAUTIOUS,
     notes=" `amsgrad` must be the same in all groups.",
     result="tensor([ 0.5000, -1.5000])",
 )
@@ -32,7 +41,8 @@ class Adam(Tabled, torch.optim.Adam):
     """Adam: ``torch.optim.Adam``."""
 
     _row = TORCH["adam"]
-    _terms = TERMS | {"scaled_prox": False, "epsilon_hat": False}
+    _cautious = CautiousAdam
+    _terms = TERMS | {"scaled_prox": False, "epsilon_hat": False, "cautious": False}
 
     def __init__(
         self,
@@ -70,14 +80,14 @@ class Adam(Tabled, torch.optim.Adam):
 
     @classmethod
     def _variant(cls, groups: list[dict[str, Any]]) -> Any:
-        amsgrad = {bool(group["amsgrad"]) for group in groups}
-        if len(amsgrad) > 1:
-            raise ValueError(f"{cls.__name__}: amsgrad must be the same in all groups")
-        return "amsgrad" if amsgrad.pop() else "adam"
+        amsgrad, variant = cls._in_all(groups, "amsgrad"), super()._variant(groups)
+        if amsgrad and variant:
+            raise ValueError(f"{cls.__name__}: amsgrad and cautious exclude each other")
+        return "amsgrad" if amsgrad else variant
 
     @classmethod
     def _row_of(cls, variant: Any) -> Row:
-        return TORCH[variant]
+        return TORCH["amsgrad"] if variant == "amsgrad" else super()._row_of(variant)
 
 
 @append(
@@ -85,7 +95,7 @@ class Adam(Tabled, torch.optim.Adam):
     torchs="lr, betas, eps, weight_decay, amsgrad",
     refused="capturable, differentiable",
     ours="AdamW",
-    own=SCALED + ADAM,
+    own=SCALED + ADAM + CAUTIOUS,
     notes=" `amsgrad` must be the same in all groups.",
     result="tensor([ 0.4950, -1.4900])",
 )
@@ -123,4 +133,48 @@ class AdamW(Adam, torch.optim.AdamW):
             fused=fused,
             decoupled_weight_decay=True,
             **options,
+        )
+
+
+@append(
+    OPTIONS,
+    torchs="lr, betas, eps, weight_decay",
+    refused="capturable, differentiable",
+    ours="Adamax",
+    own=SCALED + ADAMAX,
+    notes="",
+    result="tensor([ 0.5000, -1.5000])",
+)
+class Adamax(Tabled, torch.optim.Adamax):
+    """Adamax: ``torch.optim.Adamax``."""
+
+    _row = TORCH["adamax"]
+    _terms = TERMS | {"scaled_prox": False, "eps_outside_max": False}
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+        **options: Unpack[AdamaxOptions],
+    ) -> None:
+        self._begin(
+            torch.optim.Adamax.__init__,
+            dict(options),
+            params=params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            foreach=foreach,
+            maximize=maximize,
+            differentiable=differentiable,
+            capturable=capturable,
         )

@@ -1,0 +1,38 @@
+// Row-wise Adagrad (Naumov et al. 2019, "Deep learning recommendation model"; FBGEMM's exact form):
+// Adagrad with one number for each row, as tables of embeddings have.
+#pragma once
+#include <array>
+#include <cmath>
+
+#include "../../platform.hpp"
+#include "../option.hpp"
+
+namespace fastopt {
+
+struct RowwiseAdagradOptions {
+  double lr, lr_decay, eps, scaled_prox;
+
+  static constexpr const char* name = "rowwise_adagrad";
+  static constexpr std::array options{
+      Option{"lr", Range::non_negative, 1e-2}, Option{"lr_decay", Range::non_negative},
+      Option{"eps", Range::denominator, 1e-10}, Option{"scaled_prox", Range::flag}};
+  static constexpr std::array factors{"s_row"};
+  static constexpr std::array<StateArray, 0> arrays{};
+};
+
+template <class T>
+struct RowwiseAdagrad {
+  static constexpr int states = 1;  // that of the row
+  double metric_lr;
+  FactoredMoment moment{1, 1, 0, 0, 0};  // a sum
+  T lr, eps;
+
+  RowwiseAdagrad(const RowwiseAdagradOptions& given, double t)
+      : metric_lr(given.lr / (1 + (t - 1) * given.lr_decay)), lr(T(metric_lr)), eps(T(given.eps)) {}
+
+  FASTOPT_INLINE void operator()(T& p, T g, T& s) const { p -= lr * (g / metric(s)); }
+
+  FASTOPT_INLINE T metric(T s) const { return std::sqrt(s) + eps; }
+};
+
+}  // namespace fastopt

@@ -1,0 +1,71 @@
+// Cautious optimizers (Liang et al. 2024, "Cautious optimizers: improving training with one line of
+// code"): where the update of a rule agrees in sign with the gradient an element is changed, by so
+// much more as fewer agree.
+#pragma once
+#include <algorithm>
+
+#include "../platform.hpp"
+#include "adam/adam.hpp"
+#include "adam/nadam.hpp"
+#include "sgd/lion.hpp"
+#include "sign.hpp"
+
+namespace fastopt {
+
+// Of a rule whose `update` changes the state, and returns what is subtracted from the parameter.
+template <class Rule, class T>
+struct Cautious : Rule {
+  static constexpr int sums = 1;
+  T scale{1};
+
+  using Rule::Rule;
+
+  FASTOPT_INLINE void measure(T /*p*/, T g, T m, double (&values)[sums]) const {
+    values[0] = agrees(this->update(g, m), g);
+  }
+
+  FASTOPT_INLINE void measure(T /*p*/, T g, T m, T v, double (&values)[sums]) const {
+    values[0] = agrees(this->update(g, m, v), g);
+  }
+
+  // Behind the sum is the number of elements. Where there are none, 0/0 is NaN, of which `max`
+  // takes the bound.
+  void adapt(const double* agreeing) { scale = T(1 / std::max(1e-3, agreeing[0] / agreeing[1])); }
+
+  template <class... State>
+  FASTOPT_INLINE void operator()(T& p, T g, State&... state) const {
+    const T u = this->update(g, state...);
+    p -= agreement(u, g) <= 0 ? T(0) : scale * u;  // NaN does not stay hidden
+  }
+
+  template <class... State>
+  FASTOPT_INLINE T metric(State... state) const {
+    return Rule::metric(state...) / scale;
+  }
+
+ private:
+  // The sign of the product of two numbers, which itself may be too small.
+  static FASTOPT_INLINE T agreement(T u, T g) { return sign(u) * sign(g); }
+
+  static FASTOPT_INLINE T agrees(T u, T g) { return agreement(u, g) > 0 ? T(1) : T(0); }
+};
+
+struct CautiousAdamOptions : AdamOptions {
+  static constexpr const char* name = "cautious_adam";
+};
+template <class T>
+using CautiousAdam = Cautious<Adam<T>, T>;
+
+struct CautiousLionOptions : LionOptions {
+  static constexpr const char* name = "cautious_lion";
+};
+template <class T>
+using CautiousLion = Cautious<Lion<T>, T>;
+
+struct CautiousNadamOptions : NadamOptions {
+  static constexpr const char* name = "cautious_nadam";
+};
+template <class T>
+using CautiousNadam = Cautious<Nadam<T>, T>;
+
+}  // namespace fastopt
