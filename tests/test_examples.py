@@ -30,14 +30,6 @@ EXAMPLES = [
     "torch_penalties",
     "weights_under_penalties",
 ]
-FEW_EPOCHS = {
-    "keras_mnist": "2",
-    "network_adam": "2",
-    "network_l1_l2_dropout": "1",
-    "sklearn_mlp": "3",
-    "torch_penalties": "3",
-}
-
 needs_sources = pytest.mark.skipif(
     not GUIDE.is_file(), reason="the tests do not stand in the repository"
 )
@@ -100,6 +92,7 @@ def test_l1_reaches_the_minimum_of_scikit_learn(C: float) -> None:
     assert problem.objective(theirs) * C * len(problem.y) == pytest.approx(objective, rel=1e-9)
 
 
+@pytest.mark.long
 def test_proximal_l1_alone_makes_zeros() -> None:
     example = load_example("weights_under_penalties")
     results = example.train_all()
@@ -112,17 +105,6 @@ def test_proximal_l1_alone_makes_zeros() -> None:
     assert proximal.near_zero < 10
     np.testing.assert_allclose(subgradient.params["w"], proximal.params["w"], atol=0.02)
     assert min(result.accuracy for result in results.values()) > 0.94
-
-
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_commands(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = tmp_path / "picture.png"
-    epochs = ["--epochs", FEW_EPOCHS[name]] if name in FEW_EPOCHS else []
-    load_example(name).main([*epochs, "--plot", str(picture)])
-    assert f"saved {picture}" in capsys.readouterr().out
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.stat().st_size < 150_000
 
 
 # Conversions

@@ -33,14 +33,30 @@ CLASSES: dict[str, dict[str, Any]] = {
     "Adadelta": {},
     "Adamax": {"eps_outside_max": True},
     "Lion": {"beta1": 0.8},
+    "Rprop": {"eta_plus": 1.1},
+    "Signum": {"momentum": 0.8},
+    "Sophia": {"beta1": 0.8},
+    "RowWiseAdagrad": {"initial_accumulator_value": 0.5},
+    "Adan": {"beta3": 0.9},
+    "FTRL": {"lambda1": 0.01, "initial_accumulator_value": 0.5},
+    "Yogi": {"initial_accumulator_value": 1e-3},
     "AMSGrad": {"max_of_corrected": True},
     "RAdam": {"beta2": 0.9},
     "NAdam": {"momentum_decay": 0.1},
+    "CautiousAdam": {"beta2": 0.9},
+    "CautiousLion": {"beta1": 0.8},
+    "CautiousNAdam": {"momentum_decay": 0.1},
     "AdEMAMix": {"alpha_warmup": 50.0, "beta3_warmup": 50.0},
     "ADOPT": {"beta2": 0.99},
     "AdaBelief": {"eps": 1e-8},
     "LAMB": {"trust_decay": 0.1},
     "Adafactor": {"beta1": 0.5},
+    "LARS": {"trust_coeff": 0.1, "trust_decay": 0.1},
+    "ASGD": {"t0": 5.0, "lambd": 0.1},
+    "ScheduleFreeSGD": {"momentum": 0.8, "warmup_steps": 5.0},
+    "ScheduleFreeAdamW": {"y_decay": 0.1, "r": 0.5},
+    "Prodigy": {"d0": 1e-3, "d_decay": 0.1},
+    "Muon": {"other": {"beta1": 0.8}},
 }
 
 
@@ -122,10 +138,10 @@ def check_same(a: Run, b: Run) -> None:
         assert_same_bits(one, other)
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.long
 @pytest.mark.parametrize("name", CLASSES)
-def test_resume_in_a_new_process(name: str, ending: str, tmp_path: Path) -> None:
-    path = tmp_path / f"run.{ending}"
+def test_resume_in_a_new_process(name: str, tmp_path: Path) -> None:
+    paths = [tmp_path / f"run.{ending}" for ending in FORMATS]
     whole = Run(name)
     whole.go(26)
     code = """
@@ -135,19 +151,28 @@ def test_resume_in_a_new_process(name: str, ending: str, tmp_path: Path) -> None
         run = Run(sys.argv[2])
         for turn in range(13):  # in the middle of an accumulation
             run.go(1)
-            run.save(sys.argv[3])
+            for path in sys.argv[3:]:
+                run.save(path)
         run.go(2)
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
     """
-    command = [sys.executable, "-c", textwrap.dedent(code), str(Path(__file__).parent), name, path]
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(code),
+        str(Path(__file__).parent),
+        name,
+        *paths,
+    ]
     killed = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ)
     assert killed.returncode == -getattr(signal, "SIGKILL", signal.SIGTERM), killed.stderr
-    resumed = Run(name)
-    resumed.load(path)
-    assert resumed.turn == 13
-    assert resumed.opt.state_dict()["accumulated"]["count"] == 1
-    resumed.go(13)
-    check_same(resumed, whole)
+    for path in paths:
+        resumed = Run(name)
+        resumed.load(path)
+        assert resumed.turn == 13
+        assert resumed.opt.state_dict()["accumulated"]["count"] == 1
+        resumed.go(13)
+        check_same(resumed, whole)
     assert 0 < whole.opt.step_count < 26 // 3, "some steps were skipped"
 
 
