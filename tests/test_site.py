@@ -63,7 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         timeout=300,
     )
-    assert built.stderr == ""
+    assert built.returncode == 0, built.stderr
     assert built.returncode == 0
     return html
 

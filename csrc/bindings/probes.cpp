@@ -23,8 +23,7 @@ void run_probe(const Arguments& arguments, py::handle threads,
   probe(collection.tensors, count);
 }
 
-void memory_probe(py::object params, py::object grads, py::tuple states, py::object threads,
-                  bool read_first) {
+void memory_probe(py::object params, py::object grads, py::tuple states, py::object threads) {
   if (states.size() > Streams::max_states) raise_value_error("memory_probe: too many states");
   std::vector<ArrayArgument> arguments{{{"params", "", params.ptr()}, Streams::param, true},
                                        {{"grads", "", grads.ptr()}, Streams::grad, false}};
@@ -32,7 +31,17 @@ void memory_probe(py::object params, py::object grads, py::tuple states, py::obj
   for (py::handle state : states)
     arguments.push_back({{"states", "", state.ptr()}, stream++, true});
   run_probe({"memory_probe", arguments.data(), static_cast<int>(arguments.size())}, threads,
-            [=](const Tensors& list, int count) { probe_memory(list, count, read_first); });
+            probe_memory);
+}
+
+void read_probe(py::object params, py::tuple others, py::object threads) {
+  if (others.size() > Streams::max_states) raise_value_error("read_probe: too many arrays");
+  std::vector<ArrayArgument> arguments{{{"params", "", params.ptr()}, Streams::param, false}};
+  int stream = Streams::first_state;
+  for (py::handle other : others)
+    arguments.push_back({{"others", "", other.ptr()}, stream++, false});
+  run_probe({"read_probe", arguments.data(), static_cast<int>(arguments.size())}, threads,
+            probe_reading);
 }
 
 void copy_probe(py::object to, py::object from, py::object threads) {
@@ -45,7 +54,8 @@ void copy_probe(py::object to, py::object from, py::object threads) {
 
 void add_probes(py::module_& module) {
   module.def("memory_probe", memory_probe, py::arg("params"), py::arg("grads"), py::arg("states"),
-             py::arg("threads"), py::arg("read_first") = false);
+             py::arg("threads"));
+  module.def("read_probe", read_probe, py::arg("params"), py::arg("others"), py::arg("threads"));
   module.def("copy_probe", copy_probe, py::arg("to"), py::arg("from_"), py::arg("threads"));
 }
 

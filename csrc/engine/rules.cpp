@@ -97,15 +97,13 @@ constexpr RuleVariant variant() {
                    sums_of<Arithmetic<float>>,
                    {},
                    sums_before_decay<Arithmetic<float>>,
-                   -1,
+                   filled_of<Arithmetic<float>>,
                    factors_of<Options>.count > 1,
                    {}};
   if constexpr (factors_of<Options>.count > 0) {
-    made.filled = Arithmetic<float>::states - 1;
     made.moment[int(Dtype::float32)] = moment<Arithmetic<float>>;
     made.moment[int(Dtype::float64)] = moment<Arithmetic<double>>;
   }
-  if constexpr (directs<Arithmetic<float>>) made.filled = Arithmetic<float>::states - 1;
   if constexpr (sums_of<Arithmetic<float>> > 0) {
     static_assert(sums_of<Arithmetic<float>> < RuleVariant::max_sums);
     made.adapt[int(Dtype::float32)] = adapt<Options, Arithmetic<float>>;

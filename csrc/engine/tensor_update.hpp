@@ -175,10 +175,14 @@ class TensorUpdate {
 
   void read_rows(std::int64_t n, Runs& runs, T* to) const {
     runs.next(n, [&](auto from, auto count, auto row, auto by_row, auto /*column*/, auto /*by*/) {
-      if (by_row == 0)  // by a kernel, for vectors
-        return loops_.scale(count, rows_[row], block_of_ones<T>.data(), to + from);
-      if (by_row == 1) return void(std::memcpy(to + from, rows_ + row, count * sizeof(T)));
-      for (std::int64_t i = 0; i < count; ++i) to[from + i] = rows_[row + i * by_row];
+      if (by_row == 1) return rule_.of_rows(folded_, count, rows_ + row, to + from);
+      T one;
+      if (by_row == 0) {
+        rule_.of_rows(folded_, 1, rows_ + row, &one);
+        return loops_.scale(count, one, block_of_ones<T>.data(), to + from);  // in vectors
+      }
+      for (std::int64_t i = 0; i < count; ++i)
+        rule_.of_rows(folded_, 1, rows_ + row + i * by_row, to + from + i);
     });
   }
 

@@ -1,6 +1,14 @@
 // The loops of the rules, which know no rule. Each isa/*.cpp includes them once, in a namespace and
 // a target region of its own; whatever they call is inlined into them.
 
+template <class T>
+FASTOPT_INLINE void flush_denormal(T& x) {
+  x = normal_or_zero(x);
+}
+
+template <class T>
+FASTOPT_INLINE void flush_denormal(const T&) {}  // what is filled block by block is only read
+
 template <class Rule, class T, class... State>
 FASTOPT_NOINLINE void update_elements(const Rule& given, std::int64_t n, T* FASTOPT_RESTRICT param,
                                       const T* FASTOPT_RESTRICT grad,
@@ -8,7 +16,7 @@ FASTOPT_NOINLINE void update_elements(const Rule& given, std::int64_t n, T* FAST
   const Rule rule = given;  // or the compiler would fear that a store changes it
   for (std::int64_t i = 0; i < n; ++i) {
     rule(param[i], grad[i], state[i]...);
-    ((state[i] = normal_or_zero(state[i])), ...);
+    (flush_denormal(state[i]), ...);
   }
 }
 
@@ -60,14 +68,24 @@ FASTOPT_NOINLINE void direct_elements(const Rule& given, std::int64_t n,
   for (std::int64_t i = 0; i < n; ++i) rule.direct(grad[i], state[i]...);
 }
 
+template <class Rule, class T>
+FASTOPT_NOINLINE void prepare_rows(const Rule& given, std::int64_t n,
+                                   const T* FASTOPT_RESTRICT rows, T* FASTOPT_RESTRICT to) {
+  const Rule rule = given;
+  for (std::int64_t i = 0; i < n; ++i) to[i] = rule.of_row(rows[i]);
+}
+
 template <template <class> class Rule, class T, int... State>
 struct RuleKernels {
+  template <int I>
+  using Element = std::conditional_t<I == filled_of<Rule<T>>, const T, T>;
+
   static T* at(void* const* states, int state) { return static_cast<T*>(states[state]); }
 
   static void update(const void* rule, std::int64_t n, void* param, const void* grad,
                      [[maybe_unused]] void* const* states) {
     update_elements(*static_cast<const Rule<T>*>(rule), n, static_cast<T*>(param),
-                    static_cast<const T*>(grad), at(states, State)...);
+                    static_cast<const T*>(grad), static_cast<Element<State>*>(states[State])...);
   }
 
   static void shrink(const void* rule, std::int64_t n, double threshold, void* param,
@@ -88,11 +106,17 @@ struct RuleKernels {
                     at(states, State)...);
   }
 
+  static void of_rows(const void* rule, std::int64_t n, const void* rows, void* to) {
+    prepare_rows(*static_cast<const Rule<T>*>(rule), n, static_cast<const T*>(rows),
+                 static_cast<T*>(to));
+  }
+
   static constexpr RuleLoops loops() {
-    RuleLoops made{update, nullptr, nullptr, nullptr};
+    RuleLoops made{update, nullptr, nullptr, nullptr, nullptr};
     if constexpr (has_metric<Rule<T>>) made.shrink = shrink;
     if constexpr (sums_of<Rule<T>> > 0) made.measure = measure;
     if constexpr (directs<Rule<T>>) made.direct = direct;
+    if constexpr (has_rows_alone<Rule<T>>) made.of_rows = of_rows;
     return made;
   }
 };

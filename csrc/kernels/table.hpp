@@ -29,6 +29,10 @@ struct RuleLoops {
   // Fills the last of the arrays with the direction, and changes nothing else. Null where the rule
   // has none.
   void (*direct)(const void* rule, std::int64_t n, const void* grad, void* const* states);
+
+  // Makes of the means of rows what the rule finds in their place. Null where it has none, or
+  // columns, too.
+  void (*of_rows)(const void* rule, std::int64_t n, const void* rows, void* to);
 };
 
 // Sums over n elements, each first multiplied by `scale`, in double, in an order of their own that

@@ -134,6 +134,23 @@ constexpr bool directs = false;
 template <class Rule>
 constexpr bool directs<Rule, std::void_t<decltype(Rule::directs)>> = Rule::directs;
 
+// Whether a rule keeps means of rows and none of columns: then its arithmetic finds, behind the
+// arrays of its state, what `of_row` makes of the mean of the row.
+template <class Rule, class = void>
+constexpr bool has_rows_alone = false;
+template <class Rule>
+constexpr bool has_rows_alone<Rule, std::void_t<decltype(&Rule::of_row)>> = true;
+
+// Whether it keeps any.
+template <class Rule, class = void>
+constexpr bool has_moment = false;
+template <class Rule>
+constexpr bool has_moment<Rule, std::void_t<decltype(Rule::moment)>> = true;
+
+// Which of the arrays that its arithmetic goes through is none of the state, or -1.
+template <class Rule>
+constexpr int filled_of = has_moment<Rule> || directs<Rule> ? Rule::states - 1 : -1;
+
 // Where a rule stands in the list, and so in every kernel table.
 template <template <class> class Rule>
 constexpr int rule_id = position<Rule>(Rules{});

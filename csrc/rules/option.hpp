@@ -35,8 +35,8 @@ struct StateArray {
 // means of its rows and of its columns (Shazeer & Stern 2018, algorithm 4); of other arrays, that
 // of each element, as if it were a row. A rule that has it names the two as `factors`, and what it
 // folds has one of these as `moment`. Its arithmetic finds the inverse of the root of the
-// estimate behind the arrays of its state. One that names rows alone finds the mean of the row
-// there, and needs no bounds.
+// estimate behind the arrays of its state. One that names rows alone finds there what its `of_row`
+// makes of the mean of the row, and needs no bounds.
 struct FactoredMoment {
   double beta2, one_minus_beta2, added;  // to each mean
   double least_mean;                     // of rows, by which columns are divided

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +29,16 @@ ITEMSIZE = np.dtype(np.float32).itemsize
 
 DROPPED = 0.25
 """The share that masks and dropout drop: one that no library has to round."""
+
+READ_FOR_SUMS = {
+    "adafactor": ["params", "grads"],
+    "cautious_adam": ["grads", "m", "v"],
+    "cautious_lion": ["grads", "m"],
+    "cautious_nadam": ["grads", "m", "v"],
+    "lars": ["params", "grads"],
+    "prodigy": ["params", "grads", "s", "p0"],
+}
+"""What rules read in the phase that has sums over arrays, where this is not all."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +80,21 @@ class Row:
         return 1 + len(moments(state)) + ("ema" in self.arguments)
 
     @property
-    def reads(self) -> int:
-        """How many it cannot avoid to read: with clipping, the gradients once more before.
+    def earlier_phases(self) -> list[Sequence[str]]:
+        """What is read, phase by phase, before the phase that writes."""
+        rule = _core.rules.get(self.rule)
+        phases: list[Sequence[str]] = []
+        if rule and rule.factors:
+            phases.append(["grads"])
+        if rule and rule.sums:
+            phases.append(READ_FOR_SUMS.get(self.rule, ["params", "grads", *rule.arrays]))
+        return phases
 
-        A rule that wants sums of an array before its step reads everything twice, and one with
-        means of rows and columns the gradients once more; the means are little beside a matrix.
-        """
-        rule = _core.rules[self.rule] if self.is_step else None
-        phases = 1 + (rule is not None and rule.sums > 0)
-        more = rule is not None and bool(rule.factors)
-        return phases * (self.writes + self.is_step) + more + ("clip_norm" in self.options)
+    @property
+    def reads(self) -> int:
+        """How many arrays it reads, once in each phase; clipping reads the gradients before."""
+        earlier = sum(map(len, self.earlier_phases))
+        return self.writes + self.is_step + earlier + ("clip_norm" in self.options)
 
     @property
     def bytes_per_param(self) -> float:
@@ -94,20 +109,20 @@ class Row:
         return SimpleNamespace(**{**defaults, **self.options})
 
 
-def moments(state: Any) -> list[Arrays]:
+def moments(state: Any) -> dict[str, Arrays]:
     """Return the arrays of a state like the parameters: neither its count nor its numbers."""
     return _named(state, {name for rule in _core.rules.values() for name in rule.arrays})
 
 
-def means(state: Any) -> list[Arrays]:
+def means(state: Any) -> dict[str, Arrays]:
     """Return its means of rows and of columns."""
     return _named(state, {name for rule in _core.rules.values() for name in rule.factors})
 
 
-def _named(state: Any, names: set[str]) -> list[Arrays]:
-    entries = dataclasses.fields(state) if state else ()
-    found = [getattr(state, entry.name) for entry in entries if entry.name in names]
-    return [entry for entry in found if entry is not None]
+def _named(state: Any, names: set[str]) -> dict[str, Arrays]:
+    entries = (entry.name for entry in (dataclasses.fields(state) if state else ()))
+    found = {name: getattr(state, name) for name in entries if name in names}
+    return {name: entry for name, entry in found.items() if entry is not None}
 
 
 def _packed_masks(params: Arrays) -> Arrays:
@@ -145,8 +160,9 @@ class Run:
         self.params = workload.normal(seed=0)  # of dropout: where the result goes
         state = row.new_state(self.params)
         made = {name: make(self.params) for name, make in row.arguments.items()}
-        self.states = (*moments(state), *([made["ema"]] if "ema" in made else []))
-        self.means = means(state)
+        self._moments = moments(state)
+        self.states = (*self._moments.values(), *([made["ema"]] if "ema" in made else []))
+        self.means = tuple(means(state).values())
         function = getattr(library, row.function)
         if row.is_step:
             self.plain_step = partial(function, self.params, inputs, state)
@@ -162,7 +178,7 @@ class Run:
             for array in arrays_of(arrays)
         ]
 
-    def probe(self, threads: int) -> partial[None]:
+    def probe(self, threads: int) -> Callable[[], None]:
         """Return the loop that moves as much memory, for the same arrays, and only adds.
 
         For a step it adds gradients of zero to all that is written: nothing changes. The pages of
@@ -171,10 +187,15 @@ class Run:
         if not self._row.is_step:
             return partial(_core.copy_probe, self.params, self.inputs, threads)
         zeros = map_tree(lambda p: np.full_like(p, 0), self.params)
-        two_phases = _core.rules[self._row.rule].sums > 0
-        return partial(
-            _core.memory_probe, self.params, zeros, self.states, threads, read_first=two_phases
-        )
+        arrays = {"params": self.params, "grads": self.inputs, **self._moments}
+        phases = [[arrays[name] for name in phase] for phase in self._row.earlier_phases]
+
+        def probe() -> None:
+            for first, *others in phases:
+                _core.read_probe(first, tuple(others), threads)
+            _core.memory_probe(self.params, zeros, self.states, threads)
+
+        return probe
 
 
 def new_inputs(workload: Workload) -> Arrays:

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "../../kernels/prefetch.hpp"
 #include "../../platform.hpp"
 #include "../parallel.hpp"
 
@@ -40,23 +41,29 @@ void probe_range(const void* context, std::int64_t begin, std::int64_t end) {
 // What was read last is kept, so that no compiler leaves it out.
 std::atomic<std::uint64_t> kept{0};
 
+std::uint64_t read_block(const float* data, std::int64_t n) {
+  constexpr std::int64_t ahead = 16 * block_size;
+  prefetch_block(data, ahead);
+  const std::int64_t words = n * std::int64_t(sizeof(float)) / 8;
+  std::uint64_t all = 0;
+  for (std::int64_t i = 0; i < words; ++i) {
+    std::uint64_t word;
+    std::memcpy(&word, reinterpret_cast<const char*>(data) + i * 8, 8);
+    all ^= word;
+  }
+  return all;
+}
+
 void read_range(const void* context, std::int64_t begin, std::int64_t end) {
   const auto& list = *static_cast<const Tensors*>(context);
   std::uint64_t all = 0;
   list.for_each_piece(begin, end, [&](const Tensor& tensor, std::int64_t from, std::int64_t to) {
-    for (; from < to; from += block_size) {
-      const std::int64_t words = std::min(block_size, to - from) * size_of(tensor.dtype) / 8;
-      for (int stream = 0; stream < Streams::count; ++stream) {
-        if (!tensor.streams.at[stream]) continue;
-        const auto* data = static_cast<const char*>(tensor.streams.at[stream]) +
-                           from * std::int64_t(size_of(tensor.dtype));
-        for (std::int64_t i = 0; i < words; ++i) {
-          std::uint64_t word;
-          std::memcpy(&word, data + i * 8, 8);
-          all ^= word;
-        }
-      }
-    }
+    const std::int64_t floats = size_of(tensor.dtype) / std::int64_t(sizeof(float));
+    for (std::int64_t at = from * floats; at < to * floats; at += block_size)
+      for (void* array : tensor.streams.at)
+        if (array)
+          all ^= read_block(static_cast<const float*>(array) + at,
+                            std::min(block_size, to * floats - at));
   });
   kept.store(all, std::memory_order_relaxed);
 }
@@ -86,10 +93,9 @@ void run(const Tensors& list, int threads, RangeBody body) {
 
 }  // namespace
 
-void probe_memory(const Tensors& list, int threads, bool read_first) {
-  if (read_first) run(list, threads, read_range);
-  run(list, threads, probe_range);
-}
+void probe_memory(const Tensors& list, int threads) { run(list, threads, probe_range); }
+
+void probe_reading(const Tensors& list, int threads) { run(list, threads, read_range); }
 
 void probe_copy(const Tensors& list, int threads) { run(list, threads, copy_range); }
 

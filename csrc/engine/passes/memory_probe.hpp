@@ -6,9 +6,11 @@
 namespace fastopt {
 
 // Adds the gradient to the parameter and to every array of the state, in even parts, one for each
-// thread. With `read_first` all of it is read once before, as by the first phase of a step that has
-// two. All arrays must be contiguous.
-void probe_memory(const Tensors& list, int threads, bool read_first);
+// thread. All arrays must be contiguous.
+void probe_memory(const Tensors& list, int threads);
+
+// The same for a phase that only reads: all arrays that there are.
+void probe_reading(const Tensors& list, int threads);
 
 // The same for dropout and what else reads one array and writes another: the parameter becomes the
 // gradient plus one.

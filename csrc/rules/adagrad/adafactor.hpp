@@ -90,7 +90,7 @@ struct Adafactor : AdafactorBase<T> {
     this->add(p, g, inverse_root, values);
   }
 
-  FASTOPT_INLINE void operator()(T& p, T g, T& inverse_root) const {
+  FASTOPT_INLINE void operator()(T& p, T g, T inverse_root) const {
     p -= this->step_size * (g * inverse_root);
   }
 
@@ -107,7 +107,7 @@ struct AdafactorMomentum : AdafactorBase<T> {
     this->add(p, g, inverse_root, values);
   }
 
-  FASTOPT_INLINE void operator()(T& p, T g, T& m, T& inverse_root) const {
+  FASTOPT_INLINE void operator()(T& p, T g, T& m, T inverse_root) const {
     m = this->beta1 * m + this->one_minus_beta1 * (this->step_size * (g * inverse_root));
     p -= m;
   }

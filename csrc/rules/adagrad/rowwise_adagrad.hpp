@@ -22,7 +22,7 @@ struct RowwiseAdagradOptions {
 
 template <class T>
 struct RowwiseAdagrad {
-  static constexpr int states = 1;  // that of the row
+  static constexpr int states = 1;  // the metric of the row
   double metric_lr;
   FactoredMoment moment{1, 1, 0, 0, 0};  // a sum
   T lr, eps;
@@ -30,9 +30,11 @@ struct RowwiseAdagrad {
   RowwiseAdagrad(const RowwiseAdagradOptions& given, double t)
       : metric_lr(given.lr / (1 + (t - 1) * given.lr_decay)), lr(T(metric_lr)), eps(T(given.eps)) {}
 
-  FASTOPT_INLINE void operator()(T& p, T g, T& s) const { p -= lr * (g / metric(s)); }
+  FASTOPT_INLINE T of_row(T s) const { return std::sqrt(s) + eps; }
 
-  FASTOPT_INLINE T metric(T s) const { return std::sqrt(s) + eps; }
+  FASTOPT_INLINE void operator()(T& p, T g, T metric) const { p -= lr * (g / metric); }
+
+  FASTOPT_INLINE T metric(T of_row) const { return of_row; }
 };
 
 }  // namespace fastopt

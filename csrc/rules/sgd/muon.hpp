@@ -52,7 +52,7 @@ struct Muon {
     x = of_g == 0 ? next : of_m * next + of_g * g;
   }
 
-  FASTOPT_INLINE void operator()(T& p, T g, T& m, T& x) const {
+  FASTOPT_INLINE void operator()(T& p, T g, T& m, T x) const {
     m = average(g, m);
     p -= lr * x;
   }
