@@ -3,7 +3,8 @@
 python docs/draw_choosing.py [FILE.png]
 
 It prints the table of docs/choosing.md, too. Every rule has the best of a row of learning rates,
-by the loss at the end, and otherwise its defaults (LAMB no decay, Sophia estimates of the Hessian).
+by the loss at the end, and otherwise its defaults (LAMB no decay, Muon `flatten`, Sophia estimates
+of the Hessian).
 """
 
 from __future__ import annotations

@@ -148,7 +148,8 @@ params : array, or nested lists, tuples, dicts and dataclass instances of arrays
 
 INIT_RAISES = """\
 TypeError, ValueError
-    If an entry of `params` could not be updated in place; the message names it.
+    If an entry of `params` could not be updated in place, or a number is out of range; the message
+    names it.
 """
 
 PARAMS = """\
@@ -248,8 +249,15 @@ def document(function: Function, shared: dict[str, str] = SHARED, **common: str)
     said = own.get("Parameters", "").replace("{SCALED_PROX}", "")
     told = {name: entry for names, entry in entries(said).items() for name in names.split(", ")}
     rows = [told.get(name) or shared[name] for name in inspect.signature(function).parameters]
-    function.__doc__ = joined({**own, "Parameters": "\n".join(dict.fromkeys(rows)), **common})
+    parts = {**own, "Parameters": "\n".join(dict.fromkeys(rows)), **common}
+    function.__doc__ = joined(parts | with_own_errors(common, own))
     return function
+
+
+def with_own_errors(common: dict[str, str], own: dict[str, str]) -> dict[str, str]:
+    """Return the section of errors: what all say, and what one says besides."""
+    said = [text["Raises"].rstrip() for text in (common, own) if "Raises" in text]
+    return {"Raises": "\n".join(said)} if said else {}
 
 
 def document_init(function: Function) -> Function:
@@ -286,7 +294,7 @@ def document_class(step: Callable[..., Any]) -> Callable[[Class], Class]:
         common = re.sub(rf"\b({'|'.join(options)}), ", "", COMMON)
         own[""] += f"\n\n{formula}"
         own["Parameters"] = "\n".join([PARAMS.rstrip(), *options.values(), common])
-        own["Raises"] = CLASS_RAISES
+        own |= with_own_errors({"Raises": CLASS_RAISES}, own)
         own["Notes"] = f"{NOTES}\n{own.get('Notes', of_step['Notes'])}"
         optimizer.__doc__ = joined(own).replace("{STEP}", step.__name__)
         return optimizer

@@ -48,6 +48,14 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("Muon", {"adam_lr_ratio": 0.1, "exclude_layers": ["v0"], "adam_weight_decay": 0.1}),
     ("Nadam", {}),
     ("Nadam", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}),
+    ("ScheduleFreeAdamW", {}),
+    (
+        "ScheduleFreeAdamW",
+        {
+            **{"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3},
+            **{"warmup_steps": 3, "weight_decay": 0.1},
+        },
+    ),
     ("Lion", {}),
     ("Lion", {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.7}),
 ]
@@ -72,12 +80,17 @@ NUMBERS = {
     "Muon": {"momentum": 0.5, "muon_b": -4.5, "adam_beta_1": 0.5, "epsilon": 1e-2, "rms_rate": 0.3},
     "Nadam": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2},
     "Lion": {"beta_1": 0.5, "beta_2": 0.9},
+    "ScheduleFreeAdamW": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-2, "warmup_steps": 20},
 }
 NAMES = list(NUMBERS)
 
 
-def compute_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keras' Adafactor and Muon round to float32 on the way; let them do all in float64."""
+def compute_as_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mend what Keras 3.15 does otherwise than its formulas say, on PyTorch.
+
+    Adafactor and Muon round to float32 on the way; let them do all in float64. Schedule-Free AdamW
+    changes z in place, and goes on with that where it means the one before.
+    """
     torch, keras = pytest.importorskip("torch"), pytest.importorskip("keras")
 
     def tensor(x: Any) -> Any:
@@ -95,3 +108,8 @@ def compute_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{where}.mean", mean)
     monkeypatch.setattr(f"{where}.maximum", lambda x, y: torch.maximum(tensor(x), tensor(y)))
     monkeypatch.setattr(f"{where}.minimum", lambda x, y: torch.minimum(tensor(x), tensor(y)))
+
+    def assign_sub(self: Any, variable: Any, value: Any) -> None:
+        variable._value = torch.nn.Parameter((variable.value - value).detach())
+
+    monkeypatch.setattr(keras.optimizers.ScheduleFreeAdamW, "assign_sub", assign_sub)

@@ -119,15 +119,34 @@ def test_ftrl_of_the_paper(rng: np.random.Generator) -> None:
     assert 0 < np.count_nonzero(w == 0) < 50
 
 
-def test_ftrl_without_a_learning_rate_changes_nothing(rng: np.random.Generator) -> None:
-    """As where a schedule warms up from 0; also where that rounds to 0."""
-    for dtype, lr in ((np.float64, 0.0), (np.float32, 1e-46)):
-        p, g = rng.standard_normal((2, 50)).astype(dtype)
-        state = fastopt.ftrl_init(p)
-        fastopt.ftrl_step(p, g, state, lr=0.1)
-        before = [array.copy() for array in (p, state.n, state.z)]
-        fastopt.ftrl_step(p, g, state, lr=lr)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ftrl_without_a_learning_rate_changes_nothing(dtype: Any, rng: np.random.Generator) -> None:
+    """As where a schedule warms up from 0."""
+    p, g = rng.standard_normal((2, 50)).astype(dtype)
+    state = fastopt.ftrl_init(p)
+    fastopt.ftrl_step(p, g, state, lr=0.1)
+    before = [array.copy() for array in (p, state.n, state.z)]
+    for options in ({}, {"lambda2": 1e30}):
+        fastopt.ftrl_step(p, g, state, lr=0.0, **options)
         assert_same_bits([p, state.n, state.z], before)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest", "smallest"), [(np.float32, 2e-39, 3e-39), (np.float64, 5e-309, 6e-309)]
+)
+def test_ftrl_refuses_a_rate_whose_inverse_is_infinite(
+    dtype: Any, largest: float, smallest: float
+) -> None:
+    p, g = np.zeros(3, dtype), np.ones(3, dtype)
+    state = fastopt.ftrl_init(p)
+    for lr in (largest, largest / 1e7):
+        with pytest.raises(ValueError, match=f"ftrl_step: .* of lr={lr} is infinite in float"):
+            fastopt.ftrl_step(p, g, state, lr=lr)
+    assert state.step == 0
+    assert not state.z.any()
+    fastopt.ftrl_step(p, g, state, lr=smallest)
+    assert np.isfinite(p).all()
+    assert np.isfinite(state.z).all()
 
 
 def test_ftrl_goes_by_the_learning_rate_of_now(rng: np.random.Generator) -> None:

@@ -74,7 +74,7 @@ def test_refusals() -> None:
         opt.step()
     assert (p == 1).all()
     opt.param_groups[0]["adjust_lr_fn"] = None
-    with pytest.raises(ValueError, match=r"a parameter has shape \(3,\), which AdamW is for"):
+    with pytest.raises(ValueError, match=r"^Muon: params\[1\] has shape \(3,\); it is for"):
         opt.add_param_group({"params": [torch.nn.Parameter(torch.ones(3))]})
     opt.step()
     with pytest.raises(ValueError, match="ns_coefficients must be 3 numbers, not 3"):

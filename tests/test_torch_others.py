@@ -12,15 +12,7 @@ import fastopt
 
 torch: Any = pytest.importorskip("torch", minversion="2.10")
 ours: Any = pytest.importorskip("fastopt.torch")
-
-
-def parameters(seed: int = 0) -> list[Any]:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = [(3, 4), (4,), (), (2, 3, 4, 5), (1,), (0, 2)]
-    new = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
-    new[3] = new[3].to(memory_format=torch.channels_last)
-    return [torch.nn.Parameter(p) for p in new]
-
+from test_torch_optimizers import parameters  # noqa: E402  # which needs torch, too
 
 LAMBS = {
     "decay": ({"weight_decay": 0.1}, {"trust_decay": 0.1}),
@@ -261,32 +253,39 @@ def test_sophia_is_ours() -> None:
     def groups() -> list[dict[str, Any]]:
         return [{"params": params[:3]}, {"params": params[3:], "betas": (0.8, 0.9)}]
 
+    def give(grads: list[Any]) -> None:
+        for p, g in zip(params, grads, strict=True):
+            p.grad = g
+
     opt = ours.SophiaG(groups(), lr=0.1, betas=betas, rho=0.5, maximize=True)
     other = fastopt.Sophia([{"params": arrays[:3]}, {"params": arrays[3:]}], **own, rho=2.0)
     for step in range(8):
         if step == 3:
             state, opt = opt.state_dict(), ours.SophiaG(groups(), lr=0.5)
             opt.load_state_dict(state)
-        grads = [None if (step + i) % 3 == 2 else p for i, p in enumerate(parameters(100 + step))]
-        for p, g in zip(params, grads, strict=True):
-            p.grad = None if g is None else g.detach()
-        plain = [None if g is None else g.detach().numpy() for g in grads]
-        if step % 3 == 0:
-            squares = [None if g is None else g * g for g in plain]
+        new = parameters(100 + step)
+        grads = [None if (step + i) % 3 == 2 else p.detach() for i, p in enumerate(new)]
+        for group, beta2 in ((0, 0.6), (1, 0.9)) if step % 3 == 0 else ():
+            some = [g if (i >= 3) == group else None for i, g in enumerate(grads)]
+            give(some)
             opt.update_hessian()
-            other.update_hessian([squares[:3], [None] * 3], beta2=0.6)
-            other.update_hessian([[None] * 3, squares[3:]], beta2=0.9)
+            squares = [None if g is None else (g * g).numpy() for g in some]
+            other.update_hessian([squares[:3], squares[3:]], beta2=beta2)
+        give(grads)
+        plain = [None if g is None else g.numpy() for g in grads]
         opt.step(bs=4)
         other.step([plain[:3], plain[3:]])
         for p, array in zip(params, arrays, strict=True):
             np.testing.assert_array_equal(p.detach().numpy(), array)
     assert opt.state[params[0]].keys() == {"step", "exp_avg", "hessian"}
     before = [opt.state[p]["hessian"].clone() for p in params]
-    opt.param_groups[1]["betas"] = (0.8, 1.0)
-    with pytest.raises(ValueError, match=r"^Sophia\.update_hessian: .*beta2"):
-        opt.update_hessian()
-    for p, h in zip(params[3:], before[3:], strict=True):
-        assert torch.equal(opt.state[p]["hessian"], h)
+    for own_betas, said in (((0.8, 0.9), r"groups have betas\[1\]=0.6 and 0.9"), (None, "beta2")):
+        opt.param_groups[1]["betas"] = own_betas or (0.8, 1.0)
+        opt.param_groups[0]["betas"] = betas if own_betas else (0.8, 1.0)
+        with pytest.raises(ValueError, match=rf"^Sophia(G)?\.update_hessian: .*{said}"):
+            opt.update_hessian()
+        for p, h in zip(params, before, strict=True):
+            assert torch.equal(opt.state[p]["hessian"], h)
 
 
 def test_a_hessian_before_the_first_step_is_kept() -> None:

@@ -104,6 +104,9 @@ constexpr RuleVariant variant() {
     made.moment[int(Dtype::float32)] = moment<Arithmetic<float>>;
     made.moment[int(Dtype::float64)] = moment<Arithmetic<double>>;
   }
+  static_assert(!directs<Arithmetic<float>> ||
+                    (sums_of<Arithmetic<float>> == 0 && scalars_of<Options>.count == 0),
+                "directions are made before sums and numbers of tensors are folded");
   if constexpr (sums_of<Arithmetic<float>> > 0) {
     static_assert(sums_of<Arithmetic<float>> < RuleVariant::max_sums);
     made.adapt[int(Dtype::float32)] = adapt<Options, Arithmetic<float>>;

@@ -10,54 +10,26 @@ bool is_absent(const Penalties& penalties) {
          penalties.l1_prox == 0;
 }
 
-template <class T>
-void update_elements(const KernelTable& table, const Update& step, const Folded& rule,
-                     const Tensors& list, const Tensor& tensor, std::int64_t begin,
-                     std::int64_t end) {
-  const TensorUpdate<T> update(table, step, rule, list, tensor);
-  list.for_each_tile(tensor, begin, end, step.written,
-                     [&](const Streams& at, std::int64_t first, std::int64_t count) {
-                       update.run(at, count, first / block_size);
-                     });
+// Calls work(update, at, count, number) for all parts of the elements [begin, end) that lie one
+// behind the other; `number` is that of the first block.
+template <class Work>
+void for_each_part(const KernelTable& table, const Update& step, const Folded& rule,
+                   const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end,
+                   unsigned written, const Work& work) {
+  const auto go = [&](auto of_dtype) {
+    const TensorUpdate<decltype(of_dtype)> update(table, step, rule, list, tensor);
+    list.for_each_tile(tensor, begin, end, written,
+                       [&](const Streams& at, std::int64_t first, std::int64_t count) {
+                         work(update, at, count, first / block_size);
+                       });
+  };
+  if (tensor.dtype == Dtype::float32)
+    go(0.0f);
+  else
+    go(0.0);
 }
 
-template <class T>
-void measure_elements(const KernelTable& table, const Update& step, const Folded& rule,
-                      const Tensors& list, const Tensor& tensor, std::int64_t begin,
-                      std::int64_t end, double* sums) {
-  const TensorUpdate<T> update(table, step, rule, list, tensor);
-  constexpr unsigned nothing = 0;
-  list.for_each_tile(tensor, begin, end, nothing,
-                     [&](const Streams& at, std::int64_t first, std::int64_t count) {
-                       const std::int64_t number = first / block_size;
-                       update.measure(at, count, number,
-                                      sums + (number - begin / block_size) * RuleVariant::max_sums);
-                     });
-}
-
-template <class T>
-void add_squares_of_elements(const KernelTable& table, const Update& step, const Folded& rule,
-                             const Tensors& list, const Tensor& tensor, std::int64_t begin,
-                             std::int64_t end, const FactorSums& sums) {
-  const TensorUpdate<T> update(table, step, rule, list, tensor);
-  constexpr unsigned nothing = 0;
-  list.for_each_tile(tensor, begin, end, nothing,
-                     [&](const Streams& at, std::int64_t first, std::int64_t count) {
-                       update.add_squares(at, count, first / block_size, sums);
-                     });
-}
-
-template <class T>
-void direct_elements(const KernelTable& table, const Update& step, const Folded& rule,
-                     const Tensors& list, const Tensor& tensor, std::int64_t begin,
-                     std::int64_t end) {
-  const TensorUpdate<T> update(table, step, rule, list, tensor);
-  constexpr unsigned nothing = 0;
-  list.for_each_tile(tensor, begin, end, nothing,
-                     [&](const Streams& at, std::int64_t first, std::int64_t count) {
-                       update.direct(at, count, first / block_size);
-                     });
-}
+constexpr unsigned nothing = 0;  // is written
 
 // Whether there is nothing to do besides the rule.
 bool only_rule(const Update& step, const Tensor& tensor) {
@@ -119,33 +91,38 @@ void update_tensor(const KernelTable& table, const Update& step, const Folded& r
                                              at.at[Streams::grad], &at.at[Streams::first_state]);
                               });
   }
-  const auto update =
-      tensor.dtype == Dtype::float32 ? update_elements<float> : update_elements<double>;
-  update(table, step, rule, list, tensor, begin, end);
+  for_each_part(table, step, rule, list, tensor, begin, end, step.written,
+                [](const auto& update, const Streams& at, std::int64_t count, std::int64_t number) {
+                  update.run(at, count, number);
+                });
 }
 
 void measure_tensor(const KernelTable& table, const Update& step, const Folded& rule,
                     const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end,
                     double* sums) {
-  const auto measure =
-      tensor.dtype == Dtype::float32 ? measure_elements<float> : measure_elements<double>;
-  measure(table, step, rule, list, tensor, begin, end, sums);
+  const std::int64_t first = begin / block_size;
+  for_each_part(
+      table, step, rule, list, tensor, begin, end, nothing,
+      [&](const auto& update, const Streams& at, std::int64_t count, std::int64_t number) {
+        update.measure(at, count, number, sums + (number - first) * RuleVariant::max_sums);
+      });
 }
 
 void add_squares(const KernelTable& table, const Update& step, const Folded& rule,
                  const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end,
                  const FactorSums& sums) {
-  const auto add = tensor.dtype == Dtype::float32 ? add_squares_of_elements<float>
-                                                  : add_squares_of_elements<double>;
-  add(table, step, rule, list, tensor, begin, end, sums);
+  for_each_part(table, step, rule, list, tensor, begin, end, nothing,
+                [&](const auto& update, const Streams& at, std::int64_t count,
+                    std::int64_t number) { update.add_squares(at, count, number, sums); });
 }
 
 void direct_tensor(const KernelTable& table, const Update& step, const Folded& rule,
                    const Tensors& list, const Tensor& tensor, std::int64_t begin,
                    std::int64_t end) {
-  const auto direct =
-      tensor.dtype == Dtype::float32 ? direct_elements<float> : direct_elements<double>;
-  direct(table, step, rule, list, tensor, begin, end);
+  for_each_part(table, step, rule, list, tensor, begin, end, nothing,
+                [](const auto& update, const Streams& at, std::int64_t count, std::int64_t number) {
+                  update.direct(at, count, number);
+                });
 }
 
 }  // namespace fastopt

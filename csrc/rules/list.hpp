@@ -132,7 +132,7 @@ constexpr bool sums_before_decay<Rule, std::void_t<decltype(Rule::sums_before_de
 template <class Rule, class = void>
 constexpr bool directs = false;
 template <class Rule>
-constexpr bool directs<Rule, std::void_t<decltype(Rule::directs)>> = Rule::directs;
+constexpr bool directs<Rule, std::void_t<decltype(&Rule::direct)>> = true;
 
 // Whether a rule keeps means of rows and none of columns: then its arithmetic finds, behind the
 // arrays of its state, what `of_row` makes of the mean of the row.

@@ -50,10 +50,10 @@ OF_ADAM = {**FUSED, "capturable": False, DECOUPLED: False}
 def _eps_of_adafactor(where: str, place: str, eps: Any) -> tuple[Any, Any]:
     """Return that of torch with 0 in place of None, as ours is."""
     is_pair = isinstance(eps, (tuple, list)) and len(eps) == 2
-    table.ensure(where, is_pair, f"{place}eps must be two numbers, not {eps!r:.60}", TypeError)
+    said = f"{place}eps must be two numbers, not {eps!r:.60}"
+    table.ensure(where, is_pair, said, TypeError)
     first, second = (0.0 if i == 0 and x is None else x for i, x in enumerate(eps))
     for x in (first, second):
-        said = f"{place}eps must be two numbers, not {eps!r:.60}"
         table.ensure(where, hasattr(type(x), "__float__"), said, TypeError)
     said = f"{place}eps[0] must be None, for the machine epsilon, or > 0, it is {first!r:.60}"
     table.ensure(where, eps[0] is None or float(first) > 0, said)

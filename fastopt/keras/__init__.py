@@ -19,6 +19,7 @@ from fastopt.keras.classes import (
     RMSprop,
 )
 from fastopt.keras.muon import Muon
+from fastopt.keras.schedulefree import ScheduleFreeAdamW
 
 __all__ = [
     "SGD",
@@ -34,4 +35,5 @@ __all__ = [
     "Muon",
     "Nadam",
     "RMSprop",
+    "ScheduleFreeAdamW",
 ]

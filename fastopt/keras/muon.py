@@ -13,13 +13,14 @@ from fastopt.keras.optimizer import ON_TORCH, Optimizer, keras_own
 
 @registered
 @append(
-    NOTES,
+    NOTES.replace("[1.0, -2.0]", "[[1.0, -2.0]]").replace("[2.0, -4.0]", "[[2.0, -4.0]]"),
     ours="Muon",
-    options="``eps_outside_max=True, match_rms_adamw=True`` and gradients divided by "
-    "``1 - momentum``, or that of :class:`fastopt.AdamW` with ``epsilon_hat=True``",
+    options="``eps_outside_max=True, match_rms_adamw=True``, `lr` times ``rms_rate/0.2`` and "
+    "gradients divided by ``1 - momentum``, or that of :class:`fastopt.AdamW` with "
+    "``epsilon_hat=True`` and `lr` times `adam_lr_ratio`",
     but=", which the iteration makes larger",
     what_is_left="matrices where `rms_rate` is None, ",
-    result="tensor([ 0.4980, -1.4960])",
+    result="tensor([[ 0.9540, -1.9079]])",
 )
 class Muon(Optimizer, keras_own("Muon")):  # type: ignore[misc]
     """Muon for matrices, AdamW for all else: ``keras.optimizers.Muon``."""

@@ -1,6 +1,7 @@
 """The rules, one file each: the state, the formula in plain NumPy, the step, the class.
 
-Those that go on from Adam or from Adagrad stand beside it, in a folder with its name.
+Those that go on from Adam or from Adagrad stand beside it, in a folder with its name; what makes
+rules cautious in `cautious/`. `orthogonal.py` and `starts.py` are parts of rules.
 
 A rule adds its row to ``RULES``, from which the
 reference, the tables of the documentation, the benchmarks and the tests are made.

@@ -172,7 +172,8 @@ def muon_step(
     The products of matrices are NumPy's, in the dtype of the parameters, and so are their threads:
     `threads` is about all else. Results equal :mod:`fastopt.reference` bit for bit on one machine;
     another BLAS, or another number of its threads, may round otherwise. Memory for a copy of all
-    matrices, and for three of the largest, is kept from step to step, for each thread.
+    matrices, and for three times the largest (or 2**19 elements, where that is more), is kept from
+    step to step, for each thread.
 
     With `update_mask` what takes no part is zero in ``x``. The penalties `l1` and `l2` go through
     the iteration with the gradient; `weight_decay` and `l1_prox` do not.

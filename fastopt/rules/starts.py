@@ -1,4 +1,4 @@
-"""States that start with something else than zeros."""
+"""How states start that are not zeros like the parameters."""
 
 from __future__ import annotations
 

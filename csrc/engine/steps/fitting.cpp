@@ -18,13 +18,15 @@ bool vanishes(double number, Dtype dtype) {
   return number != 0 && dtype == Dtype::float32 && static_cast<float>(number) == 0;
 }
 
-// Corrections of biases are at most 2^53, so what is smaller cannot become too large in float32.
+// Corrections of biases are at most 2^53, so what is smaller cannot become too large in float32;
+// nor can the inverse of a learning rate that is not smaller than the inverse of this.
 constexpr double surely_fits = 0x1p64;
 
-bool all_small(const double* numbers, int count) {
-  bool small = true;
-  for (int i = 0; i < count; ++i) small = small && std::fabs(numbers[i]) <= surely_fits;
-  return small;
+bool surely_fit(const double* options, int count) {
+  const double lr = options[0];
+  bool fit = lr == 0 || lr >= 1 / surely_fits;
+  for (int i = 0; i < count; ++i) fit = fit && std::fabs(options[i]) <= surely_fits;
+  return fit;
 }
 
 }  // namespace
@@ -39,7 +41,7 @@ Misfit find_misfit(const FoldedNumbers& numbers, Dtype dtype) {
       return {options[i].name, value, "zero"};
   }
   const bool may_be_large =
-      numbers.rule.scalars.count > 0 || !all_small(numbers.options, options.count);
+      numbers.rule.scalars.count > 0 || !surely_fit(numbers.options, options.count);
   if (may_be_large && !numbers.variant.fits(numbers.options, numbers.t, numbers.scalars, limit))
     return {"a number that the rule makes of lr", numbers.options[0], "infinite"};
   if (std::fabs(numbers.grad_scale) > limit) return {"grad_scale", numbers.grad_scale, "infinite"};

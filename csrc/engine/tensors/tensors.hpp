@@ -56,7 +56,7 @@ class Tensors {
   std::vector<Tensor> all;
   std::vector<Layout> layouts;
   std::vector<RowsAndColumns> factored;
-  bool for_matrices = false;  // then it is noted of all
+  bool for_matrices = false;  // then rows and columns are noted of all
   std::vector<Tensor> empty;  // without elements, which have numbers all the same
   std::int64_t elements = 0;  // the sum of the sizes
   std::int64_t extent = 0;    // the end of the index space

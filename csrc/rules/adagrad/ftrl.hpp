@@ -27,7 +27,7 @@ struct Ftrl {
 
   Ftrl(const FtrlOptions& given, double /*t*/)
       : lr(T(given.lr)),
-        per_lr(T(1 / given.lr)),
+        per_lr(T(given.lr != 0 ? 1 / given.lr : 0)),
         lambda1(T(given.lambda1)),
         lambda2(T(given.lambda2)),
         beta(T(given.beta)),

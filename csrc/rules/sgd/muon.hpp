@@ -35,7 +35,6 @@ struct MuonOptions {
 template <class T>
 struct Muon {
   static constexpr int states = 2;  // what the direction has become comes last
-  static constexpr bool directs = true;
   T lr, momentum, one_minus_momentum, of_m, of_g;
 
   Muon(const MuonOptions& given, double /*t*/)

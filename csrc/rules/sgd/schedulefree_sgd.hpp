@@ -1,5 +1,6 @@
 // Schedule-Free SGD (Defazio et al. 2024, algorithm 1): steps without a schedule of the learning
-// rate. The parameters are where gradients are taken (y); `z` is SGD's, and their mean is between.
+// rate. `z` goes SGD's way, and `x`, which is to be used, is the mean of all `z`; the parameters,
+// where gradients are taken, are between the two (y).
 #pragma once
 #include <array>
 

@@ -62,7 +62,7 @@ def ftrl_init(params: Tree, *, initial_accumulator_value: float = 0.1) -> FTRLSt
 
 def formula(T: Any, t: int, o: Any, p: Any, g: Any, n: Any, z: Any) -> None:
     lambda1 = T(o.lambda1)
-    if T(o.lr) == 0:
+    if o.lr == 0:
         return
     per_lr = T(1 / o.lr)
     squares = n + g * g
@@ -103,7 +103,8 @@ def ftrl_step(
     state : FTRLState
         From :func:`ftrl_init`. ``n``, ``z`` and ``step`` are changed in place.
     lr : float, default 0.001, >= 0
-        The learning rate, the paper's ``alpha``. With 0 the step changes nothing.
+        The learning rate, the paper's ``alpha``. With 0 the step changes nothing; one whose
+        inverse the dtype cannot hold is refused.
     lambda1 : float, default 0.0, >= 0
         The L1 penalty, which makes exact zeros.
     lambda2 : float, default 0.0, >= 0

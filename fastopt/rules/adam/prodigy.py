@@ -195,8 +195,9 @@ def prodigy_step(
     The same as ``prodigyopt.Prodigy(betas=(beta1, beta2))``, whose ``weight_decay`` is `d_decay`
     here, or with ``decouple=False`` `l2`; ``beta3=None`` is 0 here and ``growth_rate=inf`` 0. Its
     ``slice_p``, for sums over a part of the elements, is left out. With ``beta1=0`` it has the
-    new ``d`` in ``m``, and so has this. Other than this, it takes over no gradients in steps where
-    `lr` is 0, and does not count steps before the first gradient that is not zero.
+    new ``d`` in ``m``, and so has this. Unlike this, it takes over no gradients in steps where `lr`
+    is 0, does not count steps before the first gradient that is not zero, and has the largest `lr`
+    of all groups in its sums, where here each group has its own.
 
     The numbers of the state are the same for all arrays of a step. An array without a gradient
     keeps those that it had, and goes on with those of the array that has seen the most updates

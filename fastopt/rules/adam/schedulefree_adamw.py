@@ -136,7 +136,8 @@ def schedulefree_adamw_step(
 
     The same as ``schedulefree.AdamWScheduleFree``. But it counts steps and weights of a group, and
     here each array has its own: they differ where gradients are missing. `weight_decay`, `l1_prox`
-    and `nonneg` act on the parameters, not on ``z``.
+    and `nonneg` act on the parameters, not on ``z``. ``keras.optimizers.ScheduleFreeAdamW`` has
+    ``weight_lr_power=0`` and `weight_decay`.
 
     An element that `update_mask` leaves out of the first step has the ``z`` of
     :func:`schedulefree_adamw_init`; all others take the parameters as they are in that step.

@@ -215,34 +215,39 @@ ema_decay, flush_denormals, threads
         """Take squares of the gradients over into the means of the Hessian's diagonal, in place.
 
         The gradients should be those of a loss whose labels are drawn from what the model predicts.
-        A parameter without one keeps its mean. With `skip_nonfinite`, squares that are not finite
-        are left out as gradients are, with all others of the same ``betas[1]``.
+        A parameter without one keeps its mean.
 
         Returns
         -------
         StepResult or None
-            None, or with `skip_nonfinite` what was found out about the squares of the first
-            ``betas[1]``; if some were left out, of the first of those.
+            None, or with `skip_nonfinite` what was found out about the squares; if some were not
+            finite, nothing has been changed.
 
         Raises
         ------
         TypeError, ValueError
-            If a number in a group is out of range, or a gradient could not be used. Means of groups
-            with another ``betas[1]`` may have been changed by then.
+            If a number in a group is out of range, a gradient could not be used, or parameters with
+            gradients are of groups with different ``betas[1]``. Nothing has been changed then.
         """
         bound = self._bound_now()
         rates = [group["betas"][1] for group in self.param_groups for _ in group["params"]]
-        of_params = [rates[place] for place in bound.places]
-        found: list[StepResult] = []
-        for beta2 in dict.fromkeys(of_params):
-            estimates = [
-                None if p.grad is None or rate != beta2 else p.grad.detach() ** 2
-                for p, rate in zip(bound.params, of_params, strict=True)
-            ]
-            one = bound.optimizer.update_hessian(
-                bound._named(estimates),
-                beta2=beta2,
-                skip_nonfinite=self.options["skip_nonfinite"],
-            )
-            found += [one] if one is not None else []
-        return max(found, key=lambda one: one.skipped, default=None)
+        of_grads = [
+            rates[place]
+            for place, p in zip(bound.places, bound.params, strict=True)
+            if p.grad is not None
+        ]
+        for beta2 in of_grads:
+            if beta2 != of_grads[0]:
+                raise ValueError(
+                    f"{type(self).__name__}.update_hessian: groups have betas[1]={of_grads[0]} and "
+                    f"{beta2}; with those of one at a time, leave out the gradients of the others"
+                )
+        if not of_grads:
+            return None
+        estimates = [None if p.grad is None else p.grad.detach() ** 2 for p in bound.params]
+        found: StepResult | None = bound.optimizer.update_hessian(
+            bound._named(estimates),
+            beta2=of_grads[0],
+            skip_nonfinite=self.options["skip_nonfinite"],
+        )
+        return found

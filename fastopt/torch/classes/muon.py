@@ -13,7 +13,7 @@ from fastopt.rules import Muon as Own
 from fastopt.rules import MuonState
 from fastopt.torch.optimizer import TERMS, OptimizerOptions
 from fastopt.torch.tabled import Tabled
-from fastopt.tree import arrays_of
+from fastopt.tree import arrays_of, paths
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -97,8 +97,10 @@ ema_decay, flush_denormals, threads
 
     @classmethod
     def _make(cls, variant: Any, groups: Any, shared: Any, steps: Any, arrays: Any) -> Any:
-        for p in arrays_of(groups.tree):
+        for path, p in zip(paths(groups.tree), arrays_of(groups.tree), strict=True):
             if p.dim() != 2:
-                shape = tuple(p.shape)
-                raise ValueError(f"Muon: a parameter has shape {shape}, which AdamW is for")
+                raise ValueError(
+                    f"Muon: params{path} has shape {tuple(p.shape)}; it is for matrices, AdamW is "
+                    "for all else"
+                )
         return Own(groups, state=MuonState(steps, **arrays, v=None), **shared)
