@@ -90,6 +90,9 @@ class TensorUpdate {
  private:
   using Runs = RowsAndColumns::Runs;
 
+  // Phases that only read are ahead of the memory sooner.
+  static constexpr std::int64_t far_ahead = 16 * block_size;
+
   Runs runs_from(std::int64_t number) const { return {factored_, number * block_size}; }
 
   struct Block {
@@ -209,6 +212,7 @@ class TensorUpdate {
   void add_squares_of(const Block& block, std::int64_t n, std::int64_t number, Runs& runs,
                       const FactorSums& sums) const {
     T changed[block_size];
+    if (n == block_size) prefetch_block(block.grad, far_ahead);
     const T* g = apply_terms_before(block, n, number, changed, /*may_decay=*/false);
     if (!block.update_mask && !factored_->is_whole()) return add_squares_of_all(g, n, runs, sums);
     double squares[block_size], ones[block_size];
@@ -293,14 +297,12 @@ class TensorUpdate {
     if (takes_part) count = static_cast<double>(n - std::count(takes_part, takes_part + n, 0));
   }
 
-  // Phases that only read are ahead of the memory sooner.
   void prefetch_all(const Block& block) const {
-    constexpr std::int64_t ahead = 16 * block_size;
-    prefetch_block(block.param, ahead);
-    prefetch_block(block.grad, ahead);
+    prefetch_block(block.param, far_ahead);
+    prefetch_block(block.grad, far_ahead);
     for (int s = 0; s < Streams::max_states; ++s)
       if (block.states[s] && s != step_.rule->filled)
-        prefetch_block(static_cast<T*>(block.states[s]), ahead);
+        prefetch_block(static_cast<T*>(block.states[s]), far_ahead);
   }
 
   void update_all(const Block& block, std::int64_t n, std::int64_t number) const {

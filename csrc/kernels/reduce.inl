@@ -29,7 +29,10 @@ struct IsAboveOne {
   FASTOPT_INLINE double operator()(double x) const { return std::fabs(x) > 1; }
 };
 
-FASTOPT_INLINE double folded(double (&sum)[lanes]) {
+// Takes what the last lanes have, which are not all there, from an array of its own: gcc keeps
+// lanes in registers as long as nothing points into them.
+FASTOPT_INLINE double folded(double (&sum)[lanes], const double (&rest)[lanes]) {
+  for (int lane = 0; lane < lanes; ++lane) sum[lane] += rest[lane];
   for (int half = lanes / 2; half > 0; half /= 2)
     for (int lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
   return sum[0];
@@ -39,16 +42,18 @@ template <class Of, class T>
 double sum_of(const void* untyped, double scale, std::int64_t n) {
   const auto* x = static_cast<const T*>(untyped);
   constexpr Of of{};
-  double sum[lanes] = {};
+  double sum[lanes] = {}, rest[lanes] = {};
+  constexpr std::int64_t ahead = prefetch_bytes / sizeof(T);
+  const std::int64_t whole = n - n % lanes;
   std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    // As an integer, because the address may lie behind the array.
-    FASTOPT_PREFETCH(
-        reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(x + i) + prefetch_bytes));
-    for (int lane = 0; lane < lanes; ++lane) sum[lane] += of(double(x[i + lane]) * scale);
+  while (i < whole) {
+    if (n > block_size) prefetch_block(x + i, ahead);  // in the inner loop it spoils the vectors
+    const std::int64_t end = whole - i < block_size ? whole : i + block_size;
+    for (; i < end; i += lanes)
+      for (int lane = 0; lane < lanes; ++lane) sum[lane] += of(double(x[i + lane]) * scale);
   }
-  for (int lane = 0; i + lane < n; ++lane) sum[lane] += of(double(x[i + lane]) * scale);
-  return folded(sum);
+  for (int lane = 0; i + lane < n; ++lane) rest[lane] = of(double(x[i + lane]) * scale);
+  return folded(sum, rest);
 }
 
 template <class T>

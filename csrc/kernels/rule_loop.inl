@@ -49,15 +49,15 @@ FASTOPT_NOINLINE void measure_elements(const Rule& given, std::int64_t n,
                                        const T* FASTOPT_RESTRICT grad,
                                        const State* FASTOPT_RESTRICT... state) {
   const Rule rule = given;
-  double of_lanes[Rule::sums][lanes] = {};
+  double of_lanes[Rule::sums][lanes] = {}, rest[Rule::sums][lanes] = {};
   std::int64_t i = 0;
   for (; !takes_part && i + lanes <= n; i += lanes)
     for (int lane = 0; lane < lanes; ++lane)
       add_element(rule, of_lanes, lane, param[i + lane], grad[i + lane], state[i + lane]...);
   for (; i < n; ++i)
     if (!takes_part || takes_part[i] != 0)
-      add_element(rule, of_lanes, static_cast<int>(i % lanes), param[i], grad[i], state[i]...);
-  for (int k = 0; k < Rule::sums; ++k) sums[k] = folded(of_lanes[k]);
+      add_element(rule, rest, static_cast<int>(i % lanes), param[i], grad[i], state[i]...);
+  for (int k = 0; k < Rule::sums; ++k) sums[k] = folded(of_lanes[k], rest[k]);
 }
 
 template <class Rule, class T, class... State>

@@ -127,8 +127,19 @@ void square(std::int64_t n, const T* FASTOPT_RESTRICT g, double* FASTOPT_RESTRIC
 
 template <class T>
 double add_squares(std::int64_t n, const T* FASTOPT_RESTRICT g, double* FASTOPT_RESTRICT to) {
-  for (std::int64_t i = 0; i < n; ++i) to[i] += double(g[i]) * g[i];
-  return sum_of<Square, T>(g, /*scale=*/1, n);
+  double sum[lanes] = {}, rest[lanes] = {};
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int lane = 0; lane < lanes; ++lane) {
+      const double square = double(g[i + lane]) * g[i + lane];
+      to[i + lane] += square;
+      sum[lane] += square;
+    }
+  for (int lane = 0; i + lane < n; ++lane) {
+    rest[lane] = double(g[i + lane]) * g[i + lane];
+    to[i + lane] += rest[lane];
+  }
+  return folded(sum, rest);
 }
 
 template <class T>

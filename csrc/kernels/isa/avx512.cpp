@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "../prefetch.hpp"
 #include "../table.hpp"
 
 #if FASTOPT_X86

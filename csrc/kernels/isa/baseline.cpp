@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "../prefetch.hpp"
 #include "../table.hpp"
 
 namespace fastopt {
