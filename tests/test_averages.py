@@ -95,3 +95,36 @@ def test_it_is_the_formula_of_torch(rng: np.random.Generator) -> None:
             fastopt.sgd_step(p, rng.standard_normal(1000), lr=0.1, ema=average, ema_decay=decay)
             theirs.lerp_(torch.from_numpy(p), 1 - decay)
         np.testing.assert_allclose(average, theirs.numpy(), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("which", ["averaged", "evaluation"])
+@pytest.mark.parametrize("changed", [0, 2])
+def test_what_has_another_shape_by_the_end_of_a_block_stays_alone(which: str, changed: int) -> None:
+    """All others come back, and the optimizer goes on with arrays that fit."""
+    rng = np.random.default_rng(0)
+    params = {name: rng.standard_normal((2, 2)) for name in "abc"}
+    grads = {name: np.ones((2, 2)) for name in params}
+    opt: Any = (
+        fastopt.SGD(params, lr=0.1, ema_decay=0.5)
+        if which == "averaged"
+        else fastopt.ScheduleFreeSGD(params, lr=0.1)
+    )
+    for _ in range(2):
+        opt.step(grads)
+    before = {name: p.copy() for name, p in params.items()}
+    name = list(params)[changed]
+    said = rf"{which}: params\['{name}'\] has another shape or dtype than where the block began"
+    block = getattr(opt, which)()
+    block.__enter__()
+    meanwhile = params[name].copy()
+    params[name].shape = (4,)
+    with pytest.raises(ValueError, match=said):
+        block.__exit__(None, None, None)
+    np.testing.assert_array_equal(params[name].reshape(2, 2), meanwhile)
+    for other in params.keys() - {name}:
+        np.testing.assert_array_equal(params[other], before[other])
+    params[name].shape = (2, 2)
+    params[name][...] = before[name]
+    opt.step(grads)
+    with getattr(opt, which)():
+        pass

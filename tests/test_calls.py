@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from cases import PLAIN_CASES, Case, around, random_like, random_mask
 from terms import TERMS
@@ -193,3 +195,18 @@ def test_the_core_refuses_wrong_calls() -> None:
         _core.memory_probe(np.zeros((4, 4))[:, :2], np.zeros((4, 2)), (), 1)
     with pytest.raises(ValueError, match="instruction set 'x' is not available here"):
         _core.select_isa("x")
+
+
+def test_threads_that_end_leave_nothing_behind() -> None:
+    w = np.ones(4)
+    state = fastopt.adam_init(w)
+
+    def steps_of_threads(count: int) -> int:
+        for _ in range(count):
+            one = threading.Thread(target=fastopt.adam_step, args=(w, np.ones(4), state))
+            one.start()
+            one.join()
+        return int(psutil.Process().memory_info().rss)
+
+    before = steps_of_threads(500)
+    assert steps_of_threads(4000) - before < 4000 * 300

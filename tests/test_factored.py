@@ -227,3 +227,22 @@ def test_as_in_the_paper(threads: int, rng: np.random.Generator) -> None:
         x -= max(1e-3, np.sqrt(np.mean(x**2))) * min(1e-2, 1 / np.sqrt(t)) * u
         np.testing.assert_allclose(p, x, rtol=1e-12)
         g = rng.standard_normal((30, 40))
+
+
+def test_what_overflows_does_not_stay_hidden() -> None:
+    """As in torch: with a mean square of NaN there is nothing to clip by."""
+    w, g = np.ones((3, 4), np.float32), np.ones((3, 4), np.float32)
+    g[1, 2] = 1e20  # whose square is infinite
+    fastopt.adafactor_step(w, g, fastopt.adafactor_init(w))
+    assert np.isnan(w).all()
+
+
+def test_clamp_bounds_the_product_alone() -> None:
+    """The inverse of a row may be larger than the bound, if a column makes it smaller again."""
+    g = np.array([[0.1, 0, 0, 0], [1, 0, 0, 0]])
+    w, options = np.zeros((2, 4)), {"clamp": True, "eps1": 0.1, "eps2": 1.0, "d": 1e9}
+    state = fastopt.adafactor_init(w)
+    fastopt.adafactor_step(w, g, state, lr=1.0, relative_step=False, **options)
+    rows, columns = (g**2).mean(1, keepdims=True), (g**2).mean(0, keepdims=True)
+    v = np.maximum(rows * columns / max(rows.mean(), 0.1), 0.1**2)
+    np.testing.assert_allclose(w, -g / np.sqrt(v), rtol=1e-12)

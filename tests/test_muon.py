@@ -293,7 +293,7 @@ def test_refusals() -> None:
     ):
         with pytest.raises(TypeError, match=said):
             wrong()
-    with pytest.raises(ValueError, match=r"groups\[1\]: lr must be finite"):
+    with pytest.raises(ValueError, match=r"^Muon: other: lr must be finite"):
         fastopt.Muon([matrix, vector], other={"lr": -1.0})
 
 
@@ -306,3 +306,31 @@ def test_groups_with_options_of_their_own_shape() -> None:
         opt.step([images.copy()])
     assert (images == 1).all()
     assert opt.step_count == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factors"),
+    [(np.float32, [1e-40, 1e38, 3e38]), (np.float64, [1e-150, 1e-180, 1e-300, 1e180, 1e307])],
+)
+def test_norms_over_the_whole_range(dtype: Any, factors: list[float]) -> None:
+    """Also where squares, or the norm itself, are too large or too small for the dtype."""
+    g = np.random.default_rng(0).standard_normal((20, 20))
+    g /= np.abs(g).max()
+    steps = []
+    for factor in (1.0, *factors):
+        w = np.zeros(g.shape, dtype)
+        state = fastopt.muon_init(w)
+        fastopt.muon_step(w, (g * factor).astype(dtype), state, lr=1.0, eps=0.0, momentum=0.0)
+        steps.append(w)
+    for step, factor in zip(steps, (1.0, *factors), strict=True):
+        digits = 1e-3 if factor < np.finfo(dtype).tiny else 1e-5
+        np.testing.assert_allclose(step, steps[0], rtol=0, atol=digits)
+
+
+def test_options_of_others_are_checked_at_once() -> None:
+    """Also where no array needs them yet."""
+    w = {"w": np.ones((2, 2))}
+    for bad, said in (({"lr": -1.0}, "lr must be"), ({"eps": "abc"}, "eps must be a number")):
+        with pytest.raises((TypeError, ValueError), match=f"^Muon: other: {said}"):
+            fastopt.Muon(w, other=bad)
+    fastopt.Muon(w, other={"lr": lambda step: 0.1})

@@ -166,3 +166,19 @@ def test_a_number_that_was_replaced_is_noticed() -> None:
     opt.groups[0].state.mu_product = np.ones(())
     with pytest.raises(ValueError, match=r"state\.mu_product is another object"):
         opt.step({"w": np.ones(2)})
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [("nadam", "mu_product"), ("prodigy", "d_max"), ("schedulefree_sgd", "lr_max")],
+)
+def test_numbers_that_are_not_finite_are_refused(rule: str, name: str, number: float) -> None:
+    w = np.ones(2)
+    state = getattr(fastopt, f"{rule}_init")(w)
+    getattr(state, name)[...] = number
+    said = rf"^{rule}_step: {name}={number} is no finite number of the state in float64, .* params$"
+    with pytest.raises(ValueError, match=said):
+        getattr(fastopt, f"{rule}_step")(w, np.ones(2), state)
+    assert state.step == 0
+    assert w.tolist() == [1, 1]

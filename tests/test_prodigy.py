@@ -331,3 +331,12 @@ def test_a_length_that_the_dtype_has_not_in_c() -> None:
     opt.call("set_scalar_of", 0, 0, 1e30)
     with pytest.raises(ValueError, match=r"that the rule makes of lr=1\.0 is infinite in float32"):
         opt.step(grads)
+
+
+def test_a_denominator_does_not_become_zero() -> None:
+    """Where `d*eps` is too small for the dtype."""
+    w = np.ones(3, np.float32)
+    state = fastopt.prodigy_init(w)
+    for _ in range(3):
+        fastopt.prodigy_step(w, np.full(3, 1e-3, np.float32), state, d0=1e-20, eps=1e-30)
+        assert np.isfinite(w).all()

@@ -158,6 +158,7 @@ constexpr std::array<Rule, sizeof...(Family)> rules_of(FamilyList<Family...>) {
 }
 
 constexpr auto rules = rules_of(Families{});
+static_assert(rules.size() <= Rule::most);
 
 }  // namespace
 

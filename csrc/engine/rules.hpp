@@ -55,6 +55,7 @@ struct RuleVariant {
 };
 
 struct Rule {
+  static constexpr int most = 64;  // that there can be
   static constexpr int max_parts = Streams::all - Streams::first_state;
   static constexpr int max_options = 16, max_scalars = Streams::max_numbers;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "../python/errors.hpp"
@@ -91,18 +92,23 @@ struct PenaltyTrees {
   }
 };
 
-// The slot of the count in a state. Of the class itself it is looked for once.
+// The slot of the count in a state. Of the class itself, which then stays for good, each thread
+// looks for it once.
 Slot slot_in(const Rule& rule, PyObject* state, PyObject* state_class) {
   struct Known {
-    Object of;
+    PyTypeObject* of = nullptr;
     Slot slot;
   };
-  thread_local std::vector<Known>& known = *new std::vector<Known>(all_rules().count);
+  static_assert(std::is_trivially_destructible_v<Known>, "threads end without the GIL");
+  thread_local Known known[Rule::most];
   Known& one = known[&rule - all_rules().begin()];
   PyTypeObject* type = Py_TYPE(state);
-  if (reinterpret_cast<PyObject*>(type) == one.of.ptr()) return one.slot;
+  if (type == one.of) return one.slot;
   const Slot slot = slot_of_step(function_of(rule), type);
-  if (reinterpret_cast<PyObject*>(type) == state_class) one = {Object::borrow(state_class), slot};
+  if (reinterpret_cast<PyObject*>(type) == state_class) {
+    Py_INCREF(type);
+    one = {type, slot};
+  }
   return slot;
 }
 

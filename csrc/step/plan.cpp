@@ -355,22 +355,42 @@ void Plan::swap_in(const char* function, PyObject* token, PyObject* arrays, std:
   check_not_swapped(function);
   swapped_arrays_ = Object::made(PySequence_List(arrays));
   swapped_what_ = std::move(what);
-  swap(function, /*written*/ true);
+  swap(function, flat_params_.ptr(), swapped_arrays_.ptr(), /*written*/ true);
   swapped_by_ = Object::borrow(token);
 }
 
 void Plan::swap_back(const char* function, PyObject* token) {
   if (swapped_by_.ptr() != token) return;
-  swap(function, /*written*/ false);
   swapped_by_ = Object();
-  swapped_arrays_ = Object();
+  const Object arrays = std::move(swapped_arrays_);
+  const auto swapped = [&](PyObject* params, PyObject* others) {
+    try {
+      swap(function, params, others, /*written*/ false);
+    } catch (const PythonError&) {
+      if (!PyErr_ExceptionMatches(PyExc_Exception)) throw;
+      PyErr_Clear();
+      return false;
+    }
+    return true;
+  };
+  if (swapped(flat_params_.ptr(), arrays.ptr())) return;
+  int changed = -1;
+  for (int i = 0; i < PyList_GET_SIZE(arrays.ptr()); ++i)
+    if (!swapped(PyList_GET_ITEM(flat_params_.ptr(), i), PyList_GET_ITEM(arrays.ptr(), i)))
+      changed = changed < 0 ? i : changed;
+  if (changed >= 0)
+    raise_value_error(std::string(function) + ": params" +
+                      path_of_leaf({"params", "", parts_.params.ptr()}, changed) +
+                      " has another shape or dtype than where the block began, and keeps what is "
+                      "in it; all others have what they had");
 }
 
-void Plan::swap(const char* function, bool written) {
-  const ArrayArgument arguments[] = {{{"params", "", flat_params_.ptr()}, Streams::param, written},
-                                     {{"ema", "", swapped_arrays_.ptr()}, Streams::ema, written}};
+void Plan::swap(const char* function, PyObject* params, PyObject* others, bool written) {
+  const ArrayArgument arguments[] = {{{"params", "", params}, Streams::param, written},
+                                     {{"others", "", others}, Streams::ema, written}};
+  const bool all = params == flat_params_.ptr();
   Collection both;
-  both.collect({function, arguments, 2, parts_.params.ptr()});
+  both.collect({function, arguments, 2, all ? parts_.params.ptr() : nullptr});
   swap_contents(both.tensors);
 }
 

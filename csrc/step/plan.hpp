@@ -98,7 +98,8 @@ class Plan {
   // Swaps parameters and other arrays, one for each, such as the averages; `what` names these. And
   // back who has done so: each in one call, so that no signal comes in between. To swap in, the
   // caller has a turn: a step in another thread must not be under way. To swap back, arrays need
-  // not be writeable: they were when they were swapped.
+  // not be writeable: they were when they were swapped. One that has become another by then cannot
+  // be; the others are.
   void swap_in(const char* function, PyObject* token, PyObject* arrays, std::string what);
   void swap_back(const char* function, PyObject* token);
   void check_not_swapped(const char* function) const;
@@ -151,7 +152,7 @@ class Plan {
   void note_groups();
   Overrides read_overrides(PyObject* options) const;
   SharedNow read_shared(const Overrides& overrides, ScheduleValues& schedules) const;
-  void swap(const char* function, bool written);
+  void swap(const char* function, PyObject* params, PyObject* others, bool written);
   KnownArrays known_arrays();
   void check_state(int number) const;
   Object make_step(const StepArguments& arguments);

@@ -302,4 +302,11 @@ def _checked(other: Mapping[str, Any] | None) -> dict[str, Any] | None:
     for name in other:
         if name not in known:
             raise TypeError(f"Muon: other has no option {name!r}; there are {', '.join(known)}")
-    return {**OTHER, **other}
+    options = {**OTHER, **other}
+    numbers = {name: x for name, x in options.items() if name != "frozen" and not callable(x)}
+    try:
+        adam.AdamW(np.zeros(1), **numbers)
+    except (TypeError, ValueError) as error:
+        said = str(error).replace("AdamW:", "Muon: other:", 1)
+        raise type(error)(said) from None
+    return options

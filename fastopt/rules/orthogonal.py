@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import namedtuple
-from math import inf, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ Options: Any = namedtuple("Options", list(_core.rules["muon"].options))  # type:
 
 CHUNK = 2**19
 """As many elements of a stack are made orthogonal at a time, or one matrix."""
+
+LEAST_NORM = 1e-140
+"""The squares of a smaller one may be too small for double precision."""
 
 _spare = threading.local()
 """Scratch memory of each thread, kept from step to step. What is in use is not in it, so that a
@@ -64,11 +67,12 @@ def orthogonalize(stack: Any, o: Any, scratch: Any) -> Any:
 
     for matrix in stack:
         flat = matrix.reshape(-1)
-        norm = _norm(flat)
-        if norm == inf:  # where squares overflow
-            flat /= np.abs(flat).max()
-            norm = _norm(flat)
-        flat /= stack.dtype.type(norm + o.eps if o.eps_outside_max else max(norm, o.eps))
+        norm, eps = _norm(flat), o.eps
+        if not LEAST_NORM < norm < np.finfo(stack.dtype).max:
+            exponent = int(np.frexp(np.abs(flat).max(initial=0.0))[1])
+            np.ldexp(flat, -exponent, out=flat)
+            norm, eps = _norm(flat), float(np.ldexp(eps, -exponent))
+        flat /= stack.dtype.type(norm + eps if o.eps_outside_max else max(norm, eps))
     x, wide = stack, rows <= columns
     for _ in range(int(o.ns_steps)):
         transposed = x.swapaxes(1, 2)

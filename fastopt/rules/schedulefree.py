@@ -169,7 +169,9 @@ class Evaluated(Optimizer):
         It is the mean ``x`` of the paper, in the memory of the parameters; at the end of the block
         these are as they were before: exactly. Meanwhile a step is refused, as is all else that
         :meth:`averaged` refuses, and :meth:`averaged` itself. What is written to the parameters
-        within the block is lost. Entries that are frozen, or had no step yet, stay as they are.
+        within the block is lost. Entries that are frozen, or had no step yet, stay as they are;
+        elements that `update_mask` has left out of every step are taken with the ``z`` that they
+        were given.
 
         Yields
         ------

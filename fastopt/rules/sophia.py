@@ -31,7 +31,8 @@ class SophiaState:
     m: LikeParams
     """Running mean of the gradients."""
     h: LikeParams
-    """Running mean of the estimates of the Hessian's diagonal. Steps only read it."""
+    """Running mean of the estimates of the Hessian's diagonal. Steps leave it as it is, but that
+    numbers too small for full precision become zero."""
 
 
 @document_init

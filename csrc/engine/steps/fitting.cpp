@@ -40,6 +40,9 @@ Misfit find_misfit(const FoldedNumbers& numbers, Dtype dtype) {
     if (options[i].range == Range::denominator && vanishes(value, dtype))
       return {options[i].name, value, "zero"};
   }
+  for (int i = 0; i < numbers.rule.scalars.count; ++i)
+    if (!std::isfinite(numbers.scalars[i]))
+      return {numbers.rule.scalars[i].name, numbers.scalars[i], "no finite number of the state"};
   const bool may_be_large =
       numbers.rule.scalars.count > 0 || !surely_fit(numbers.options, options.count);
   if (may_be_large && !numbers.variant.fits(numbers.options, numbers.t, numbers.scalars, limit))

@@ -80,7 +80,7 @@ void advance_factors(const RowsAndColumns& of, const FactoredMoment& moment, con
   if (of.columns == 0) return;
   advance(of.columns, of.column_size, all.columns, all.column_counts, columns);
   const auto inverse_root = [](double x) { return T(1 / std::sqrt(x)); };
-  const T most = T(1 / moment.least_root);  // times a column of no size it is finite
+  constexpr T most = std::numeric_limits<T>::max();  // times a column of no size it is finite
   T* of_rows = static_cast<T*>(of.inverse_rows);
   T* of_columns = static_cast<T*>(of.inverse_columns);
   for (std::int64_t row = 0, column = 0; row < of.rows; row += of.column_size) {

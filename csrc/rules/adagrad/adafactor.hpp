@@ -72,7 +72,7 @@ struct AdafactorBase {
     double scale = 1;
     const bool in_range = metric_lr * of_param <= std::numeric_limits<T>::max();
     if (scales != 0) scale = in_range && of_param > eps2 ? of_param : eps2;
-    if (clipped > 1) scale = scale / clipped;
+    if (!(clipped <= 1)) scale = scale / clipped;  // NaN does not stay hidden
     ratio = T(scale);
     step_size = T(metric_lr * scale);
   }

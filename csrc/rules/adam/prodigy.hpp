@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "../../platform.hpp"
 #include "../option.hpp"
@@ -63,7 +64,7 @@ struct Prodigy {
     of_square = T(d * d * (1 - given.beta2));
     decay = T(given.d_decay * d_lr);
     step_size = T(d_lr);
-    eps = T(d * given.eps);
+    eps = product(d, given.eps);
   }
 
   FASTOPT_INLINE void measure(T p, T g, T /*m*/, T /*v*/, T s, T p0, double (&values)[sums]) const {
@@ -83,7 +84,7 @@ struct Prodigy {
     scalars[0] = given.growth_rate > 0 ? std::min(d_max, d * given.growth_rate) : d_max;
     scalars[1] = d_max;
     scalars[2] = numerator;
-    eps = T(scalars[0] * given.eps);
+    eps = product(scalars[0], given.eps);
     if (given.beta1 == 0) step_size = T(d_lr * (scalars[0] / before));
   }
 
@@ -99,6 +100,13 @@ struct Prodigy {
  private:
   FASTOPT_INLINE T start(T p, T p0) const { return first != 0 ? p : p0; }
   FASTOPT_INLINE T advanced(T s, T g) const { return beta3 * s + of_sum * g; }
+
+  // What keeps a denominator from zero does not become zero.
+  static T product(double d, double given_eps) {
+    constexpr T smallest = std::numeric_limits<T>::min();
+    const T rounded = T(d * given_eps);
+    return given_eps > 0 && rounded < smallest ? smallest : rounded;
+  }
 };
 
 }  // namespace fastopt

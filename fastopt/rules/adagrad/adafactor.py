@@ -106,8 +106,9 @@ def formula(
         with np.errstate(invalid="ignore"):
             of_rows = of_rows / np.sum(counts > 0, axis=-2, keepdims=True)
         of_rows = np.maximum(of_rows, max(least, np.finfo(np.float64).tiny))
-        root = np.minimum(inverse_root(np.float64(v_row)), most)
-        root = root * inverse_root(v_col / of_rows)
+        root = np.minimum(inverse_root(np.float64(v_row)), np.finfo(T).max)
+        with np.errstate(over="ignore"):
+            root = root * inverse_root(v_col / of_rows)
     root = np.minimum(root, most)
     u = g * root
 
@@ -116,7 +117,7 @@ def formula(
     clipped = sqrt(o.total(np.square, u) / count) / o.d
     in_range = lr * of_p <= float(np.finfo(T).max)
     scale = max(o.eps2, of_p if in_range else 0.0) if o.scale_parameter else 1.0
-    if clipped > 1:
+    if not clipped <= 1:  # NaN does not stay hidden
         scale = scale / clipped
     if m is None:
         p -= T(lr * scale) * u

@@ -114,8 +114,9 @@ def formula(
         eps = d * o.eps
         if o.beta1 == 0:
             rate = d_lr * (d / before)
+    least = np.finfo(T).tiny if o.eps > 0 else T(0)
     p -= T(decay) * p
-    p -= T(rate) * (m / (np.sqrt(v) + T(eps)))
+    p -= T(rate) * (m / (np.sqrt(v) + max(T(eps), least)))
 
 
 @document_step
@@ -198,6 +199,7 @@ def prodigy_step(
     new ``d`` in ``m``, and so has this. Unlike this, it takes over no gradients in steps where `lr`
     is 0, does not count steps before the first gradient that is not zero, and has the largest `lr`
     of all groups in its sums, where here each group has its own.
+    Where the dtype cannot hold ``d*eps``, its smallest normal number is taken.
 
     The numbers of the state are the same for all arrays of a step. An array without a gradient
     keeps those that it had, and goes on with those of the array that has seen the most updates
