@@ -2,7 +2,8 @@
 
 python docs/draw_choosing.py [FILE.png]
 
-It prints the table of docs/choosing.md, too. Every rule has the best of a row of learning rates,
+It prints the table of docs/choosing.md, too, and takes about ten minutes. Without an argument the
+picture is docs/choosing.png. Every rule has the best of a row of learning rates,
 by the loss at the end, and otherwise its defaults (LAMB no decay, Muon `flatten`, Sophia estimates
 of the Hessian).
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,12 +91,13 @@ def wants_hessian(opt: fastopt.Optimizer, step: int) -> bool:
 
 def bartlett(params: Any, grads: Any, pixels: Any, rng: np.random.Generator) -> Any:
     """Estimate the Hessian by the gradient for labels that the network draws."""
-    _, z = network.forward(params, pixels)
-    q = np.exp(z - z.max(axis=1, keepdims=True))
-    shares = np.cumsum(q / q.sum(axis=1, keepdims=True), axis=1)
-    drawn = np.sum(rng.random((len(q), 1)) > shares[:, :-1], axis=1)
-    network.backward(params, grads, pixels, drawn)
-    return {name: len(q) * g * g for name, g in grads.items()}
+    network.backward(params, grads, pixels, network.drawn_labels(params, pixels, rng))
+    return {name: len(pixels) * g * g for name, g in grads.items()}
+
+
+def evaluated(opt: Any) -> AbstractContextManager[Any]:
+    """Return a block in which the parameters are what is to be used in the end."""
+    return opt.evaluation() if hasattr(opt, "evaluation") else nullcontext()
 
 
 def digits(make: Callable[..., fastopt.Optimizer], lr: float, images: data.Dataset) -> Run:
@@ -113,7 +116,9 @@ def digits(make: Callable[..., fastopt.Optimizer], lr: float, images: data.Datas
             of_epoch.append(network.backward(params, grads, pixels, labels))
             opt.step(grads)
         losses.append(float(np.mean(of_epoch)))
-    return Run(lr, losses, network.accuracy(params, images.test.pixels, images.test.labels))
+    with evaluated(opt):
+        right = network.accuracy(params, images.test.pixels, images.test.labels)
+    return Run(lr, losses, right)
 
 
 def valley(make: Callable[..., fastopt.Optimizer], lr: float) -> Run:
@@ -130,9 +135,9 @@ def valley(make: Callable[..., fastopt.Optimizer], lr: float) -> Run:
     for step in range(STEPS):
         if wants_hessian(opt, step):
             opt.update_hessian(np.sum(h[:, None] * q**2, axis=0))  # the diagonal itself
-        across = q @ x
-        losses.append(float(np.sum(h * across**2) / 2))
-        opt.step(q.T @ (h * across))
+        with evaluated(opt):
+            losses.append(float(np.sum(h * (q @ x) ** 2) / 2))
+        opt.step(q.T @ (h * (q @ x)))
     return Run(lr, losses)
 
 

@@ -176,6 +176,13 @@ def test_refused() -> None:
         with pytest.raises(ValueError, match=message):
             cls(w, amsgrad=True, cautious=True)
     opt = fastopt.Adam(w, cautious=True)
-    with pytest.raises(TypeError, match="cautious' of a step; it is fixed for all groups when"):
+    with pytest.raises(TypeError, match="cautious' of a step; Adam, AdamW, Lion, NAdam and their"):
         opt.step(np.ones(3), cautious=False)
     assert (w.tolist(), opt.step_count) == ([1, 1, 1], 0)
+
+
+@pytest.mark.parametrize("name", ["CautiousAdam", "CautiousLion", "CautiousNAdam"])
+def test_classes_that_are_cautious_have_no_such_option(name: str) -> None:
+    for given in (True, False):
+        with pytest.raises(TypeError, match=rf"^{name}: there is no option 'cautious'"):
+            getattr(fastopt, name)(np.ones(2), cautious=given)

@@ -159,6 +159,33 @@ def test_every_rule_learns(
     assert run.accuracies[-1] >= 0.9
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "make", "options"),
+    [
+        ("schedulefree_sgd", fastopt.ScheduleFreeSGD, {"momentum": 0.8}),
+        ("schedulefree_adamw", fastopt.ScheduleFreeAdamW, {}),
+    ],
+)
+def test_schedule_free_rules_are_tested_with_their_mean(
+    dataset: Dataset, optimizer: str, make: Any, options: dict[str, float]
+) -> None:
+    run, _ = train(dataset, optimizer, options, epochs=2, batch_size=50, seed=0)
+    opt = make(run.params, state=run.state, **options)
+    with opt.evaluation():
+        right = accuracy(run.params, dataset.test.pixels, dataset.test.labels)
+        means = {name: p.copy() for name, p in run.params.items()}
+    assert run.accuracies[-1] == right
+    for name, p in run.evaluated().items():
+        np.testing.assert_array_equal(p, means[name])
+        assert not np.array_equal(p, run.params[name])
+
+
+def test_sophia_has_estimates(dataset: Dataset) -> None:
+    run, reference = train(dataset, "sophia", {}, epochs=1, batch_size=20, seed=0)
+    assert all(h.any() for h in run.state.h.values())
+    assert differing_params(run, reference) == []
+
+
 @pytest.mark.parametrize("regularisation", list(REGULARISATIONS)[1:])
 def test_regularisation_changes_the_loss(dataset: Dataset, regularisation: str) -> None:
     plain, _ = train_briefly(dataset, "adam", "none")

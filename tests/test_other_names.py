@@ -29,7 +29,7 @@ CASES = [
     (
         "rmsprop",
         "caution",
-        "it is fixed for all groups when an Adam, AdamW, Lion or NAdam is made: cautious=True",
+        "Adam, AdamW, Lion, NAdam and their steps have it, for all groups: cautious=True",
     ),
     ("adam", "rho", "use beta2="),
     ("adam", "correct_bias", "use bias_correction="),

@@ -51,9 +51,11 @@ FASTOPT_NOINLINE void measure_elements(const Rule& given, std::int64_t n,
   const Rule rule = given;
   double of_lanes[Rule::sums][lanes] = {}, rest[Rule::sums][lanes] = {};
   std::int64_t i = 0;
-  for (; !takes_part && i + lanes <= n; i += lanes)
+  for (; !takes_part && i + lanes <= n; i += lanes) {
+    FASTOPT_UNROLL(1)  // before there are vectors, or a short loop stays scalar
     for (int lane = 0; lane < lanes; ++lane)
       add_element(rule, of_lanes, lane, param[i + lane], grad[i + lane], state[i + lane]...);
+  }
   for (; i < n; ++i)
     if (!takes_part || takes_part[i] != 0)
       add_element(rule, rest, static_cast<int>(i % lanes), param[i], grad[i], state[i]...);

@@ -8,7 +8,6 @@
 #include "adam/adam.hpp"
 #include "adam/nadam.hpp"
 #include "sgd/lion.hpp"
-#include "sign.hpp"
 
 namespace fastopt {
 
@@ -21,11 +20,11 @@ struct Cautious : Rule {
   using Rule::Rule;
 
   FASTOPT_INLINE void measure(T /*p*/, T g, T m, double (&values)[sums]) const {
-    values[0] = agrees(this->update(g, m), g);
+    values[0] = agree(this->update(g, m), g) ? T(1) : T(0);
   }
 
   FASTOPT_INLINE void measure(T /*p*/, T g, T m, T v, double (&values)[sums]) const {
-    values[0] = agrees(this->update(g, m, v), g);
+    values[0] = agree(this->update(g, m, v), g) ? T(1) : T(0);
   }
 
   // Behind the sum is the number of elements. Where there are none, 0/0 is NaN, of which `max`
@@ -35,7 +34,7 @@ struct Cautious : Rule {
   template <class... State>
   FASTOPT_INLINE void operator()(T& p, T g, State&... state) const {
     const T u = this->update(g, state...);
-    p -= agreement(u, g) <= 0 ? T(0) : scale * u;  // NaN does not stay hidden
+    p -= disagree(u, g) ? T(0) : scale * u;  // NaN does not stay hidden
   }
 
   template <class... State>
@@ -44,10 +43,10 @@ struct Cautious : Rule {
   }
 
  private:
-  // The sign of the product of two numbers, which itself may be too small.
-  static FASTOPT_INLINE T agreement(T u, T g) { return sign(u) * sign(g); }
-
-  static FASTOPT_INLINE T agrees(T u, T g) { return agreement(u, g) > 0 ? T(1) : T(0); }
+  // Whether a product is above 0, or is not: the product itself may be too small. Of a NaN neither
+  // is so.
+  static FASTOPT_INLINE bool agree(T u, T g) { return (u > 0 && g > 0) || (u < 0 && g < 0); }
+  static FASTOPT_INLINE bool disagree(T u, T g) { return (u <= 0 && g >= 0) || (u >= 0 && g <= 0); }
 };
 
 struct CautiousAdamOptions : AdamOptions {

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     counts = "numbers of threads (default: 1, and as many as steps use by default)"
     installed = f"of {peers}, or none (default: those that are installed)"
     add, several = parser.add_argument, partial(parser.add_argument, nargs="+")
-    add("--quick", action="store_true", help="a first impression, within a minute")
+    add("--quick", action="store_true", help="a first impression, within some minutes")
     add("--loop", action="store_true", help="steps in training loops of NumPy and of torch")
     several("--rules", choices=ROWS, metavar="RULE", help=f"of {rows}")
     several("--workloads", type=workloads.parse_workload, metavar="W", help=sizes)

@@ -110,6 +110,14 @@ def backward(
     return loss
 
 
+def drawn_labels(params: Params, x: Array, rng: np.random.Generator) -> Array:
+    """Draw a label for each row of `x` as the network predicts them, for estimates of a Hessian."""
+    _, z = forward(params, x)
+    q = np.exp(z - z.max(axis=1, keepdims=True))
+    shares = np.cumsum(q / q.sum(axis=1, keepdims=True), axis=1)
+    return np.asarray(np.sum(rng.random((len(q), 1)) > shares[:, :-1], axis=1))
+
+
 def accuracy(params: Params, x: Array, labels: Array) -> float:
     """Return the share of the images `x` whose class gets the largest logit."""
     _, z = forward(params, x)

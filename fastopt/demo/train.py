@@ -6,6 +6,7 @@ that whatever else the machine does slows down both.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
@@ -18,6 +19,9 @@ from fastopt.demo import network
 from fastopt.demo.data import Dataset
 from fastopt.demo.network import WEIGHTS, Array, Params
 from fastopt.rules import RULES
+
+STEPS_OF_HESSIAN = 10
+"""After so many steps Sophia has a new estimate."""
 
 
 class Run:
@@ -40,9 +44,10 @@ class Run:
         every batch; `max_norm` the greatest norm of the incoming weights of a unit after a step.
         """
         rule = RULES[optimizer]
+        self._optimizer, self._rng = optimizer, np.random.default_rng(seed)
         self.params = {name: array.copy() for name, array in params.items()}
         self._grads = {name: np.empty_like(array) for name, array in params.items()}
-        self.state = rule.init(self.params) if rule.init else None
+        self.state: Any = rule.init(self.params) if rule.init else None
         self._step = partial(
             getattr(library, rule.step.__name__), **rule.of_any_shape, **hyperparameters
         )
@@ -67,13 +72,15 @@ class Run:
             losses.append(network.backward(self.params, self._grads, pixels, labels, self._dropout))
             if self._dropout:
                 self._dropout.offset += 1
+            if self._optimizer == "sophia" and self.state.step % STEPS_OF_HESSIAN == 0:
+                self._estimate_hessian(pixels)
             step_start = perf_counter()
             self.update(self._grads)
             self.optimizer_seconds += perf_counter() - step_start
             on_batch()
         self.losses.append(float(np.average(losses, weights=[*map(len, batches)])))
         test = dataset.test
-        self.accuracies.append(network.accuracy(self.params, test.pixels, test.labels))
+        self.accuracies.append(network.accuracy(self.evaluated(), test.pixels, test.labels))
         self.seconds += perf_counter() - epoch_start
 
     def update(self, grads: Params) -> None:
@@ -82,6 +89,23 @@ class Run:
         if self._max_norm is not None:
             weights = {name: self.params[name] for name in WEIGHTS}
             self._library.max_norm(weights, limit=self._max_norm, axis=network.INPUTS_AXIS)
+
+    def evaluated(self) -> Params:
+        """Return the parameters that are to be used: of Schedule-Free rules their mean."""
+        if not self._optimizer.startswith("schedulefree"):
+            return self.params
+        signature = inspect.signature(RULES[self._optimizer].step).parameters
+        name = "beta1" if "beta1" in signature else "momentum"
+        away = np.float32(1 - 1 / self._step.keywords.get(name, signature[name].default))
+        return {key: p + away * (self.state.z[key] - p) for key, p in self.params.items()}
+
+    def _estimate_hessian(self, pixels: Array) -> None:
+        """Give Sophia an estimate, by gradients for labels that the network draws."""
+        of_drawn = {name: np.empty_like(g) for name, g in self._grads.items()}
+        labels = network.drawn_labels(self.params, pixels, self._rng)
+        network.backward(self.params, of_drawn, pixels, labels)
+        estimate = {name: np.float32(len(pixels)) * g * g for name, g in of_drawn.items()}
+        fastopt.sophia_update_hessian(self.state, estimate)
 
 
 def train(

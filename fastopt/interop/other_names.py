@@ -90,7 +90,7 @@ INSTEAD: dict[str, tuple[str, ...]] = {
 SCHEDULE = "use lr= with a schedule, such as those of fastopt.schedules"
 DECAY = "use weight_decay= for decoupled decay, l2= for a penalty"
 COMPUTES = "leave it out: it says how torch computes, not what"
-CAUTIOUS = "it is fixed for all groups when an Adam, AdamW, Lion or NAdam is made: cautious=True"
+CAUTIOUS = "Adam, AdamW, Lion, NAdam and their steps have it, for all groups: cautious=True"
 SAID = {
     "alpha": "use lr= for that of papers, l2= for that of scikit-learn",
     **dict.fromkeys(

@@ -6,7 +6,7 @@ state it has. Whatever says how a rule updates can be made cautious by :func:`su
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,3 +37,9 @@ def checked(owner: str, cautious: object) -> bool:
     if not isinstance(cautious, bool):
         raise TypeError(f"{owner}: cautious must be True or False, not {cautious!r}")
     return cautious
+
+
+def refuse_option(owner: str, options: Mapping[str, Any]) -> None:
+    """Refuse the option of that name for a class that is cautious in any case."""
+    if "cautious" in options:
+        raise TypeError(f"{owner}: there is no option 'cautious': it is so in any case")

@@ -10,7 +10,7 @@ from fastopt.optimizers import Scheduled
 from fastopt.options import StepOptions
 from fastopt.result import MaybeNone, StepResult
 from fastopt.rules.adam import Adam, AdamState, update
-from fastopt.rules.cautious import subtract
+from fastopt.rules.cautious import refuse_option, subtract
 from fastopt.tree import PartialTree, Tree, zeros_like
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class CautiousAdam(Adam):
         bias_correction: bool = True,
         **options: Unpack[OptimizerOptions],
     ) -> None:
+        refuse_option("CautiousAdam", options)
         super().__init__(
             params,
             state=state,

@@ -9,7 +9,7 @@ from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Scheduled
 from fastopt.options import StepOptions
 from fastopt.result import MaybeNone, StepResult
-from fastopt.rules.cautious import subtract
+from fastopt.rules.cautious import refuse_option, subtract
 from fastopt.rules.lion import Lion, LionState, update
 from fastopt.tree import PartialTree, Tree, zeros_like
 
@@ -131,6 +131,7 @@ class CautiousLion(Lion):
         beta2: Scheduled = 0.99,
         **options: Unpack[OptimizerOptions],
     ) -> None:
+        refuse_option("CautiousLion", options)
         super().__init__(
             params,
             state=state,

@@ -10,7 +10,7 @@ from fastopt.optimizers import Scheduled
 from fastopt.options import StepOptions
 from fastopt.result import MaybeNone, StepResult
 from fastopt.rules.adam.nadam import NAdam, NAdamState, update
-from fastopt.rules.cautious import subtract
+from fastopt.rules.cautious import refuse_option, subtract
 from fastopt.tree import PartialTree, Tree, number_for_each, zeros_like
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ class CautiousNAdam(NAdam):
         scaled_prox: bool = False,
         **options: Unpack[OptimizerOptions],
     ) -> None:
+        refuse_option("CautiousNAdam", options)
         super().__init__(
             params,
             state=state,
