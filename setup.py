@@ -35,11 +35,14 @@ def readme() -> str:
     return re.sub(r"!?\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", text)
 
 
-def level(path: str) -> list[str]:
-    """Return how a source is optimised, if less than -O3, which makes what has no loops larger."""
+def flags_of(path: str) -> list[str]:
+    """Return what keeps a source small: less than -O3, or no tables for exceptions."""
     top, folder, *_ = (*Path(path).parts, "")
-    has_loops = folder == "kernels" or path.endswith("memory_probe.cpp")
-    if "-O3" not in GCC_FLAGS or top != "csrc" or has_loops:
+    if "-O3" not in GCC_FLAGS or top != "csrc":
+        return []
+    if "isa" in Path(path).parts:  # the loops, in which nothing is thrown
+        return ["-fno-exceptions", "-fno-asynchronous-unwind-tables"]
+    if folder == "kernels" or path.endswith("memory_probe.cpp"):
         return []
     return ["-Os" if folder == "bindings" else "-O2"]
 
@@ -57,13 +60,13 @@ class BuildExt(build_ext):
                 extension.extra_link_args = [*extension.extra_link_args, "-Wl,--strip-all"]
         compile_one = getattr(self.compiler, "_compile", None)  # that of MSVC has none
 
-        def compile_at_level(
+        def compile_small(
             obj: str, src: str, ext: str, cc_args: list[str], flags: list[str], pp_opts: list[str]
         ) -> None:
-            compile_one(obj, src, ext, cc_args, [*flags, *level(src)], pp_opts)
+            compile_one(obj, src, ext, cc_args, [*flags, *flags_of(src)], pp_opts)
 
         if compile_one:
-            self.compiler._compile = compile_at_level
+            self.compiler._compile = compile_small
         super().build_extensions()
 
     def run(self) -> None:
