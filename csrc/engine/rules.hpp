@@ -44,7 +44,7 @@ struct RuleVariant {
   bool sums_before_decay;
 
   // Which of the arrays that its loops go through is none of the state, but filled block by block,
-  // or -1: the estimate by rows and columns, or the means of rows, of which this is folded, or else
+  // or -1: the estimate by rows and columns, or what is made of the means of rows, or else
   // what a direction has become.
   int filled;
   bool has_columns;

@@ -136,7 +136,7 @@ class TensorUpdate {
     }
   };
 
-  // With its estimate by rows and columns, the means of its rows, or what its direction has become,
+  // With its estimate by rows and columns, what is made of its rows, or what its direction became,
   // where the rule has one.
   Block block_at(const Streams& streams, std::int64_t begin, std::int64_t n, Runs& runs,
                  T* filled) const {

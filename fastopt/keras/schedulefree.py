@@ -1,4 +1,4 @@
-"""Schedule-Free AdamW, whose arrays all have the same weight in the mean of Keras."""
+"""Schedule-Free AdamW, in whose mean Keras gives all steps the same weight."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class ScheduleFreeAdamW(Optimizer, keras_own("ScheduleFreeAdamW")):  # type: ign
         updates = self._updates()
         for total in bound.group._arrays()["weight_sum"]:
             total[...] = updates  # each had the weight 1
-        if updates == 0:  # Keras starts from its z, wherever the variables are by now
+        # Keras starts from its z, wherever the variables are by now; so does the step that Keras
+        # makes should this one be refused.
+        if updates == 0:
             for p, z in zip(params, bound.tensors[len(params) :], strict=False):
                 p.detach().copy_(z.detach())
         super()._step(bound, grads, params, *numbers)
