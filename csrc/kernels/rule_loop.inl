@@ -2,22 +2,32 @@
 // a target region of its own; whatever they call is inlined into them.
 
 template <class T>
-FASTOPT_INLINE void flush_denormal(T& x) {
-  x = normal_or_zero(x);
+FASTOPT_INLINE void store(T x, T& to) {
+  to = x;
 }
 
 template <class T>
-FASTOPT_INLINE void flush_denormal(const T&) {}  // what is filled block by block is only read
+FASTOPT_INLINE void store(T, const T&) {}  // what is filled block by block is only read
+
+// Reads everything before it stores anything: a processor takes a load behind a store for one of
+// what was stored where the last 12 bits of their addresses are equal, as they are of large arrays.
+template <class Rule, class T, class... State>
+FASTOPT_INLINE void update_element(const Rule& rule, T& param, T grad, State&... state) {
+  const auto with = [&](T p, std::remove_const_t<State>... s) {
+    rule(p, grad, s...);
+    ((s = normal_or_zero(s)), ...);
+    param = p;
+    (store(s, state), ...);
+  };
+  with(param, state...);
+}
 
 template <class Rule, class T, class... State>
 FASTOPT_NOINLINE void update_elements(const Rule& given, std::int64_t n, T* FASTOPT_RESTRICT param,
                                       const T* FASTOPT_RESTRICT grad,
                                       State* FASTOPT_RESTRICT... state) {
   const Rule rule = given;  // or the compiler would fear that a store changes it
-  for (std::int64_t i = 0; i < n; ++i) {
-    rule(param[i], grad[i], state[i]...);
-    (flush_denormal(state[i]), ...);
-  }
+  for (std::int64_t i = 0; i < n; ++i) update_element(rule, param[i], grad[i], state[i]...);
 }
 
 // Proximal L1 in the metric of the rule: what the rule divides the gradient by, it divides the
