@@ -29,13 +29,23 @@ struct IsAboveOne {
   FASTOPT_INLINE double operator()(double x) const { return std::fabs(x) > 1; }
 };
 
+template <int count>
+FASTOPT_INLINE double folded(const double (&sum)[count]) {
+  if constexpr (count == 1) {
+    return sum[0];
+  } else {  // arrays of known sizes, which stay in registers
+    double half[count / 2];
+    for (int lane = 0; lane < count / 2; ++lane) half[lane] = sum[lane] + sum[lane + count / 2];
+    return folded(half);
+  }
+}
+
 // Takes what the last lanes have, which are not all there, from an array of its own: gcc keeps
 // lanes in registers as long as nothing points into them.
-FASTOPT_INLINE double folded(double (&sum)[lanes], const double (&rest)[lanes]) {
-  for (int lane = 0; lane < lanes; ++lane) sum[lane] += rest[lane];
-  for (int half = lanes / 2; half > 0; half /= 2)
-    for (int lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
-  return sum[0];
+FASTOPT_INLINE double folded(const double (&sum)[lanes], const double (&rest)[lanes]) {
+  double all[lanes];
+  for (int lane = 0; lane < lanes; ++lane) all[lane] = sum[lane] + rest[lane];
+  return folded(all);
 }
 
 template <class Of, class T>

@@ -28,7 +28,7 @@ void drop(std::int64_t n, T keep_scale, const std::uint8_t* FASTOPT_RESTRICT kee
 // l1 * sign(p), where sign(0) = 0 and sign(NaN) = NaN.
 template <class T>
 FASTOPT_INLINE T signed_like(T l1, T p) {
-  return p < 0 || p > 0 ? std::copysign(l1, p) : l1 * std::fabs(p);
+  return std::fabs(p) > 0 ? std::copysign(l1, p) : l1 * std::fabs(p);
 }
 
 // The penalties in one loop, after the scale. Which there are is known when this is compiled: one

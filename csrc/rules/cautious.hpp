@@ -3,6 +3,7 @@
 // much more as fewer agree.
 #pragma once
 #include <algorithm>
+#include <cmath>
 
 #include "../platform.hpp"
 #include "adam/adam.hpp"
@@ -20,11 +21,11 @@ struct Cautious : Rule {
   using Rule::Rule;
 
   FASTOPT_INLINE void measure(T /*p*/, T g, T m, double (&values)[sums]) const {
-    values[0] = agree(this->update(g, m), g) ? T(1) : T(0);
+    values[0] = agrees(this->update(g, m), g);
   }
 
   FASTOPT_INLINE void measure(T /*p*/, T g, T m, T v, double (&values)[sums]) const {
-    values[0] = agree(this->update(g, m, v), g) ? T(1) : T(0);
+    values[0] = agrees(this->update(g, m, v), g);
   }
 
   // Behind the sum is the number of elements. Where there are none, 0/0 is NaN, of which `max`
@@ -34,7 +35,7 @@ struct Cautious : Rule {
   template <class... State>
   FASTOPT_INLINE void operator()(T& p, T g, State&... state) const {
     const T u = this->update(g, state...);
-    p -= disagree(u, g) ? T(0) : scale * u;  // NaN does not stay hidden
+    p -= (along(u, g) <= 0 ? T(0) : scale) * u;  // NaN does not stay hidden
   }
 
   template <class... State>
@@ -43,10 +44,14 @@ struct Cautious : Rule {
   }
 
  private:
-  // Whether a product is above 0, or is not: the product itself may be too small. Of a NaN neither
-  // is so.
-  static FASTOPT_INLINE bool agree(T u, T g) { return (u > 0 && g > 0) || (u < 0 && g < 0); }
-  static FASTOPT_INLINE bool disagree(T u, T g) { return (u <= 0 && g >= 0) || (u >= 0 && g <= 0); }
+  // The gradient in the direction of the update. The product of the two has this sign, but may be
+  // too small.
+  static FASTOPT_INLINE T along(T u, T g) { return g * std::copysign(T(1), u); }
+
+  // 1 or 0. Of a NaN neither is so.
+  static FASTOPT_INLINE T agrees(T u, T g) {
+    return std::fabs(u) > 0 && along(u, g) > 0 ? T(1) : T(0);
+  }
 };
 
 struct CautiousAdamOptions : AdamOptions {

@@ -1,14 +1,15 @@
 // The sign of a number.
 #pragma once
+#include <cmath>
+
 #include "../platform.hpp"
 
 namespace fastopt {
 
-// That of zero is zero, that of NaN is NaN, as NumPy's sign.
+// That of zero is zero, that of NaN is NaN, as NumPy's sign. Adding zero makes -0 positive.
 template <class T>
 FASTOPT_INLINE T sign(T x) {
-  const T of_number = x > 0 ? T(1) : x < 0 ? T(-1) : T(0);
-  return x == x ? of_number : x;
+  return std::fabs(x) > 0 ? std::copysign(T(1), x) : x + T(0);
 }
 
 }  // namespace fastopt

@@ -16,16 +16,16 @@ def subtract(
     T: Any, o: Any, p: Any, g: Any, u: Any, metric: Callable[[], Any] | None, metric_lr: float
 ) -> tuple[Callable[[], Any], float]:
     """Subtract the update ``u`` from ``p`` where it agrees with ``g``: the formula of the rules."""
-    agreement = np.sign(u) * np.sign(g)  # the sign of a product, which itself may be too small
+    along = g * np.copysign(T(1), u)  # u * g has this sign, but may be too small
     part = np.ones(p.shape, bool) if o.takes_part is None else o.takes_part
-    share = np.count_nonzero((agreement > 0) & part) / max(int(np.count_nonzero(part)), 1)
+    share = np.count_nonzero((abs(u) > 0) & (along > 0) & part) / max(int(np.count_nonzero(part)), 1)
     scale = T(1 / max(1e-3, share))
 
     def scaled() -> Any:
         assert metric is not None
         return metric() / scale
 
-    p -= np.where(agreement <= 0, T(0), scale * u)  # NaN does not stay hidden
+    p -= np.where(along <= 0, T(0), scale) * u  # NaN does not stay hidden
     return scaled, metric_lr
 
 
