@@ -9,6 +9,9 @@ namespace fastopt {
 // With 1024 elements, a step with terms takes a tenth longer; with fewer than 256, calls cost.
 constexpr std::int64_t block_size = 256;
 
+// Of a sum: as many as any instruction set can keep in registers and add side by side.
+constexpr int lanes = 16;
+
 template <class T>
 inline constexpr auto block_of_ones = [] {
   std::array<T, block_size> ones{};

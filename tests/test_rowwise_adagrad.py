@@ -51,8 +51,10 @@ def test_fbgemm(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(opt.groups[0].state.s_row[:, 0], momentum1, **TOLERANCE)
 
 
-@pytest.mark.parametrize("shape", [(), (300,)])
-def test_what_has_no_rows_has_adagrad(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("shape", [(), (300,), (300, 1)])
+def test_what_has_a_number_for_each_element_has_adagrad(
+    shape: tuple[int, ...], rng: np.random.Generator
+) -> None:
     p = rng.standard_normal(shape)
     q = p.copy()
     state, other = fastopt.rowwise_adagrad_init(p), fastopt.adagrad_init(q)
@@ -60,17 +62,53 @@ def test_what_has_no_rows_has_adagrad(shape: tuple[int, ...], rng: np.random.Gen
         g = np.asarray(rng.standard_normal(shape))
         fastopt.rowwise_adagrad_step(p, g, state, lr_decay=0.1)
         fastopt.adagrad_step(q, g, other, lr_decay=0.1)
-    assert_same_bits([p, state.s_row], [q, other.s])
+    np.testing.assert_allclose(p, q, **TOLERANCE)  # one divides the rate, the other the gradient
+    assert_same_bits([state.s_row], [other.s])
 
 
-def test_a_row_of_one_has_adagrad(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("shape", [(700, 1000), (3, 40_000), (20_000, 24), (5, 600, 8), (9000, 2)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_at_a_time_or_all_of_them_twice(
+    shape: tuple[int, ...], threads: int, rng: np.random.Generator
+) -> None:
+    """With a mask that keeps all, squares are added up before anything is changed."""
     for dtype in DTYPES:
-        p = rng.standard_normal((300, 1)).astype(dtype)
-        q, g = p.copy(), rng.standard_normal((300, 1)).astype(dtype)
-        state, other = fastopt.rowwise_adagrad_init(p), fastopt.adagrad_init(q)
-        fastopt.rowwise_adagrad_step(p, g, state)
-        fastopt.adagrad_step(q, g, other)
-        assert_same_bits([p, state.s_row], [q, other.s])
+        p, g = rng.standard_normal((2, *shape)).astype(dtype)
+        q = p.copy()
+        one, two = fastopt.rowwise_adagrad_init(p), fastopt.rowwise_adagrad_init(q)
+        kept = np.ones(shape, bool)
+        for _ in range(2):
+            fastopt.rowwise_adagrad_step(p, g, one, threads=threads)
+            fastopt.rowwise_adagrad_step(q, g, two, update_mask=kept, threads=threads)
+        assert_same_bits([p, one.s_row], [q, two.s_row])
+
+
+@pytest.mark.parametrize("terms", [{}, {"l2": 0.1}])
+@pytest.mark.parametrize("size", [7, 300, 1000, 20_000])
+def test_bits_of_a_row_do_not_depend_on_where_it_is(
+    size: int, terms: dict[str, float], rng: np.random.Generator
+) -> None:
+    rows = 600_000 // size
+    for dtype in DTYPES:
+        table, g = rng.standard_normal((2, rows, size)).astype(dtype)
+        ids = np.sort(rng.choice(rows, rows // 3, replace=False))
+        state = fastopt.rowwise_adagrad_init(table, initial_accumulator_value=0.1)
+        part, of_part = table[ids], fastopt.RowWiseAdagradState(0, state.s_row[ids])
+        fastopt.rowwise_adagrad_step(table, g, state, **terms)
+        fastopt.rowwise_adagrad_step(part, g[ids], of_part, **terms)
+        assert_same_bits([part, of_part.s_row], [table[ids], state.s_row[ids]])
+
+
+def test_a_row_without_gradients_stays_however_small_eps_is(rng: np.random.Generator) -> None:
+    """The rate divided by ``eps`` alone is more than the dtype can hold."""
+    for dtype, eps in ((np.float32, 1e-40), (np.float64, 1e-310), (np.float32, 0.0)):
+        p, g = rng.standard_normal((2, 4, 300)).astype(dtype)
+        before, g[1:3] = p.copy(), 0
+        opt = fastopt.RowWiseAdagrad(p, lr=10.0, eps=eps)
+        opt.step(g)
+        assert_same_bits([p[1:3]], [before[1:3]])
+        assert np.isfinite(p).all()
+        assert (p[[0, 3]] != before[[0, 3]]).all()
 
 
 def test_what_takes_no_part_steers_nothing(rng: np.random.Generator) -> None:

@@ -267,15 +267,12 @@ void Room::make_for(Tensors& list, const Update* groups) {
     const Update& group = groups[tensor.group];
     if (Task::has_own_rule(group)) of_tensors.resize(list.all.size());
     if (group.rule->sums > 0) of_blocks.resize(list.extent / block_size * RuleVariant::max_sums);
-    if (!group.rule->has_estimate()) continue;
+    if (!group.rule->has_estimate() || goes_by_rows(current_table(), group, list, tensor)) continue;
     const RowsAndColumns& of = list.factored[tensor.factored];
-    const std::int64_t blocks = (tensor.size + block_size - 1) / block_size;
     const int count = of.parts(tensor.size);
-    const auto edge = [&](int number) {
-      return std::min(blocks * number / count * block_size, tensor.size);
-    };
     for (int number = 0; number < count; ++number) {
-      const std::int64_t begin = edge(number), end = edge(number + 1);
+      const std::int64_t begin = of.edge(number, tensor.size),
+                         end = of.edge(number + 1, tensor.size);
       const auto rows = number > 0 ? of.rows_of(begin, end) : RowsAndColumns::Rows{0, of.rows};
       parts.push_back({&tensor, number, count, begin, end, rows, of_all_factors});
       if (of.is_whole()) continue;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "../kernels/prefetch.hpp"
+#include "square_sums.hpp"
 #include "tensors/masks.hpp"
 #include "update.hpp"
 
@@ -73,8 +74,7 @@ class TensorUpdate {
     }
   }
 
-  void add_squares(const Streams& at, std::int64_t n, std::int64_t number,
-                   const FactorSums& sums) const {
+  void add_squares(const Streams& at, std::int64_t n, std::int64_t number, SquareSums& sums) const {
     auto runs = runs_from(number);
     for (std::int64_t begin = 0; begin < n; begin += block_size, ++number)
       add_squares_of(Block(at, begin, packed_), std::min(block_size, n - begin), number, runs,
@@ -210,59 +210,34 @@ class TensorUpdate {
   }
 
   void add_squares_of(const Block& block, std::int64_t n, std::int64_t number, Runs& runs,
-                      const FactorSums& sums) const {
+                      SquareSums& sums) const {
     T changed[block_size];
     if (n == block_size) prefetch_block(block.grad, far_ahead);
     const T* g = apply_terms_before(block, n, number, changed, /*may_decay=*/false);
-    if (!block.update_mask && !factored_->is_whole()) return add_squares_of_all(g, n, runs, sums);
-    double squares[block_size], ones[block_size];
-    loops_.square(n, g, squares);
     std::uint8_t unpacked[block_size];
     const std::uint8_t* takes_part = nullptr;
     if (block.update_mask) {
       takes_part = bytes(block.update_mask, Streams::update_mask, n, unpacked);
-      for (std::int64_t i = 0; i < n; ++i) ones[i] = takes_part[i] != 0;
-      static constexpr double zeros[block_size] = {};
-      table_.float64.restore(n, takes_part, zeros, squares);
+      static constexpr T zeros[block_size] = {};
+      if (g != changed) g = std::copy_n(g, n, changed) - n;
+      loops_.restore(n, takes_part, zeros, changed);
     }
     runs.next(n, [&](auto from, auto count, auto row, auto by_row, auto column, auto by) {
-      for (std::int64_t i = 0; factored_->is_whole() && i < count; ++i) {
-        T& mean = rows_[row + i * by_row];
-        if (!takes_part || takes_part[from + i]) mean = advanced(*moment_, mean, squares[from + i]);
-      }
-      if (factored_->is_whole()) return;
-      add_run(count, squares + from, sums.rows + row, by_row);
-      if (has_columns_) add_run(count, squares + from, sums.columns + column, by);
-      if (!takes_part) return;
-      add_run(count, ones + from, sums.row_counts + row, by_row);
-      if (has_columns_) add_run(count, ones + from, sums.column_counts + column, by);
+      const std::uint8_t* part = takes_part ? takes_part + from : nullptr;
+      if (factored_->is_whole())
+        return advance_elements(count, g + from, part, rows_ + row, by_row);
+      sums.add(count, g + from, row, by_row, column, by);
+      if (part) sums.count(count, part, row, by_row, column, by);
     });
   }
 
-  void add_squares_of_all(const T* g, std::int64_t n, Runs& runs, const FactorSums& sums) const {
-    runs.next(n, [&](auto from, auto count, auto row, auto by_row, auto column, auto by) {
-      if (!has_columns_ && by_row == 0) {
-        sums.rows[row] += loops_.sums.squares(g + from, /*scale=*/1, count);
-      } else if (has_columns_ && by_row == 0 && by == 1) {
-        sums.rows[row] += loops_.add_squares(count, g + from, sums.columns + column);
-      } else if (has_columns_ && by_row == 1 && by == 0) {
-        sums.columns[column] += loops_.add_squares(count, g + from, sums.rows + row);
-      } else {
-        double squares[block_size];
-        loops_.square(count, g + from, squares);
-        add_run(count, squares, sums.rows + row, by_row);
-        if (has_columns_) add_run(count, squares, sums.columns + column, by);
-      }
-    });
-  }
-
-  void add_run(std::int64_t count, const double* x, double* to, std::int64_t stride) const {
-    if (stride == 0)
-      *to += table_.float64.sums.plain(x, /*scale=*/1, count);
-    else if (stride == 1)
-      table_.add(count, x, to);
-    else
-      for (std::int64_t i = 0; i < count; ++i) to[i * stride] += x[i];
+  void advance_elements(std::int64_t n, const T* g, const std::uint8_t* takes_part, T* means,
+                        std::int64_t stride) const {
+    double squares[block_size];
+    loops_.square(n, g, squares);
+    for (std::int64_t i = 0; i < n; ++i)
+      if (!takes_part || takes_part[i] != 0)
+        means[i * stride] = advanced(*moment_, means[i * stride], squares[i]);
   }
 
   bool clips() const { return std::isfinite(step_.terms.clip_value); }

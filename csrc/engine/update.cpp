@@ -1,5 +1,7 @@
 #include "update.hpp"
 
+#include <algorithm>
+
 #include "tensor_update.hpp"
 
 namespace fastopt {
@@ -34,8 +36,34 @@ constexpr unsigned nothing = 0;  // is written
 // Whether there is nothing to do besides the rule.
 bool only_rule(const Update& step, const Tensor& tensor) {
   const auto& at = tensor.streams.at;
-  return step.bare && step.rule->filled < 0 && !at[Streams::mask] && !at[Streams::update_mask] &&
-         !at[Streams::ema] && (!tensor.penalties || is_absent(*tensor.penalties));
+  return step.bare && !at[Streams::mask] && !at[Streams::update_mask] && !at[Streams::ema] &&
+         (!tensor.penalties || is_absent(*tensor.penalties));
+}
+
+// The rows that begin in [begin, end), some at a time: they are in the cache when they are gone
+// over again.
+template <class T>
+void update_rows(const KernelTable& table, const Update& step, const Folded& rule,
+                 const RowsAndColumns& of, const Tensor& tensor, std::int64_t begin,
+                 std::int64_t end) {
+  constexpr std::int64_t most = 64, elements = 1024;  // at a time
+  const RuleLoops& loops = table.rules[step.rule->id][int(tensor.dtype)];
+  const FactoredMoment& moment = step.rule->moment[int(tensor.dtype)](&rule);
+  T* means = static_cast<T*>(tensor.factors[0]);
+  T* param = static_cast<T*>(tensor.streams.at[Streams::param]);
+  const T* grad = static_cast<const T*>(tensor.streams.at[Streams::grad]);
+  const std::int64_t size = of.row_size, behind = (end + size - 1) / size;
+  const std::int64_t at_once = std::clamp<std::int64_t>(elements / size, 1, most);
+  for (std::int64_t row = (begin + size - 1) / size; row < behind; row += at_once) {
+    const std::int64_t count = std::min(at_once, behind - row), at = row * size;
+    double squares[most];
+    T of_rows[most];
+    table.loops(T()).squares_of_rows(count, size, grad + at, squares);
+    for (std::int64_t i = 0; i < count; ++i)
+      means[row + i] = advanced(moment, means[row + i], squares[i] / static_cast<double>(size));
+    loops.of_rows(&rule, count, means + row, of_rows);
+    loops.update_rows(&rule, count, size, param + at, grad + at, of_rows);
+  }
 }
 
 }  // namespace
@@ -80,10 +108,25 @@ void Update::note_what_is_absent() {
          is_absent(penalties);
 }
 
+bool goes_by_rows(const KernelTable& table, const Update& step, const Tensors& list,
+                  const Tensor& tensor) {
+  if (!table.rules[step.rule->id][int(tensor.dtype)].update_rows || tensor.layout >= 0)
+    return false;
+  constexpr std::int64_t longest = 16384;  // two such rows fit in the cache of a core
+  const RowsAndColumns& of = list.factored[tensor.factored];
+  return only_rule(step, tensor) && of.rows_in_order() && of.row_size <= longest;
+}
+
 void update_tensor(const KernelTable& table, const Update& step, const Folded& rule,
                    const Tensors& list, const Tensor& tensor, std::int64_t begin,
                    std::int64_t end) {
-  if (only_rule(step, tensor)) {
+  if (goes_by_rows(table, step, list, tensor)) {
+    const RowsAndColumns& of = list.factored[tensor.factored];
+    return (tensor.dtype == Dtype::float32
+                ? update_rows<float>
+                : update_rows<double>)(table, step, rule, of, tensor, begin, end);
+  }
+  if (step.rule->filled < 0 && only_rule(step, tensor)) {
     const RuleLoops& loops = table.rules[step.rule->id][int(tensor.dtype)];
     return list.for_each_tile(tensor, begin, end, step.written,
                               [&](const Streams& at, std::int64_t /*first*/, std::int64_t count) {
@@ -111,9 +154,11 @@ void measure_tensor(const KernelTable& table, const Update& step, const Folded& 
 void add_squares(const KernelTable& table, const Update& step, const Folded& rule,
                  const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end,
                  const FactorSums& sums) {
+  SquareSums all(table, sums, step.rule->has_columns);
   for_each_part(table, step, rule, list, tensor, begin, end, nothing,
                 [&](const auto& update, const Streams& at, std::int64_t count,
-                    std::int64_t number) { update.add_squares(at, count, number, sums); });
+                    std::int64_t number) { update.add_squares(at, count, number, all); });
+  all.close();
 }
 
 void direct_tensor(const KernelTable& table, const Update& step, const Folded& rule,

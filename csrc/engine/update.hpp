@@ -72,8 +72,13 @@ struct Update {
   Folded folded_[dtypes];
 };
 
-// Updates the elements [begin, end) of one tensor by the rule that was folded. `begin` is a
-// multiple of block_size.
+// Whether a tensor is updated row by row, each added up and changed while it is in the cache: one
+// that keeps means of rows alone, lies row behind row, and has nothing to do but the rule.
+bool goes_by_rows(const KernelTable& table, const Update& step, const Tensors& list,
+                  const Tensor& tensor);
+
+// Updates the elements [begin, end) of one tensor by the rule that was folded, or the rows that
+// begin there. `begin` is a multiple of block_size.
 void update_tensor(const KernelTable& table, const Update& step, const Folded& rule,
                    const Tensors& list, const Tensor& tensor, std::int64_t begin, std::int64_t end);
 

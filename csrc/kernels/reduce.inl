@@ -1,8 +1,6 @@
 // Sums over elements, included by each isa/*.cpp beside the loop of the updates. A sum depends on
 // its order, so the order is fixed: element i is added to lane i % 16, and the lanes are folded in
-// halves. Sixteen lanes are what any instruction set can keep in registers and add side by side.
-
-constexpr int lanes = 16;
+// halves.
 
 // Hardware fetches ahead within a page of memory and stops at its end. A loop that reads one array
 // alone feels that (0.22 ns per float instead of 0.38); with the many streams of an update, one

@@ -81,6 +81,17 @@ FASTOPT_NOINLINE void direct_elements(const Rule& given, std::int64_t n,
 }
 
 template <class Rule, class T>
+FASTOPT_NOINLINE void update_each_row(const Rule& given, std::int64_t rows, std::int64_t size,
+                                      T* FASTOPT_RESTRICT param, const T* FASTOPT_RESTRICT grad,
+                                      const T* FASTOPT_RESTRICT of_rows) {
+  const Rule rule = given;
+  for (; rows > 0; --rows, param += size, grad += size) {
+    const T of_row = *of_rows++;
+    for (std::int64_t i = 0; i < size; ++i) update_element(rule, param[i], grad[i], of_row);
+  }
+}
+
+template <class Rule, class T>
 FASTOPT_NOINLINE void prepare_rows(const Rule& given, std::int64_t n,
                                    const T* FASTOPT_RESTRICT rows, T* FASTOPT_RESTRICT to) {
   const Rule rule = given;
@@ -123,12 +134,21 @@ struct RuleKernels {
                  static_cast<T*>(to));
   }
 
+  static void update_rows(const void* rule, std::int64_t rows, std::int64_t size, void* param,
+                          const void* grad, const void* of_rows) {
+    update_each_row(*static_cast<const Rule<T>*>(rule), rows, size, static_cast<T*>(param),
+                    static_cast<const T*>(grad), static_cast<const T*>(of_rows));
+  }
+
   static constexpr RuleLoops loops() {
-    RuleLoops made{update, nullptr, nullptr, nullptr, nullptr};
+    RuleLoops made{update, nullptr, nullptr, nullptr, nullptr, nullptr};
     if constexpr (has_metric<Rule<T>>) made.shrink = shrink;
     if constexpr (sums_of<Rule<T>> > 0) made.measure = measure;
     if constexpr (directs<Rule<T>>) made.direct = direct;
-    if constexpr (has_rows_alone<Rule<T>>) made.of_rows = of_rows;
+    if constexpr (has_rows_alone<Rule<T>>) {
+      made.of_rows = of_rows;
+      made.update_rows = update_rows;
+    }
     return made;
   }
 };

@@ -33,6 +33,11 @@ struct RuleLoops {
   // Makes of the means of rows what the rule finds in their place. Null where it has none, or
   // columns, too.
   void (*of_rows)(const void* rule, std::int64_t n, const void* rows, void* to);
+
+  // The same as `update`, of rows that lie one behind the other, from what `of_rows` made of each.
+  // Null where that is.
+  void (*update_rows)(const void* rule, std::int64_t rows, std::int64_t size, void* param,
+                      const void* grad, const void* of_rows);
 };
 
 // Sums over n elements, each first multiplied by `scale`, in double, in an order of their own that
@@ -67,7 +72,10 @@ struct Loops {
   void (*average_is_param)(std::int64_t n, const T* p, T* ema);
   void (*restore)(std::int64_t n, const std::uint8_t* changes, const T* old, T* x);
   void (*square)(std::int64_t n, const T* g, double* to);
-  double (*add_squares)(std::int64_t n, const T* g, double* to);  // returns their sum
+  void (*squares_of_rows)(std::int64_t rows, std::int64_t size, const T* g, double* sums);
+  // Into the lanes of a sum that has `place` elements; the second adds each to `to`, besides.
+  void (*sum_squares)(std::int64_t n, const T* g, std::int64_t place, double* in_lanes);
+  void (*add_squares)(std::int64_t n, const T* g, std::int64_t place, double* in_lanes, double* to);
   void (*multiply)(std::int64_t n, T factor, T most, const T* x, T* to);
   void (*inverse_root)(std::int64_t n, T most, const T* x, T* to);
   Sums sums;

@@ -126,20 +126,60 @@ void square(std::int64_t n, const T* FASTOPT_RESTRICT g, double* FASTOPT_RESTRIC
 }
 
 template <class T>
-double add_squares(std::int64_t n, const T* FASTOPT_RESTRICT g, double* FASTOPT_RESTRICT to) {
-  double sum[lanes] = {}, rest[lanes] = {};
+void squares_of_rows(std::int64_t rows, std::int64_t size, const T* FASTOPT_RESTRICT g,
+                     double* FASTOPT_RESTRICT sums) {
+  for (; rows > 0; --rows, g += size) {
+    double sum[lanes] = {}, rest[lanes] = {};
+    std::int64_t i = 0;
+    for (; i + lanes <= size; i += lanes) {
+      FASTOPT_UNROLL(1)  // before there are vectors, or a short loop stays scalar
+      for (int lane = 0; lane < lanes; ++lane) sum[lane] += double(g[i + lane]) * g[i + lane];
+    }
+    for (int lane = 0; i < size; ++i, ++lane) rest[lane] = double(g[i]) * g[i];
+    *sums++ = folded(sum, rest);
+  }
+}
+
+// Into lanes that are there already.
+template <bool of_each, class T>
+FASTOPT_INLINE void square_into(std::int64_t n, const T* FASTOPT_RESTRICT g, std::int64_t place,
+                                double* FASTOPT_RESTRICT in_lanes,
+                                [[maybe_unused]] double* FASTOPT_RESTRICT to) {
+  double sum[lanes];  // gcc keeps them in registers as long as nothing points into them
   std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes)
+  for (auto lane = std::uint64_t(place) % lanes; lane > 0 && i < n;
+       ++i, lane = (lane + 1) % lanes) {
+    const double square = double(g[i]) * g[i];
+    if constexpr (of_each) to[i] += square;
+    in_lanes[lane] += square;
+  }
+  for (int lane = 0; lane < lanes; ++lane) sum[lane] = in_lanes[lane];
+  for (; i + lanes <= n; i += lanes) {
+    FASTOPT_UNROLL(1)  // before there are vectors, or a short loop stays scalar
     for (int lane = 0; lane < lanes; ++lane) {
       const double square = double(g[i + lane]) * g[i + lane];
-      to[i + lane] += square;
+      if constexpr (of_each) to[i + lane] += square;
       sum[lane] += square;
     }
-  for (int lane = 0; i + lane < n; ++lane) {
-    rest[lane] = double(g[i + lane]) * g[i + lane];
-    to[i + lane] += rest[lane];
   }
-  return folded(sum, rest);
+  for (int lane = 0; lane < lanes; ++lane) in_lanes[lane] = sum[lane];
+  for (int lane = 0; i < n; ++i, ++lane) {
+    const double square = double(g[i]) * g[i];
+    if constexpr (of_each) to[i] += square;
+    in_lanes[lane] += square;
+  }
+}
+
+template <class T>
+void sum_squares(std::int64_t n, const T* FASTOPT_RESTRICT g, std::int64_t place,
+                 double* FASTOPT_RESTRICT in_lanes) {
+  square_into<false>(n, g, place, in_lanes, nullptr);
+}
+
+template <class T>
+void add_squares(std::int64_t n, const T* FASTOPT_RESTRICT g, std::int64_t place,
+                 double* FASTOPT_RESTRICT in_lanes, double* FASTOPT_RESTRICT to) {
+  square_into<true>(n, g, place, in_lanes, to);
 }
 
 template <class T>
@@ -180,6 +220,8 @@ constexpr Loops<T> loops() {
           average_is_param<T>,
           restore<T>,
           square<T>,
+          squares_of_rows<T>,
+          sum_squares<T>,
           add_squares<T>,
           multiply<T>,
           inverse_root<T>,

@@ -84,7 +84,7 @@ class Row:
         """What is read, phase by phase, before the phase that writes."""
         rule = _core.rules.get(self.rule)
         phases: list[Sequence[str]] = []
-        if rule and rule.factors:
+        if rule and len(rule.factors) > 1:  # with rows alone, a row is in the cache meanwhile
             phases.append(["grads"])
         if rule and rule.sums:
             phases.append(READ_FOR_SUMS.get(self.rule, ["params", "grads", *rule.arrays]))

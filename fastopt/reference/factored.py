@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,12 @@ def squares_by(axis: int, g: Any, *, like: Any, keep: Any, columns: bool = True)
     by_size_of_steps = sorted(range(p.ndim), key=lambda a: abs(p.strides[a]))
     innermost = next((a for a in by_size_of_steps if p.shape[a] != 1), p.ndim - 1)
     add = _add_runs if innermost == p.ndim + axis else _add_elements
-    for first, last in _parts(p, columns):
+    rows_in_order = not columns and bool((np.diff(walked[2]) >= 0).all())
+    unit = lcm(BLOCK, p.shape[-1]) if rows_in_order else BLOCK
+    of_all = p.size // p.shape[-1] + (p.size // p.shape[-2] if columns else 0)
+    for first, last in _parts(p.size, unit, of_all):
         runs = np.arange(first, last)
-        runs = runs[(runs % BLOCK == 0) | (runs % p.shape[innermost] == 0) | (runs == first)]
+        runs = runs[(runs % p.shape[innermost] == 0) | (runs == first)]
         for total, values in zip(sums, walked, strict=False):
             of_part = np.zeros(total.size)
             add(of_part, walked[2], values, runs, last)
@@ -43,12 +47,11 @@ def squares_by(axis: int, g: Any, *, like: Any, keep: Any, columns: bool = True)
     return sums
 
 
-def _parts(p: Any, columns: bool) -> list[tuple[int, int]]:
-    """Return where the parts of an array begin and end."""
-    sums = p.size // p.shape[-1] + (p.size // p.shape[-2] if columns else 0)
-    blocks = -(-p.size // BLOCK)
-    count = min(blocks, max(p.size // (LITTLE * sums), 1), PARTS)
-    edges = [min(blocks * k // count * BLOCK, p.size) for k in range(count + 1)]
+def _parts(size: int, unit: int, sums: int) -> list[tuple[int, int]]:
+    """Return where the parts of an array begin and end: at multiples of the unit."""
+    units = -(-size // unit)
+    count = min(units, max(size // (LITTLE * sums), 1), PARTS)
+    edges = [min(units * k // count * unit, size) for k in range(count + 1)]
     return [(edges[k], edges[k + 1]) for k in range(count)]
 
 

@@ -1,6 +1,7 @@
 #include "factored.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace fastopt {
 
@@ -45,25 +46,38 @@ void RowsAndColumns::add_axis(std::int64_t size, std::int64_t row_stride,
   column_strides_[kept_++] = column_stride;
 }
 
+std::int64_t RowsAndColumns::unit() const {
+  return rows_in_order() ? std::lcm(block_size, row_size) : block_size;
+}
+
 int RowsAndColumns::parts(std::int64_t size) const {
   constexpr std::int64_t most = 16, little = 8;
   const std::int64_t of_sums = is_whole() ? 1 : rows + columns;
-  const std::int64_t blocks = (size + block_size - 1) / block_size;
+  const std::int64_t units = (size + unit() - 1) / unit();
   return static_cast<int>(
-      std::min(blocks, std::clamp<std::int64_t>(size / (little * of_sums), 1, most)));
+      std::min(units, std::clamp<std::int64_t>(size / (little * of_sums), 1, most)));
 }
 
-RowsAndColumns::Rows RowsAndColumns::rows_of(std::int64_t begin, std::int64_t end) const {
+std::int64_t RowsAndColumns::edge(int part, std::int64_t size) const {
+  const std::int64_t units = (size + unit() - 1) / unit();
+  return std::min(units * part / parts(size) * unit(), size);
+}
+
+bool RowsAndColumns::rows_in_order() const {
   const int last = kept_ - 1;
-  bool in_order = columns == 0 && first_row_ == 0 && row_strides_[last] == 0;
+  bool in_order = !is_whole() && columns == 0 && first_row_ == 0 && row_strides_[last] == 0;
   std::int64_t stride = 1;
   for (int axis = last - 1; axis >= 0; --axis) {
     in_order = in_order && row_strides_[axis] == stride;
     stride *= shape_[axis];
   }
-  if (!in_order || begin == end) return {0, rows};
-  const std::int64_t first = begin / shape_[last];
-  return {first, (end - 1) / shape_[last] + 1 - first};
+  return in_order;
+}
+
+RowsAndColumns::Rows RowsAndColumns::rows_of(std::int64_t begin, std::int64_t end) const {
+  if (!rows_in_order() || begin == end) return {0, rows};
+  const std::int64_t first = begin / row_size;
+  return {first, (end - 1) / row_size + 1 - first};
 }
 
 template <class T>

@@ -28,9 +28,16 @@ class RowsAndColumns {
 
   bool is_whole() const { return axes < 2; }
 
+  // Whether rows are all that is kept, and lie in memory one behind the other.
+  bool rows_in_order() const;
+
   // In how many parts the elements are added up, each by itself: in one, or in as many as have sums
   // that are few beside the elements.
   int parts(std::int64_t size) const;
+
+  // Where a part begins, or the last one ends. It is where a block begins, and where rows are in
+  // order, no row is in two parts: its sum does not depend on where it is.
+  std::int64_t edge(int part, std::int64_t size) const;
 
   // Some rows that lie side by side.
   struct Rows {
@@ -78,6 +85,7 @@ class RowsAndColumns {
   };
 
  private:
+  std::int64_t unit() const;  // at whose multiples parts begin
   void add_axis(std::int64_t size, std::int64_t row_stride, std::int64_t column_stride,
                 bool backwards);
 

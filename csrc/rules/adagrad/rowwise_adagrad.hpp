@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "../../platform.hpp"
 #include "../option.hpp"
@@ -32,7 +33,12 @@ struct RowwiseAdagrad {
 
   FASTOPT_INLINE T of_row(T s) const { return std::sqrt(s) + eps; }
 
-  FASTOPT_INLINE void operator()(T& p, T g, T metric) const { p -= lr * (g / metric); }
+  // A row that never had a gradient keeps still, however small eps is.
+  FASTOPT_INLINE void operator()(T& p, T g, T metric) const {
+    constexpr T most = std::numeric_limits<T>::max();
+    const T rate = lr / metric;
+    p -= (rate > most ? most : rate) * g;
+  }
 
   FASTOPT_INLINE T metric(T of_row) const { return of_row; }
 };

@@ -75,7 +75,9 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any, s_row: Any) -> tuple[Any, fl
     def metric() -> Any:
         return np.sqrt(s_row) + T(o.eps)
 
-    p -= T(lr) * (g / metric())
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        rate = T(lr) / metric()
+    p -= np.minimum(rate, np.finfo(T).max) * g
     return metric, lr
 
 
@@ -120,9 +122,13 @@ def rowwise_adagrad_step(
     There gradients are sparse: a penalty or a decay reaches rows that have one in this step, here
     it reaches all. A row whose gradient is zero stays as it is, here too.
 
+    What is multiplied by ``g`` is found once for a row, as in FBGEMM, and is at most the largest
+    number of the dtype. Squares are added up in double precision in a fixed order, whichever row of
+    the table it is. Rows of up to 16384 elements are updated while they are in the cache, if there
+    is no other option to obey than those of the rule; else the gradient is gone over twice.
+
     What `update_mask` leaves out is not in the mean of its row; a row of which nothing takes part
-    stays as it is. The gradient is gone over twice: for the rows, and for the step. Squares are
-    added up in double precision in a fixed order.
+    stays as it is.
 
     Source: Naumov et al. 2019, "Deep learning recommendation model for personalization and
     recommendation systems"; Duchi, Hazan & Singer 2011, equation 1.

@@ -18,7 +18,8 @@ def subtract(
     """Subtract the update ``u`` from ``p`` where it agrees with ``g``: the formula of the rules."""
     along = g * np.copysign(T(1), u)  # u * g has this sign, but may be too small
     part = np.ones(p.shape, bool) if o.takes_part is None else o.takes_part
-    share = np.count_nonzero((abs(u) > 0) & (along > 0) & part) / max(int(np.count_nonzero(part)), 1)
+    agree = (abs(u) > 0) & (along > 0) & part
+    share = np.count_nonzero(agree) / max(int(np.count_nonzero(part)), 1)
     scale = T(1 / max(1e-3, share))
 
     def scaled() -> Any:
