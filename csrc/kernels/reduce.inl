@@ -33,6 +33,7 @@ FASTOPT_INLINE double folded(const double (&sum)[count]) {
     return sum[0];
   } else {  // arrays of known sizes, which stay in registers
     double half[count / 2];
+    FASTOPT_UNROLL(1)  // or gcc folds one by one
     for (int lane = 0; lane < count / 2; ++lane) half[lane] = sum[lane] + sum[lane + count / 2];
     return folded(half);
   }
@@ -42,6 +43,7 @@ FASTOPT_INLINE double folded(const double (&sum)[count]) {
 // lanes in registers as long as nothing points into them.
 FASTOPT_INLINE double folded(const double (&sum)[lanes], const double (&rest)[lanes]) {
   double all[lanes];
+  FASTOPT_UNROLL(1)
   for (int lane = 0; lane < lanes; ++lane) all[lane] = sum[lane] + rest[lane];
   return folded(all);
 }

@@ -36,7 +36,7 @@ struct Rprop {
         first(T(t == 1)) {}
 
   FASTOPT_INLINE void operator()(T& p, T g, T& g_prev, T& size) const {
-    const T as_before = g_prev > 0 ? g : g_prev < 0 ? -g : T(0);  // no product, which underflows
+    const T as_before = g * sign(g_prev);  // the product of both might underflow
     const T agreement = first != 0 ? T(0) : as_before;
     const T eta = agreement > 0 ? eta_plus : agreement < 0 ? eta_minus : T(1);
     const T scaled = eta * (first != 0 ? lr : size);
