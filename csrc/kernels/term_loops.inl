@@ -11,7 +11,7 @@ void scale(std::int64_t n, T factor, const T* g, T* to) {
 
 template <class T>
 void clip(std::int64_t n, T limit, T* g) {  // NaN stays NaN
-  for (std::int64_t i = 0; i < n; ++i) g[i] = g[i] < -limit ? -limit : g[i] > limit ? limit : g[i];
+  for (std::int64_t i = 0; i < n; ++i) g[i] = bounded(g[i], limit);
 }
 
 // Selected, not multiplied by zero: what is dropped may be infinite.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "../../platform.hpp"
+#include "../bounded.hpp"
 #include "../option.hpp"
 
 namespace fastopt {
@@ -38,14 +39,11 @@ struct Ftrl {
     const T linear = z + ((g + l2_shrinkage * p) - (root - std::sqrt(n)) * per_lr * p);
     const T curvature = (beta + root) * per_lr + lambda2;
     // It is 0 where no gradient has come yet.
-    const T moved = curvature != 0 ? (clip(linear) - linear) / curvature : p;
+    const T moved = curvature != 0 ? (bounded(linear, lambda1) - linear) / curvature : p;
     p = lr != 0 ? moved : p;
     n = lr != 0 ? squares : n;
     z = lr != 0 ? linear : z;
   }
-
- private:
-  FASTOPT_INLINE T clip(T x) const { return x > lambda1 ? lambda1 : x < -lambda1 ? -lambda1 : x; }
 };
 
 }  // namespace fastopt

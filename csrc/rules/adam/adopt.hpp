@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "../../platform.hpp"
+#include "../bounded.hpp"
 #include "../option.hpp"
 #include "larger.hpp"
 
@@ -49,7 +50,7 @@ struct Adopt {
 
  private:
   FASTOPT_INLINE T clip(T u) const {
-    const T clipped = u > bound ? bound : u < -bound ? -bound : u;
+    const T clipped = bounded(u, bound);
     return clips != 0 ? clipped : u;
   }
 };

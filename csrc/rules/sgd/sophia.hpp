@@ -5,6 +5,7 @@
 
 #include "../../platform.hpp"
 #include "../adam/bias_correction.hpp"
+#include "../bounded.hpp"
 #include "../option.hpp"
 
 namespace fastopt {
@@ -41,12 +42,8 @@ struct Sophia {
     m = beta1 * m + one_minus_beta1 * g;
     const T scaled = rho * h;
     const T curvature = (scaled < least ? least : scaled) + eps_outside;
-    p -= lr * clipped(m * inv_correction1 / curvature);
+    p -= lr * bounded(m * inv_correction1 / curvature, T(1));
   }
-
- private:
-  // NaN stays.
-  static FASTOPT_INLINE T clipped(T x) { return x > 1 ? T(1) : x < -1 ? T(-1) : x; }
 };
 
 }  // namespace fastopt
