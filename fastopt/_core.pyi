@@ -21,6 +21,8 @@ class Rule(NamedTuple):
     all others."""
     sums: int
     """How many it wants of an array before its step."""
+    only_read: str | None
+    """Which of the arrays a step leaves as it is."""
 
 rules: dict[str, Rule]
 term_defaults: dict[str, Any]

@@ -104,6 +104,21 @@ def test_without_curvature_it_is_signum(dtype: Any, rng: np.random.Generator) ->
     assert_same_bits([p, state.m], [q, other.m])
 
 
+@pytest.mark.parametrize("terms", [{}, {"update_mask": np.arange(300) % 3 > 0, "l2": 0.1}])
+@pytest.mark.parametrize("step", [fastopt.sophia_step, fastopt.reference.sophia_step])
+def test_steps_leave_the_curvature_as_it_is(
+    step: Any, terms: dict[str, Any], rng: np.random.Generator
+) -> None:
+    for dtype in DTYPES:
+        p, g = rng.standard_normal((2, 300)).astype(dtype)
+        state = fastopt.sophia_init(p)
+        state.h[:] = rng.standard_normal(300)
+        state.h[:4] = -0.0, np.finfo(dtype).tiny / 4, np.inf, np.nan
+        before = state.h.copy()
+        step(p, g, state, **terms)
+        assert_same_bits([state.h], [before])
+
+
 def folded(h: Any, estimate: Any, beta2: float) -> Any:
     w = h.dtype.type(1 - beta2)
     return (h - w * h) + w * estimate

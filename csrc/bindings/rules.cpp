@@ -43,8 +43,8 @@ PyObject* step_of_rule(PyObject* capsule, PyObject* const* arguments, Py_ssize_t
 }
 
 // The options of a rule with their ranges; what its state has, means of rows and of columns, arrays
-// with whether a state may leave them out, numbers with where they begin; its step, and how many
-// sums it wants of an array before.
+// with whether a state may leave them out, numbers with where they begin; its step, how many sums
+// it wants of an array before, and the array of its state that it only reads.
 py::object described(const py::object& make, const Rule& rule) {
   py::dict options, arrays, scalars;
   py::list factors;
@@ -57,7 +57,10 @@ py::object described(const py::object& make, const Rule& rule) {
   method = method_of(function_of(rule), step_of_rule);
   const Object capsule = Object::made(PyCapsule_New(const_cast<Rule*>(&rule), nullptr, nullptr));
   const py::object step = to_pybind(Object::made(PyCFunction_New(&method, capsule.ptr())));
-  return make(options, factors, arrays, scalars, step, rule.variants[0].sums);
+  const RuleVariant& variant = rule.variants[0];
+  const py::object only_read =
+      variant.only_read < 0 ? py::none() : py::object(py::str(rule.arrays[variant.only_read].name));
+  return make(options, factors, arrays, scalars, step, variant.sums, only_read);
 }
 
 py::object default_of(const Declared& declared) {
@@ -80,7 +83,7 @@ void add_rules(py::module_& module) {
   py::dict rules;
   const py::object make =
       py::module_::import("collections")
-          .attr("namedtuple")("Rule", "options factors arrays numbers step sums");
+          .attr("namedtuple")("Rule", "options factors arrays numbers step sums only_read");
   module.attr("Rule") = make;
   for (const Rule& rule : all_rules()) rules[rule.name] = described(make, rule);
   module.attr("rules") = rules;

@@ -97,6 +97,7 @@ constexpr RuleVariant variant() {
                    sums_of<Arithmetic<float>>,
                    {},
                    sums_before_decay<Arithmetic<float>>,
+                   only_read_of<Arithmetic<float>>,
                    filled_of<Arithmetic<float>>,
                    factors_of<Options>.count > 1,
                    {}};

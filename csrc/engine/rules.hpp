@@ -43,6 +43,9 @@ struct RuleVariant {
   // Whether sums are of the parameter as it is before decay.
   bool sums_before_decay;
 
+  // Which of the arrays of the state it only reads, or -1.
+  int only_read;
+
   // Which of the arrays that its loops go through is none of the state, but filled block by block,
   // or -1: the estimate by rows and columns, or what is made of the means of rows, or else
   // what a direction has become.

@@ -7,7 +7,7 @@ FASTOPT_INLINE void store(T x, T& to) {
 }
 
 template <class T>
-FASTOPT_INLINE void store(T, const T&) {}  // what is filled block by block is only read
+FASTOPT_INLINE void store(T, const T&) {}  // what is only read
 
 // Reads everything before it stores anything: a processor takes a load behind a store for one of
 // what was stored where the last 12 bits of their addresses are equal, as they are of large arrays.
@@ -101,7 +101,8 @@ FASTOPT_NOINLINE void prepare_rows(const Rule& given, std::int64_t n,
 template <template <class> class Rule, class T, int... State>
 struct RuleKernels {
   template <int I>
-  using Element = std::conditional_t<I == filled_of<Rule<T>>, const T, T>;
+  using Element =
+      std::conditional_t<I == filled_of<Rule<T>> || I == only_read_of<Rule<T>>, const T, T>;
 
   static T* at(void* const* states, int state) { return static_cast<T*>(states[state]); }
 

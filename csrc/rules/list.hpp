@@ -151,6 +151,12 @@ constexpr bool has_moment<Rule, std::void_t<decltype(Rule::moment)>> = true;
 template <class Rule>
 constexpr int filled_of = has_moment<Rule> || directs<Rule> ? Rule::states - 1 : -1;
 
+// Which of the arrays of its state a rule only reads, or -1: that stays as it is.
+template <class Rule, class = void>
+constexpr int only_read_of = -1;
+template <class Rule>
+constexpr int only_read_of<Rule, std::void_t<decltype(Rule::only_read)>> = Rule::only_read;
+
 // Where a rule stands in the list, and so in every kernel table.
 template <template <class> class Rule>
 constexpr int rule_id = position<Rule>(Rules{});

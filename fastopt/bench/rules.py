@@ -76,8 +76,13 @@ class Row:
     @property
     def writes(self) -> int:
         """How many arrays of the size of the parameters a step cannot avoid to write."""
-        state = self.new_state(np.zeros(1, np.float32))
-        return 1 + len(moments(state)) + ("ema" in self.arguments)
+        stored = moments(self.new_state(np.zeros(1, np.float32))).keys() - {self.only_read}
+        return 1 + len(stored) + ("ema" in self.arguments)
+
+    @property
+    def only_read(self) -> str | None:
+        """The array of the state that a step leaves as it is."""
+        return _core.rules[self.rule].only_read if self.is_step else None
 
     @property
     def earlier_phases(self) -> list[Sequence[str]]:
@@ -93,8 +98,8 @@ class Row:
     @property
     def reads(self) -> int:
         """How many arrays it reads, once in each phase; clipping reads the gradients before."""
-        earlier = sum(map(len, self.earlier_phases))
-        return self.writes + self.is_step + earlier + ("clip_norm" in self.options)
+        others = sum(map(len, self.earlier_phases)) + bool(self.only_read)
+        return self.writes + self.is_step + others + ("clip_norm" in self.options)
 
     @property
     def bytes_per_param(self) -> float:
@@ -188,12 +193,17 @@ class Run:
             return partial(_core.copy_probe, self.params, self.inputs, threads)
         zeros = map_tree(lambda p: np.full_like(p, 0), self.params)
         arrays = {"params": self.params, "grads": self.inputs, **self._moments}
-        phases = [[arrays[name] for name in phase] for phase in self._row.earlier_phases]
+        readings = list(self._row.earlier_phases)
+        written = self.states
+        if only_read := self._row.only_read:  # beside what is written, but a loop for it is at hand
+            readings.append([only_read])
+            written = tuple(x for x in self.states if x is not arrays[only_read])
+        read = [[arrays[name] for name in names] for names in readings]
 
         def probe() -> None:
-            for first, *others in phases:
+            for first, *others in read:
                 _core.read_probe(first, tuple(others), threads)
-            _core.memory_probe(self.params, zeros, self.states, threads)
+            _core.memory_probe(self.params, zeros, written, threads)
 
         return probe
 

@@ -43,6 +43,7 @@ def step_of(name: str, rule: Rule) -> Callable[..., Any]:
         if isinstance(counts, _core.ArrayCounts):  # of an optimizer
             counts = tuple(counts)
         updates = [step for _, step in zip_trees(params, counts)]
+        o.is_stored = [array != has.only_read for array in has.arrays]
         made, sums = [], []
         taking_part = list(entries(o, params, grads, *trees[first:last]))
         yields_sums = hasattr(o, "per_array")

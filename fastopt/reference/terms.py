@@ -142,8 +142,8 @@ class Entry(SimpleNamespace):
         """Finish state and ``p``; a ``metric`` of the state scales the threshold of proximal L1."""
         p, ema = self.p, self.ema
         T = p.dtype.type
-        for array in self.arrays:
-            if array is not None:
+        for array, is_stored in zip(self.arrays, self.is_stored, strict=True):
+            if array is not None and is_stored:
                 leave_normal_or_zero(array)
         if self.decay_after:
             self._decay()

@@ -31,8 +31,7 @@ class SophiaState:
     m: LikeParams
     """Running mean of the gradients."""
     h: LikeParams
-    """Running mean of the estimates of the Hessian's diagonal. Steps leave it as it is, but that
-    numbers too small for full precision become zero."""
+    """Running mean of the estimates of the Hessian's diagonal. Steps leave it as it is."""
 
 
 @document_init

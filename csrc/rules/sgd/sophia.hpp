@@ -23,7 +23,7 @@ struct SophiaOptions {
 
 template <class T>
 struct Sophia {
-  static constexpr int states = 2;  // the second is only read
+  static constexpr int states = 2, only_read = 1;
   T lr, beta1, one_minus_beta1, inv_correction1, rho, least, eps_outside;
 
   Sophia(const SophiaOptions& given, double t)
@@ -38,7 +38,7 @@ struct Sophia {
       inv_correction1 = T(1 / BiasCorrections::of_thread()(given.beta1, t));
   }
 
-  FASTOPT_INLINE void operator()(T& p, T g, T& m, T& h) const {
+  FASTOPT_INLINE void operator()(T& p, T g, T& m, T h) const {
     m = beta1 * m + one_minus_beta1 * g;
     const T scaled = rho * h;
     const T curvature = (scaled < least ? least : scaled) + eps_outside;
