@@ -9,7 +9,8 @@ namespace fastopt {
 // With 1024 elements, a step with terms takes a tenth longer; with fewer than 256, calls cost.
 constexpr std::int64_t block_size = 256;
 
-// Of a sum: as many as any instruction set can keep in registers and add side by side.
+// A sum is kept in so many sums, which any instruction set has room for in registers. The number
+// decides the bits of all sums: reference/norms.py has it as LANES.
 constexpr int lanes = 16;
 
 template <class T>

@@ -361,3 +361,22 @@ def test_options_of_ours(name: str) -> None:
         TypeError, match=rf"^{name}: there is no option 'l2'(; use weight_decay=|$)"
     ):
         getattr(ours, name)([p], l2=0.1)
+
+
+def test_the_state_of_another_optimizer_is_refused() -> None:
+    p = torch.nn.Parameter(torch.ones(3, dtype=DTYPE))
+    saved = ours.FTRL([p]).state_dict()
+    opt = ours.SophiaG([p], lr=0.1)
+    with pytest.raises(
+        ValueError, match=r"^SophiaG\.load_state_dict: param_groups have no '\w+': "
+    ):
+        opt.load_state_dict(saved)
+    assert opt.param_groups[0]["lr"] == 0.1
+    assert "initial_accumulator_value" not in opt.param_groups[0]
+
+
+@pytest.mark.parametrize("bs", [-1, float("nan"), float("inf"), "a", True])
+def test_batch_sizes_of_sophia_are_checked(bs: Any) -> None:
+    p = torch.nn.Parameter(torch.ones(3, dtype=DTYPE))
+    with pytest.raises((TypeError, ValueError), match=r"^SophiaG: bs must be "):
+        ours.SophiaG([p], bs=bs)

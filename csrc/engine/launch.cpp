@@ -267,7 +267,7 @@ void Room::make_for(Tensors& list, const Update* groups) {
     const Update& group = groups[tensor.group];
     if (Task::has_own_rule(group)) of_tensors.resize(list.all.size());
     if (group.rule->sums > 0) of_blocks.resize(list.extent / block_size * RuleVariant::max_sums);
-    if (!group.rule->has_estimate() || goes_by_rows(current_table(), group, list, tensor)) continue;
+    if (!group.rule->has_estimate() || goes_by_rows(group, list, tensor)) continue;
     const RowsAndColumns& of = list.factored[tensor.factored];
     const int count = of.parts(tensor.size);
     for (int number = 0; number < count; ++number) {

@@ -56,7 +56,7 @@ void launch_directions(const Tensors& list, const Update* groups, bool flush_den
 // Updates all tensors, each as its group is to be. Rules that want sums over each array have two
 // phases: the first adds them up, block by block and then in the order of blocks, in double; the
 // second computes anew what it needs besides, which costs less than to store it. Before them, rules
-// with estimates by rows and columns add up their squares.
+// with estimates by rows and columns add up their squares, unless a tensor goes by rows.
 void launch(const Tensors& list, const Update* groups, bool flush_denormals, int threads,
             Room& room);
 

@@ -100,6 +100,7 @@ constexpr RuleVariant variant() {
                    only_read_of<Arithmetic<float>>,
                    filled_of<Arithmetic<float>>,
                    factors_of<Options>.count > 1,
+                   can_go_by_rows<Arithmetic<float>>,
                    {}};
   if constexpr (factors_of<Options>.count > 0) {
     made.moment[int(Dtype::float32)] = moment<Arithmetic<float>>;

@@ -51,6 +51,7 @@ struct RuleVariant {
   // what a direction has become.
   int filled;
   bool has_columns;
+  bool can_go_by_rows;  // where nothing else is to be done
   const FactoredMoment& (*moment[dtypes])(const void* folded);
 
   bool has_estimate() const { return moment[0] != nullptr; }

@@ -9,8 +9,9 @@
 
 namespace fastopt {
 
-// Takes the elements run by run along the last axis in memory. What is along it has one sum, which
-// may go on in the next run and is open until another one is: its element i is in lane i % lanes.
+// Takes the elements in the order of memory, run by run. All elements of a run are of one row, or
+// all of one column, or neither. Such a sum is open, and in lanes, as long as runs of the same row
+// follow, and is folded when another one begins.
 class SquareSums {
  public:
   SquareSums(const KernelTable& table, const FactorSums& to, bool has_columns)
@@ -35,13 +36,14 @@ class SquareSums {
       to_.column_counts[column + i * by_column] += takes_part[i] != 0;
   }
 
-  // To be called behind the last.
+  // To be called after the last run.
   void close() { open(nullptr); }
 
  private:
   void open(double* next) {
     if (next == open_) return;
-    if (open_) *open_ += table_.float64.sums.plain(in_lanes_, /*scale=*/1, lanes);
+    if (open_)  // the sum of as many numbers as there are lanes is what these fold to
+      *open_ += table_.float64.sums.plain(in_lanes_, /*scale=*/1, lanes);
     open_ = next;
     elements_ = 0;
     std::fill_n(in_lanes_, lanes, 0.0);

@@ -219,7 +219,8 @@ class TensorUpdate {
     if (block.update_mask) {
       takes_part = bytes(block.update_mask, Streams::update_mask, n, unpacked);
       static constexpr T zeros[block_size] = {};
-      if (g != changed) g = std::copy_n(g, n, changed) - n;
+      if (g != changed) std::copy_n(g, n, changed);
+      g = changed;
       loops_.restore(n, takes_part, zeros, changed);
     }
     runs.next(n, [&](auto from, auto count, auto row, auto by_row, auto column, auto by) {

@@ -74,8 +74,7 @@ struct Update {
 
 // Whether a tensor is updated row by row, each added up and changed while it is in the cache: one
 // that keeps means of rows alone, lies row behind row, and has nothing to do but the rule.
-bool goes_by_rows(const KernelTable& table, const Update& step, const Tensors& list,
-                  const Tensor& tensor);
+bool goes_by_rows(const Update& step, const Tensors& list, const Tensor& tensor);
 
 // Updates the elements [begin, end) of one tensor by the rule that was folded, or the rows that
 // begin there. `begin` is a multiple of block_size.

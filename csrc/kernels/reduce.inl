@@ -1,5 +1,5 @@
 // Sums over elements, included by each isa/*.cpp beside the loop of the updates. A sum depends on
-// its order, so the order is fixed: element i is added to lane i % 16, and the lanes are folded in
+// its order, so the order is fixed: element i is added to lane i % lanes, and these are folded in
 // halves.
 
 // Hardware fetches ahead within a page of memory and stops at its end. A loop that reads one array

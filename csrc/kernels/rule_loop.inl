@@ -9,8 +9,8 @@ FASTOPT_INLINE void store(T x, T& to) {
 template <class T>
 FASTOPT_INLINE void store(T, const T&) {}  // what is only read
 
-// Reads everything before it stores anything: a processor takes a load behind a store for one of
-// what was stored where the last 12 bits of their addresses are equal, as they are of large arrays.
+// Loads everything before it stores anything. A load behind a store waits for it where the last 12
+// bits of their addresses are equal (4K aliasing), as they are of large arrays.
 template <class Rule, class T, class... State>
 FASTOPT_INLINE void update_element(const Rule& rule, T& param, T grad, State&... state) {
   const auto with = [&](T p, std::remove_const_t<State>... s) {
@@ -146,10 +146,8 @@ struct RuleKernels {
     if constexpr (has_metric<Rule<T>>) made.shrink = shrink;
     if constexpr (sums_of<Rule<T>> > 0) made.measure = measure;
     if constexpr (directs<Rule<T>>) made.direct = direct;
-    if constexpr (has_rows_alone<Rule<T>>) {
-      made.of_rows = of_rows;
-      made.update_rows = update_rows;
-    }
+    if constexpr (has_rows_alone<Rule<T>>) made.of_rows = of_rows;
+    if constexpr (can_go_by_rows<Rule<T>>) made.update_rows = update_rows;
     return made;
   }
 };

@@ -35,7 +35,7 @@ struct RuleLoops {
   void (*of_rows)(const void* rule, std::int64_t n, const void* rows, void* to);
 
   // The same as `update`, of rows that lie one behind the other, from what `of_rows` made of each.
-  // Null where that is.
+  // Null where the rule has sums, or arrays of a state, too.
   void (*update_rows)(const void* rule, std::int64_t rows, std::int64_t size, void* param,
                       const void* grad, const void* of_rows);
 };
@@ -72,8 +72,9 @@ struct Loops {
   void (*average_is_param)(std::int64_t n, const T* p, T* ema);
   void (*restore)(std::int64_t n, const std::uint8_t* changes, const T* old, T* x);
   void (*square)(std::int64_t n, const T* g, double* to);
+  // Sums of squares in one order, element i of a row in lane i % lanes: of whole rows; and into the
+  // lanes of a row that has `place` elements so far, where the last adds each to `to`, besides.
   void (*squares_of_rows)(std::int64_t rows, std::int64_t size, const T* g, double* sums);
-  // Into the lanes of a sum that has `place` elements; the second adds each to `to`, besides.
   void (*sum_squares)(std::int64_t n, const T* g, std::int64_t place, double* in_lanes);
   void (*add_squares)(std::int64_t n, const T* g, std::int64_t place, double* in_lanes, double* to);
   void (*multiply)(std::int64_t n, T factor, T most, const T* x, T* to);

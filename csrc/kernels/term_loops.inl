@@ -25,12 +25,6 @@ void drop(std::int64_t n, T keep_scale, const std::uint8_t* FASTOPT_RESTRICT kee
   }
 }
 
-// l1 * sign(p), where sign(0) = 0 and sign(NaN) = NaN.
-template <class T>
-FASTOPT_INLINE T signed_like(T l1, T p) {
-  return std::fabs(p) > 0 ? std::copysign(l1, p) : l1 * std::fabs(p);
-}
-
 // The penalties in one loop, after the scale. Which there are is known when this is compiled: one
 // that is zero is absent, because 0 * inf would make NaN.
 template <class T, bool has_l2, bool has_l1, bool decays>
@@ -42,7 +36,7 @@ void penalize(std::int64_t n, const PenaltyScalars<T>& given, T* FASTOPT_RESTRIC
     const T x = p[i];
     T grad = g[i] * scalars.grad_scale;
     if constexpr (has_l2) grad = grad + scalars.l2 * x;
-    if constexpr (has_l1) grad = grad + signed_like(scalars.l1, x);
+    if constexpr (has_l1) grad = grad + scalars.l1 * sign(x);
     if constexpr (decays) p[i] = x - scalars.decay * x;
     to[i] = grad;
   }
@@ -125,6 +119,7 @@ void square(std::int64_t n, const T* FASTOPT_RESTRICT g, double* FASTOPT_RESTRIC
   for (std::int64_t i = 0; i < n; ++i) to[i] = double(g[i]) * g[i];
 }
 
+// Of whole rows, whose lanes stay in registers.
 template <class T>
 void squares_of_rows(std::int64_t rows, std::int64_t size, const T* FASTOPT_RESTRICT g,
                      double* FASTOPT_RESTRICT sums) {

@@ -48,7 +48,7 @@ struct Cautious : Rule {
   // too small.
   static FASTOPT_INLINE T along(T u, T g) { return g * std::copysign(T(1), u); }
 
-  // 1 or 0. Of a NaN neither is so.
+  // 1, or 0, also of a NaN and of an update of zero, which has a sign, too.
   static FASTOPT_INLINE T agrees(T u, T g) {
     return std::fabs(u) > 0 && along(u, g) > 0 ? T(1) : T(0);
   }

@@ -141,7 +141,11 @@ constexpr bool has_rows_alone = false;
 template <class Rule>
 constexpr bool has_rows_alone<Rule, std::void_t<decltype(&Rule::of_row)>> = true;
 
-// Whether it keeps any.
+// Whether it has nothing but these: then a row may be updated as soon as it is added up.
+template <class Rule>
+constexpr bool can_go_by_rows = has_rows_alone<Rule> && sums_of<Rule> == 0 && Rule::states == 1;
+
+// Whether it keeps any means.
 template <class Rule, class = void>
 constexpr bool has_moment = false;
 template <class Rule>

@@ -31,9 +31,13 @@ struct RowwiseAdagrad {
   RowwiseAdagrad(const RowwiseAdagradOptions& given, double t)
       : metric_lr(given.lr / (1 + (t - 1) * given.lr_decay)), lr(T(metric_lr)), eps(T(given.eps)) {}
 
-  FASTOPT_INLINE T of_row(T s) const { return std::sqrt(s) + eps; }
+  // A row that never had a gradient keeps still, however small eps and rate are.
+  FASTOPT_INLINE T of_row(T s) const {
+    constexpr T least = std::numeric_limits<T>::min();
+    const T metric = std::sqrt(s) + eps;
+    return metric < least ? least : metric;
+  }
 
-  // A row that never had a gradient keeps still, however small eps is.
   FASTOPT_INLINE void operator()(T& p, T g, T metric) const {
     constexpr T most = std::numeric_limits<T>::max();
     const T rate = lr / metric;

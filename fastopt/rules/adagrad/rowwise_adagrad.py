@@ -73,11 +73,11 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any, s_row: Any) -> tuple[Any, fl
     s_row[...] = np.where(counts > 0, new, s_row)
 
     def metric() -> Any:
-        return np.sqrt(s_row) + T(o.eps)
+        return np.maximum(np.sqrt(s_row) + T(o.eps), np.finfo(T).tiny)
 
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        rate = T(lr) / metric()
-    p -= np.minimum(rate, np.finfo(T).max) * g
+    with np.errstate(over="ignore"):
+        rate = np.minimum(T(lr) / metric(), np.finfo(T).max)
+    p -= rate * g
     return metric, lr
 
 
@@ -98,7 +98,7 @@ def rowwise_adagrad_step(
     ::
 
         s_row += mean(g**2)            of each row, along the last axis
-        p -= lr/(1 + (t - 1)*lr_decay) * g / (sqrt(s_row) + eps)
+        p -= lr/(1 + (t - 1)*lr_decay) / (sqrt(s_row) + eps) * g
 
     where ``t`` is the count of the state after the step, so 1 in the first one. An array with fewer
     than two axes has a sum for each element, as in :func:`adagrad_step`.
@@ -122,10 +122,12 @@ def rowwise_adagrad_step(
     There gradients are sparse: a penalty or a decay reaches rows that have one in this step, here
     it reaches all. A row whose gradient is zero stays as it is, here too.
 
-    What is multiplied by ``g`` is found once for a row, as in FBGEMM, and is at most the largest
-    number of the dtype. Squares are added up in double precision in a fixed order, whichever row of
-    the table it is. Rows of up to 16384 elements are updated while they are in the cache, if there
-    is no other option to obey than those of the rule; else the gradient is gone over twice.
+    The rate is divided, and then multiplied by ``g``, as in FBGEMM: it is the same number for a
+    whole row. The denominator is at least the smallest normal number of the dtype, the quotient at
+    most its largest. Squares are added up in double precision in a fixed order; of a table in C
+    order, whichever row it is. Such a table, with rows of up to 16384 elements, is gone over once,
+    a few rows at a time, if there are no terms or masks to obey; in all other cases the gradient is
+    read twice.
 
     What `update_mask` leaves out is not in the mean of its row; a row of which nothing takes part
     stays as it is.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -174,7 +175,12 @@ ema_decay, flush_denormals, threads
     def _numbers(cls, group: dict[str, Any], variant: Any) -> dict[str, Any]:
         numbers = super()._numbers(group, variant)
         del numbers["beta2"]  # which is that of the Hessian
-        numbers["rho"] *= numbers.pop("bs")
+        bs = numbers.pop("bs")
+        if isinstance(bs, bool) or not isinstance(bs, (int, float)):
+            raise TypeError(f"{cls.__name__}: bs must be a number, not {type(bs).__name__}")
+        if not 0 <= bs < inf:
+            raise ValueError(f"{cls.__name__}: bs must be finite and >= 0, it is {bs}")
+        numbers["rho"] *= bs
         return numbers
 
     def step(self, closure: Callable[[], Any] | None = None, bs: float | None = None) -> Any:
