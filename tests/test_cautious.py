@@ -98,6 +98,18 @@ def test_signs_of_small_numbers_and_of_nan(name: str) -> None:
     assert w[2] == 0
 
 
+@pytest.mark.parametrize("of", [fastopt, reference])
+def test_what_does_not_agree_stays_however_long_its_step_is(of: Any) -> None:
+    """Without ``eps`` a step may be infinite: a mean over a root of zero."""
+    for sign in (1.0, -1.0):
+        p = np.array([2.0, 2.0, 2.0, -0.0])
+        state = fastopt.AdamState(1, np.full(4, sign), np.zeros(4))
+        with np.errstate(all="ignore"):
+            of.cautious_adam_step(p, np.array([0.0, -sign * 1e-170, np.nan, 0.0]), state, eps=0.0)
+        assert_same_bits([p[[0, 1, 3]]], [np.array([2.0, 2.0, -0.0])])
+        assert np.isnan(p[2])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_the_same(name: str, rng: np.random.Generator) -> None:
     """The option of functions, of the reference and of classes, and the rule by its name."""

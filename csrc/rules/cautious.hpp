@@ -35,7 +35,8 @@ struct Cautious : Rule {
   template <class... State>
   FASTOPT_INLINE void operator()(T& p, T g, State&... state) const {
     const T u = this->update(g, state...);
-    p -= (along(u, g) <= 0 ? T(0) : scale) * u;  // NaN does not stay hidden
+    const bool stays = along(u, g) <= 0 && u == u;  // NaN does not stay hidden
+    p -= stays ? T(0) : scale * u;
   }
 
   template <class... State>

@@ -26,7 +26,8 @@ def subtract(
         assert metric is not None
         return metric() / scale
 
-    p -= np.where(along <= 0, T(0), scale) * u  # NaN does not stay hidden
+    stays = (along <= 0) & ~np.isnan(u)  # NaN does not stay hidden
+    p -= np.where(stays, T(0), scale * u)
     return scaled, metric_lr
 
 
