@@ -38,8 +38,8 @@ struct Ftrl {
     const T squares = n + g * g, root = std::sqrt(squares);
     const T linear = z + ((g + l2_shrinkage * p) - (root - std::sqrt(n)) * per_lr * p);
     const T curvature = (beta + root) * per_lr + lambda2;
-    // It is 0 where no gradient has come yet.
-    const T moved = curvature != 0 ? (bounded(linear, lambda1) - linear) / curvature : p;
+    const T best = (bounded(linear, lambda1) - linear) / curvature;
+    const T moved = curvature != 0 ? best : p;  // it is 0 where no gradient has come yet
     p = lr != 0 ? moved : p;
     n = lr != 0 ? squares : n;
     z = lr != 0 ? linear : z;
