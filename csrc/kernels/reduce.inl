@@ -27,12 +27,12 @@ struct IsAboveOne {
   FASTOPT_INLINE double operator()(double x) const { return std::fabs(x) > 1; }
 };
 
-template <int count>
-FASTOPT_INLINE double folded(const double (&sum)[count]) {
+template <class T, int count>
+FASTOPT_INLINE T folded(const T (&sum)[count]) {
   if constexpr (count == 1) {
     return sum[0];
   } else {  // arrays of known sizes, which stay in registers
-    double half[count / 2];
+    T half[count / 2];
     FASTOPT_UNROLL(1)  // or gcc folds one by one
     for (int lane = 0; lane < count / 2; ++lane) half[lane] = sum[lane] + sum[lane + count / 2];
     return folded(half);
@@ -41,8 +41,9 @@ FASTOPT_INLINE double folded(const double (&sum)[count]) {
 
 // Takes what the last lanes have, which are not all there, from an array of its own: gcc keeps
 // lanes in registers as long as nothing points into them.
-FASTOPT_INLINE double folded(const double (&sum)[lanes], const double (&rest)[lanes]) {
-  double all[lanes];
+template <class T>
+FASTOPT_INLINE T folded(const T (&sum)[lanes], const T (&rest)[lanes]) {
+  T all[lanes];
   FASTOPT_UNROLL(1)
   for (int lane = 0; lane < lanes; ++lane) all[lane] = sum[lane] + rest[lane];
   return folded(all);

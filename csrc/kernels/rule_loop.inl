@@ -41,10 +41,10 @@ FASTOPT_NOINLINE void shrink_elements(const Rule& given, std::int64_t n, T thres
     param[i] = shrunk(param[i], threshold / rule.metric(state[i]...));
 }
 
-template <class Rule, class T, class... State>
-FASTOPT_INLINE void add_element(const Rule& rule, double (&of_lanes)[Rule::sums][lanes], int lane,
+template <class Rule, class Sum, class T, class... State>
+FASTOPT_INLINE void add_element(const Rule& rule, Sum (&of_lanes)[Rule::sums][lanes], int lane,
                                 T param, T grad, State... state) {
-  double of_element[Rule::sums];
+  Sum of_element[Rule::sums];
   rule.measure(param, grad, state..., of_element);
   for (int k = 0; k < Rule::sums; ++k) of_lanes[k][lane] += of_element[k];
 }
@@ -59,7 +59,8 @@ FASTOPT_NOINLINE void measure_elements(const Rule& given, std::int64_t n,
                                        const T* FASTOPT_RESTRICT grad,
                                        const State* FASTOPT_RESTRICT... state) {
   const Rule rule = given;
-  double of_lanes[Rule::sums][lanes] = {}, rest[Rule::sums][lanes] = {};
+  using Sum = std::conditional_t<only_counts<Rule>, T, double>;
+  Sum of_lanes[Rule::sums][lanes] = {}, rest[Rule::sums][lanes] = {};
   std::int64_t i = 0;
   for (; !takes_part && i + lanes <= n; i += lanes) {
     FASTOPT_UNROLL(1)  // before there are vectors, or a short loop stays scalar

@@ -16,15 +16,16 @@ namespace fastopt {
 template <class Rule, class T>
 struct Cautious : Rule {
   static constexpr int sums = 1;
+  static constexpr bool only_counts = true;
   T scale{1};
 
   using Rule::Rule;
 
-  FASTOPT_INLINE void measure(T /*p*/, T g, T m, double (&values)[sums]) const {
+  FASTOPT_INLINE void measure(T /*p*/, T g, T m, T (&values)[sums]) const {
     values[0] = agrees(this->update(g, m), g);
   }
 
-  FASTOPT_INLINE void measure(T /*p*/, T g, T m, T v, double (&values)[sums]) const {
+  FASTOPT_INLINE void measure(T /*p*/, T g, T m, T v, T (&values)[sums]) const {
     values[0] = agrees(this->update(g, m, v), g);
   }
 

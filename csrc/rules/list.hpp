@@ -120,6 +120,12 @@ constexpr int sums_of = 0;
 template <class Rule>
 constexpr int sums_of<Rule, std::void_t<decltype(Rule::sums)>> = Rule::sums;
 
+// Whether they only count: then the elements of a block are added up in T, which is as exact.
+template <class Rule, class = void>
+constexpr bool only_counts = false;
+template <class Rule>
+constexpr bool only_counts<Rule, std::void_t<decltype(Rule::only_counts)>> = Rule::only_counts;
+
 // Whether these are of the parameter as it is before decay, and not after it.
 template <class Rule, class = void>
 constexpr bool sums_before_decay = false;
