@@ -380,3 +380,14 @@ def test_batch_sizes_of_sophia_are_checked(bs: Any) -> None:
     p = torch.nn.Parameter(torch.ones(3, dtype=DTYPE))
     with pytest.raises((TypeError, ValueError), match=r"^SophiaG: bs must be "):
         ours.SophiaG([p], bs=bs)
+
+
+@pytest.mark.parametrize("bs", [2, np.float32(2), np.int64(2)])
+def test_batch_sizes_of_sophia_are_any_numbers(bs: Any) -> None:
+    p, q = (torch.nn.Parameter(torch.ones(3, dtype=DTYPE)) for _ in range(2))
+    for param, size in ((p, bs), (q, 2.0)):
+        opt = ours.SophiaG([param], lr=0.1, bs=size)
+        param.grad = torch.full_like(param, 0.5)
+        opt.update_hessian()
+        opt.step()
+    assert torch.equal(p, q)

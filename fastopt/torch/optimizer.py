@@ -240,13 +240,13 @@ class Optimizer(torch.optim.Optimizer):
                 for key, value in state.items() if isinstance(state, dict) else ():
                     if isinstance(value, torch.Tensor):
                         state[key] = value.clone(memory_format=torch.preserve_format)
-            self._bind()
-        except KeyError as missing:
-            self.state, self.param_groups = before
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: param_groups have no {missing}: "
-                "the state is that of another optimizer"
-            ) from None
+            try:
+                self._bind()
+            except KeyError as missing:
+                raise ValueError(
+                    f"{type(self).__name__}.load_state_dict: param_groups have no {missing}: "
+                    "the state is that of another optimizer"
+                ) from None
         except BaseException:
             self.state, self.param_groups = before
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -176,11 +177,12 @@ ema_decay, flush_denormals, threads
         numbers = super()._numbers(group, variant)
         del numbers["beta2"]  # which is that of the Hessian
         bs = numbers.pop("bs")
-        if isinstance(bs, bool) or not isinstance(bs, (int, float)):
+        if isinstance(bs, bool) or not isinstance(bs, Real):
             raise TypeError(f"{cls.__name__}: bs must be a number, not {type(bs).__name__}")
-        if not 0 <= bs < inf:
+        batch_size = float(bs)
+        if not 0 <= batch_size < inf:
             raise ValueError(f"{cls.__name__}: bs must be finite and >= 0, it is {bs}")
-        numbers["rho"] *= bs
+        numbers["rho"] *= batch_size
         return numbers
 
     def step(self, closure: Callable[[], Any] | None = None, bs: float | None = None) -> Any:
