@@ -99,6 +99,17 @@ def test_signs_of_small_numbers_and_of_nan(name: str) -> None:
 
 
 @pytest.mark.parametrize("of", [fastopt, reference])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mean_that_is_nan_does_not_stay_hidden(name: str, of: Any) -> None:
+    """Whatever signs the NaN and the gradient have."""
+    p, g = np.ones(64), np.tile([1.0, -1.0], 32)
+    state = init(name, p)
+    state.m[:] = np.copysign(np.nan, np.repeat([1.0, -1.0], 32))
+    getattr(of, f"cautious_{name}_step")(p, g, state)
+    assert np.isnan(p).all()
+
+
+@pytest.mark.parametrize("of", [fastopt, reference])
 def test_what_does_not_agree_stays_however_long_its_step_is(of: Any) -> None:
     """Without ``eps`` a step may be infinite: a mean over a root of zero."""
     for sign in (1.0, -1.0):
