@@ -11,6 +11,7 @@ from test_conventions import LR, TOLERANCE, run
 from test_conventions_of_rules import from_timm
 
 import fastopt
+from fastopt import reference
 
 
 def test_yogi_of_the_paper(rng: np.random.Generator) -> None:
@@ -188,13 +189,26 @@ def test_rprop_begins_with_the_rate_of_its_first_step() -> None:
             np.testing.assert_allclose(params[name], tensor.detach().numpy(), **TOLERANCE)
 
 
-def test_gradients_of_rprop_may_be_tiny() -> None:
-    """Their product would be 0, and steps of one length."""
-    p = np.zeros(2, np.float32)
-    state = fastopt.rprop_init(p)
-    for g in ([1e-30, 1e-30], [1e-30, -1e-30]):
-        fastopt.rprop_step(p, np.array(g, np.float32), state, lr=0.5)
-    np.testing.assert_allclose(p, [-0.5 - 0.6, -0.5], rtol=1e-6)
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rprop_sees_signs_of_all_gradients(dtype: type, step: int) -> None:
+    """Also where their product would be zero or infinite."""
+    of = np.finfo(dtype)
+    sizes = [0, of.smallest_subnormal, of.tiny, 1e-30, 1, of.max, np.inf, np.nan]
+    values = np.array([*sizes, *(-x for x in sizes)], dtype)
+    before, grads = (x.ravel() for x in np.meshgrid(values, values))
+    runs = []
+    for library in (fastopt, reference):
+        p = np.linspace(-1, 1, grads.size).astype(dtype)
+        state = fastopt.RpropState(step, before.copy(), np.full_like(p, 0.5))
+        library.rprop_step(p, grads, state, lr=0.25)
+        runs.append((p, state.g_prev, state.size))
+    for ours, theirs in zip(*runs, strict=True):
+        assert_same_bits(ours, theirs)
+    if step:
+        signs = np.sign(before) * np.sign(grads)
+        moved = np.where(signs > 0, 0.6, np.where(signs < 0, 0.25, 0.5)).astype(dtype)
+        np.testing.assert_array_equal(runs[0][2], moved)
 
 
 LARSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -3,6 +3,7 @@
 // alone.
 #pragma once
 #include <array>
+#include <limits>
 
 #include "../../platform.hpp"
 #include "../option.hpp"
@@ -24,8 +25,13 @@ struct RpropOptions {
 template <class T>
 struct Rprop {
   static constexpr int states = 2;
+  // So scaled, not even the smallest gradients have a product of zero; the largest ones overflow,
+  // but keep their sign.
+  static constexpr T large = 1 / std::numeric_limits<T>::min();
+
   T lr, eta_minus, eta_plus, least, most;
-  T first;  // 0 or 1: then steps are as long as the learning rate, and no gradient is before
+  T first;   // 0 or 1: then steps are as long as the learning rate
+  T before;  // `large`, or 0 in the first step, which has no gradient before it
 
   Rprop(const RpropOptions& given, double t)
       : lr(T(given.lr)),
@@ -33,17 +39,19 @@ struct Rprop {
         eta_plus(T(given.eta_plus)),
         least(T(given.min_step_size)),
         most(T(given.max_step_size)),
-        first(T(t == 1)) {}
+        first(T(t == 1)),
+        before(t == 1 ? T(0) : large) {}
 
   FASTOPT_INLINE void operator()(T& p, T g, T& g_prev, T& size) const {
-    const T as_before = g * sign(g_prev);  // the product of both might underflow
-    const T agreement = first != 0 ? T(0) : as_before;
-    const T eta = agreement > 0 ? eta_plus : agreement < 0 ? eta_minus : T(1);
+    const T agreement = (g * large) * (g_prev * before);  // only its sign counts; NaN has none
+    const T at_least_1 = agreement > 0 ? eta_plus : T(1);
+    const T eta = agreement < 0 ? eta_minus : at_least_1;
     const T scaled = eta * (first != 0 ? lr : size);
     const T at_least = scaled < least ? least : scaled;
     size = at_least > most ? most : at_least;
+    const T direction = sign(g);
+    p -= size * (agreement < 0 ? T(0) : direction);
     g_prev = agreement < 0 ? T(0) : g;
-    p -= size * sign(g_prev);
   }
 };
 
