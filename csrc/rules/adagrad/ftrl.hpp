@@ -36,7 +36,8 @@ struct Ftrl {
 
   FASTOPT_INLINE void operator()(T& p, T g, T& n, T& z) const {
     const T squares = n + g * g, root = std::sqrt(squares);
-    const T linear = z + ((g + l2_shrinkage * p) - (root - std::sqrt(n)) * per_lr * p);
+    const T sigma = (root - std::sqrt(n)) * per_lr;
+    const T linear = z + (g + (l2_shrinkage - sigma) * p);
     const T curvature = (beta + root) * per_lr + lambda2;
     const T best = (bounded(linear, lambda1) - linear) / curvature;
     const T moved = curvature != 0 ? best : p;  // it is 0 where no gradient has come yet

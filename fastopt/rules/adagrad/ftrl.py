@@ -67,7 +67,8 @@ def formula(T: Any, t: int, o: Any, p: Any, g: Any, n: Any, z: Any) -> None:
     per_lr = T(1 / o.lr)
     squares = n + g * g
     root = np.sqrt(squares)
-    z += (g + T(o.l2_shrinkage) * p) - (root - np.sqrt(n)) * per_lr * p
+    sigma = (root - np.sqrt(n)) * per_lr
+    z += g + (T(o.l2_shrinkage) - sigma) * p
     clipped = np.where(z > lambda1, lambda1, np.where(z < -lambda1, -lambda1, z))
     curvature = (T(o.beta) + root) * per_lr + T(o.lambda2)
     p[...] = np.where(curvature != 0, (clipped - z) / curvature, p)
@@ -93,7 +94,7 @@ def ftrl_step(
 
         sigma = (sqrt(n + g**2) - sqrt(n)) / lr
         n += g**2
-        z += g + l2_shrinkage*p - sigma*p
+        z += g + (l2_shrinkage - sigma)*p
         p = (clip(z, -lambda1, lambda1) - z) / ((beta + sqrt(n))/lr + lambda2)
 
     where an element with nothing in the denominator, for which no gradient has come yet, stays.
