@@ -83,7 +83,7 @@ def _choice(words: tuple[str, ...], owner: str, name: str, given: object) -> str
     return given
 
 
-def _flag(owner: str, name: str, given: object) -> bool:
+def flag(owner: str, name: str, given: object) -> bool:
     if not isinstance(given, (bool, np.bool_)):
         raise TypeError(f"{owner}: {name} must be True or False, not {given!r}")
     return bool(given)
@@ -96,7 +96,7 @@ KINDS: dict[str, Take] = {
     "float, in [0, 1)": partial(_ranged, lambda number: 0 <= number < 1, "0 <= {} < 1"),
     "int, >= 0": partial(as_count, least=0),
     "int, >= 1": partial(as_count, least=1),
-    "bool": _flag,
+    "bool": flag,
 }
 """What arguments may be, in the words of the docstring, and how they are taken."""
 

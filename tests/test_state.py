@@ -205,3 +205,16 @@ def test_references_are_not_leaked() -> None:
         with pytest.raises(ValueError, match="overlap"):
             fastopt.adam_step([p], [p], fastopt.AdamState(0, [state.m], [state.v]))
     assert [sys.getrefcount(x) for x in (p, g, state.m, state.v, state)] == before
+
+
+def test_inits_take_flags_alone() -> None:
+    """A number for the option of the step would be taken for True, and left out."""
+    for init, name, given in (
+        (fastopt.muon_init, "other", {"lr": 3e-4}),
+        (fastopt.rmsprop_init, "momentum", 0.9),
+        (fastopt.rmsprop_init, "centered", 1),
+        (fastopt.adafactor_init, "beta1", 0.9),
+    ):
+        wanted = f"{init.__name__}: {name} must be True or False"
+        with pytest.raises(TypeError, match=wanted):
+            init(np.ones((2, 2)), **{name: given})

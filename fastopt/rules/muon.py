@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt import _core
+from fastopt.arguments import flag
 from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, Scheduled
 from fastopt.optimizers.by_kind import ByKind
@@ -67,7 +68,7 @@ def muon_init(params: Tree, *, other: bool = False) -> MuonState:
     MuonState(step=0, m=array([[0., 0.]]), v=None)
     """
     zeros = partial(zeros_like, "muon_init", params)
-    return MuonState(0, zeros(), zeros() if other else None)
+    return MuonState(0, zeros(), zeros() if flag("muon_init", "other", other) else None)
 
 
 def formula(T: Any, t: int, o: Any, p: Any, g: Any, m: Any, v: Any) -> Any:

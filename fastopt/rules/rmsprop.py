@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt import _core
+from fastopt.arguments import flag
 from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, Scheduled
 from fastopt.options import StepOptions
@@ -61,7 +62,9 @@ def rmsprop_init(params: Tree, *, centered: bool = False, momentum: bool = False
     RMSpropState(step=0, v=array([0., 0.]), avg=array([0., 0.]), buf=None)
     """
     zeros = partial(zeros_like, "rmsprop_init", params)
-    return RMSpropState(0, zeros(), zeros() if centered else None, zeros() if momentum else None)
+    has_avg = flag("rmsprop_init", "centered", centered)
+    has_buf = flag("rmsprop_init", "momentum", momentum)
+    return RMSpropState(0, zeros(), zeros() if has_avg else None, zeros() if has_buf else None)
 
 
 def formula(

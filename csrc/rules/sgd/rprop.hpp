@@ -44,8 +44,8 @@ struct Rprop {
 
   FASTOPT_INLINE void operator()(T& p, T g, T& g_prev, T& size) const {
     const T agreement = (g * large) * (g_prev * before);  // only its sign counts; NaN has none
-    const T at_least_1 = agreement > 0 ? eta_plus : T(1);
-    const T eta = agreement < 0 ? eta_minus : at_least_1;
+    const T rises = agreement > 0 ? eta_plus : T(1);
+    const T eta = agreement < 0 ? eta_minus : rises;
     const T scaled = eta * (first != 0 ? lr : size);
     const T at_least = scaled < least ? least : scaled;
     size = at_least > most ? most : at_least;

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt import _core
+from fastopt.arguments import flag
 from fastopt.docstrings import document_class, document_init, document_step
 from fastopt.optimizers import Optimizer, Scheduled
 from fastopt.options import StepOptions
@@ -69,9 +70,10 @@ def adafactor_init(params: Tree, *, beta1: bool = False) -> AdafactorState:
     >>> state.v_row["b"].shape, state.v_col["b"].shape
     ((2,), (0,))
     """
+    has_m = flag("adafactor_init", "beta1", beta1)
     zeros = partial(zeros_like, "adafactor_init", params)
     v_row, v_col = map_tree(of_rows, zeros()), map_tree(_columns, zeros())
-    return AdafactorState(0, v_row, v_col, zeros() if beta1 else None)
+    return AdafactorState(0, v_row, v_col, zeros() if has_m else None)
 
 
 def formula(
