@@ -211,6 +211,14 @@ def test_rprop_sees_signs_of_all_gradients(dtype: type, step: int) -> None:
         np.testing.assert_array_equal(runs[0][2], moved)
 
 
+def test_rprop_takes_far_options_in_each_step() -> None:
+    p = np.ones(2, np.float32)
+    state = fastopt.rprop_init(p)
+    for lr in (0.01, 1e-20, 1e20):
+        fastopt.rprop_step(p, np.ones(2, np.float32), state, lr=lr, max_step_size=1e20)
+    np.testing.assert_allclose(p, 1 - 0.01 * (1 + 1.2 + 1.44), rtol=1e-6)
+
+
 LARSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({"always_adapt": True}, {"momentum": 0.0}),
     "without decay": ({}, {"momentum": 0.0, "always_adapt": False}),

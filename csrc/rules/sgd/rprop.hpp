@@ -25,13 +25,12 @@ struct RpropOptions {
 template <class T>
 struct Rprop {
   static constexpr int states = 2;
-  // So scaled, not even the smallest gradients have a product of zero; the largest ones overflow,
-  // but keep their sign.
+  // So scaled, not even the smallest gradients have a product of zero; large ones become infinite,
+  // and keep their sign.
   static constexpr T large = 1 / std::numeric_limits<T>::min();
 
   T lr, eta_minus, eta_plus, least, most;
-  T first;   // 0 or 1: then steps are as long as the learning rate
-  T before;  // `large`, or 0 in the first step, which has no gradient before it
+  T first;  // 0 or 1: then steps are as long as the learning rate, and no gradient is before
 
   Rprop(const RpropOptions& given, double t)
       : lr(T(given.lr)),
@@ -39,11 +38,11 @@ struct Rprop {
         eta_plus(T(given.eta_plus)),
         least(T(given.min_step_size)),
         most(T(given.max_step_size)),
-        first(T(t == 1)),
-        before(t == 1 ? T(0) : large) {}
+        first(T(t == 1)) {}
 
   FASTOPT_INLINE void operator()(T& p, T g, T& g_prev, T& size) const {
-    const T agreement = (g * large) * (g_prev * before);  // only its sign counts; NaN has none
+    const T before = g_prev * (first != 0 ? T(0) : large);
+    const T agreement = (g * large) * before;  // only its sign counts; NaN has none
     const T rises = agreement > 0 ? eta_plus : T(1);
     const T eta = agreement < 0 ? eta_minus : rises;
     const T scaled = eta * (first != 0 ? lr : size);
